@@ -1,1 +1,15 @@
-//! Millrace.
+//! Millrace: an LLM gateway for projects, routes and keys.
+//!
+//! Modules stand in rows and import downwards only; `ARCHITECTURE.md` has the picture and `tests/it/tidy.rs` holds it.
+
+pub mod admin;
+pub mod base;
+pub mod config;
+pub mod http;
+pub mod provider;
+pub mod proxy;
+pub mod snapshot;
+pub mod upstream;
+pub mod usage;
+pub mod wire;
+pub mod worker;

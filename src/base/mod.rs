@@ -1,1 +1,17 @@
-//! Placeholder.
+//! Units, clock, secrets and keys: imports nothing of ours.
+//!
+//! What every other row may use. Nothing here knows HTTP, YAML or projects.
+
+mod clock;
+mod digest;
+mod key;
+mod secret;
+mod swap;
+mod units;
+
+pub use clock::{Instant, UnixTime, now, unix_time};
+pub use digest::{Digest, DigestError};
+pub use key::{KeyFormError, Kind as KeyKind, generate_key, key_id, verify_key_form};
+pub use secret::Secret;
+pub use swap::Swap;
+pub use units::{ByteSize, UnitError, parse_byte_size, parse_duration};
