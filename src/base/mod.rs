@@ -5,6 +5,8 @@
 mod clock;
 mod digest;
 mod key;
+mod labels;
+mod request_id;
 mod secret;
 mod swap;
 mod units;
@@ -12,6 +14,8 @@ mod units;
 pub use clock::{Instant, UnixTime, now, unix_time};
 pub use digest::{Digest, DigestError};
 pub use key::{KeyFormError, Kind as KeyKind, generate_key, key_id, verify_key_form};
+pub use labels::{Labels, TokenCounts};
+pub use request_id::{REQUEST_ID_BYTES_MAX, RequestId};
 pub use secret::Secret;
 pub use swap::Swap;
 pub use units::{ByteSize, UnitError, parse_byte_size, parse_duration};

@@ -1,0 +1,35 @@
+//! Who and what a request is counted under, and its tokens.
+
+/// The names under which a request to one target is counted, logged and billed.
+///
+/// Made once when a configuration is compiled; requests share it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Labels {
+    /// Organization that owns the project.
+    pub organization: Box<str>,
+    /// Project slug; empty when the request named none that its key may use.
+    pub project: Box<str>,
+    /// Route name inside the project.
+    pub route: Box<str>,
+    /// Provider that answered, such as `openai`.
+    pub provider: Box<str>,
+    /// Model name as the provider knows it.
+    pub model: Box<str>,
+    /// Target: the `model_id` of the configuration, never an address.
+    pub target: Box<str>,
+}
+
+/// Tokens of one answer, as the provider stated them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TokenCounts {
+    /// Prompt tokens, cached ones included where the provider includes them.
+    pub input: u64,
+    /// Completion tokens, reasoning included where the provider includes it.
+    pub output: u64,
+    /// Prompt tokens read from the provider's cache.
+    pub cache_read: u64,
+    /// Prompt tokens written to the provider's cache.
+    pub cache_write: u64,
+    /// Completion tokens spent on reasoning.
+    pub reasoning: u64,
+}

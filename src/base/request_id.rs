@@ -1,0 +1,94 @@
+//! The id of one request: the client's own, or 128 random bits.
+
+/// Longest id that is taken over from a client, in bytes.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+const MADE_LEN: usize = 36;
+
+/// Names one request in headers, logs and records.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RequestId(Form);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Form {
+    Made([u8; MADE_LEN]),
+    Client(Box<str>),
+}
+
+impl RequestId {
+    /// Makes `req_` and 32 hex digits from 128 bits, which the caller draws at random.
+    #[must_use]
+    pub fn made(bits: u128) -> Self {
+        const HEX: [u8; 16] = *b"0123456789abcdef";
+        let mut text = *b"req_00000000000000000000000000000000";
+        for (slot, byte) in text
+            .iter_mut()
+            .skip(4)
+            .zip(bits.to_be_bytes().iter().flat_map(|b| [b >> 4, b & 15]))
+        {
+            *slot = HEX.get(usize::from(byte)).copied().unwrap_or(b'0');
+        }
+        Self(Form::Made(text))
+    }
+
+    /// Takes over a client's id if it is 1 to 128 characters of `[A-Za-z0-9._-]`.
+    #[must_use]
+    pub fn from_client(text: &[u8]) -> Option<Self> {
+        if text.is_empty() || text.len() > REQUEST_ID_BYTES_MAX {
+            return None;
+        }
+        let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        if !text.iter().all(allowed) {
+            return None;
+        }
+        let text = std::str::from_utf8(text).ok()?;
+        Some(Self(Form::Client(text.into())))
+    }
+
+    /// Returns the id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Form::Made(bytes) => std::str::from_utf8(bytes).unwrap_or("req_"),
+            Form::Client(text) => text,
+        }
+    }
+
+    /// Returns the id as bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Form::Made(bytes) => bytes,
+            Form::Client(text) => text.as_bytes(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn made_id_shows_its_bits() {
+        let id = RequestId::made(0x0123_4567_89ab_cdef_0000_0000_0000_00ff);
+        assert_eq!(id.as_str(), "req_0123456789abcdef00000000000000ff");
+    }
+
+    #[test]
+    fn client_id_is_taken_only_in_its_charset() {
+        let long = "a".repeat(129);
+        for (text, taken) in [
+            ("abc-1.2_3", true),
+            ("", false),
+            ("a b", false),
+            ("a\r\nx: y", false),
+            ("é", false),
+            (long.as_str(), false),
+        ] {
+            assert_eq!(
+                RequestId::from_client(text.as_bytes()).is_some(),
+                taken,
+                "{text}"
+            );
+        }
+    }
+}
