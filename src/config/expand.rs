@@ -63,7 +63,8 @@ pub(super) fn expand_scalar(scalar: &mut Scalar, lookup: Lookup<'_>) -> Result<(
     }
     out.push_str(rest);
     scalar.text = out;
-    if expanded && scalar.form == Form::Plain {
+    if expanded {
+        // Inside `{}` a variable has to stand in quotes, so quotes do not make its value a text.
         scalar.form = Form::Expanded;
     }
     Ok(())

@@ -18,7 +18,12 @@ pub(super) fn did_you_mean<'a>(
     let mut best: Option<(usize, &str)> = None;
     for name in known {
         let candidate = name.to_lowercase();
-        let edits = edit_distance(&lower, &candidate);
+        // Two texts differ by at least as many edits as their lengths do.
+        let edits = if candidate.chars().count().abs_diff(length) > EDITS_MAX {
+            usize::MAX
+        } else {
+            edit_distance(&lower, &candidate)
+        };
         // With as many edits as letters anything becomes anything.
         let near = edits <= EDITS_MAX && edits < length;
         let rank = if near {

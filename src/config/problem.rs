@@ -246,12 +246,16 @@ pub struct Checked<T> {
 /// Most problems of one report, so that a hostile document cannot make the report larger than itself.
 const PROBLEMS_MAX: usize = 1_000;
 
+/// Most searches for a hint among names of the author, which may be thousands.
+const SEARCHES_MAX: usize = 50;
+
 /// Collects problems while a document is read.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     found: Vec<Problem>,
     refused: bool,
     dropped: usize,
+    searches: usize,
 }
 
 impl Problems {
@@ -262,6 +266,15 @@ impl Problems {
         } else {
             self.dropped += 1;
         }
+    }
+
+    /// Looks for a hint among names of the author, unless that was done too often already.
+    pub(super) fn search(&mut self, look: impl FnOnce() -> Option<String>) -> Option<String> {
+        self.searches += 1;
+        if self.searches > SEARCHES_MAX {
+            return None;
+        }
+        look()
     }
 
     pub(super) fn extend(&mut self, problem: Option<Problem>) {

@@ -30,6 +30,9 @@ pub fn check_project(
         return problems.finish(None);
     };
     check_table(&PROJECT, &root, "", &mut problems);
+    if !root.is_null() && !matches!(root.content, Content::Map(_)) {
+        return problems.finish(None);
+    }
     let root = Fields::new(&PROJECT, &root, String::new());
     let mut reader = Reader {
         problems: &mut problems,
@@ -175,7 +178,9 @@ impl Reader<'_> {
             && !names.contains(&key.value)
         {
             let message = format!("no secret `{}` for this project", key.value);
-            let hint = did_you_mean(&key.value, names.iter().map(String::as_str));
+            let hint = self
+                .problems
+                .search(|| did_you_mean(&key.value, names.iter().map(String::as_str)));
             self.problems
                 .push(key.refuse(Code::UnknownSecret, message).maybe_hint(hint));
         }
@@ -210,7 +215,10 @@ impl Reader<'_> {
                 self.problems.push(url.warn(Code::Suspicious, message));
             }
         }
-        if credentials.has("api_key") || credentials.has("base_url") {
+        if ["api_key", "base_url", "azure_ad_token"]
+            .iter()
+            .any(|name| credentials.has(name))
+        {
             return;
         }
         let message = format!(
@@ -356,7 +364,7 @@ impl Reader<'_> {
                 };
                 (
                     format!("unknown model `{}`; {known}", shown(&id.value, 64)),
-                    did_you_mean(&id.value, ids()),
+                    self.problems.search(|| did_you_mean(&id.value, ids())),
                 )
             }
         };

@@ -47,8 +47,6 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
     let tls_roots = read_roots(root, problems);
     let upstream = read_upstream(&root.table("upstream"), problems);
     let limits = read_limits(&root.table("limits"));
-    let runtime = root.table("runtime");
-    let log = root.table("log");
     let admin = root.word("admin_listen");
     let admin_allow_remote = root.boolean("admin_allow_remote")?;
     let admin_listen = address(admin.as_ref());
@@ -61,12 +59,21 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
         problems.push(written.refuse(Code::Conflict, message).hint(hint));
     }
     let listen = address(root.word("listen").as_ref());
-    if let (Some(listen), Some(admin_listen), Some(written)) = (listen, admin_listen, &admin)
-        && listen == admin_listen
-        && listen.port() != 0
+    if let (Some(listen), Some(admin_listen)) = (listen, admin_listen)
+        && overlap(listen, admin_listen)
     {
-        let message = "`listen` has the same address and port";
-        problems.push(written.refuse(Code::Conflict, message));
+        let name = if root.has("admin_listen") {
+            "admin_listen"
+        } else {
+            "listen"
+        };
+        let message = format!(
+            "`listen` is {listen} and `admin_listen` is {admin_listen}: one port cannot serve both"
+        );
+        problems.extend(
+            root.word(name)
+                .map(|word| word.refuse(Code::Conflict, message)),
+        );
     }
     Some(Server {
         listen: listen?,
@@ -77,34 +84,48 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
         keys_file: root.word("keys_file").map(into_path),
         data_dir: into_path(root.word("data_dir")?).value,
         secrets,
-        runtime: Runtime {
-            workers: runtime.integer("workers"),
-            pin: match runtime.choice("pin")? {
-                "on" => Pin::On,
-                "off" => Pin::Off,
-                _ => Pin::Auto,
-            },
-            driver: match runtime.choice("driver")? {
-                "io_uring" => Driver::IoUring,
-                "epoll" => Driver::Epoll,
-                _ => Driver::Auto,
-            },
-        },
+        runtime: read_runtime(&root.table("runtime"))?,
         limits: limits?,
         upstream: upstream?,
         egress,
         tls_roots,
-        log: Log {
-            access: log.boolean("access")?,
-            level: match log.choice("level")? {
-                "error" => LogLevel::Error,
-                "warn" => LogLevel::Warn,
-                "debug" => LogLevel::Debug,
-                _ => LogLevel::Info,
-            },
-        },
+        log: read_log(&root.table("log"))?,
         drain_grace: root.table("drain").duration("grace")?,
     })
+}
+
+fn read_runtime(fields: &Fields<'_>) -> Option<Runtime> {
+    Some(Runtime {
+        workers: fields.integer("workers"),
+        pin: match fields.choice("pin")? {
+            "on" => Pin::On,
+            "off" => Pin::Off,
+            _ => Pin::Auto,
+        },
+        driver: match fields.choice("driver")? {
+            "io_uring" => Driver::IoUring,
+            "epoll" => Driver::Epoll,
+            _ => Driver::Auto,
+        },
+    })
+}
+
+fn read_log(fields: &Fields<'_>) -> Option<Log> {
+    Some(Log {
+        access: fields.boolean("access")?,
+        level: match fields.choice("level")? {
+            "error" => LogLevel::Error,
+            "warn" => LogLevel::Warn,
+            "debug" => LogLevel::Debug,
+            _ => LogLevel::Info,
+        },
+    })
+}
+
+/// Whether two listeners would ask for the same port of the same address.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_address = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && same_address
 }
 
 fn address(word: Option<&At<String>>) -> Option<SocketAddr> {

@@ -196,7 +196,7 @@ fn json_scalar(scalar: &Scalar) -> Result<Value, Refusal> {
                 Some(Some(number)) => Ok(Value::Number(number)),
                 Some(None) => Err(Refusal::new(
                     Code::OutOfRange,
-                    "the number is too large for JSON",
+                    "JSON does not hold this number",
                 )),
             }
         }

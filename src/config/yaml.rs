@@ -420,6 +420,10 @@ fn explain(error: &ScanError, path: &str) -> Problem {
         let message = "only the tag `!secret NAME` is accepted";
         return Problem::error(path, at, Code::YamlForbidden, message);
     }
+    if reason.contains("recursion limit") {
+        let message = "lists and maps are nested more than 32 levels deep";
+        return Problem::error(path, at, Code::TooLarge, message);
+    }
     Problem::error(
         path,
         at,
