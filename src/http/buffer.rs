@@ -61,9 +61,7 @@ impl Buffer {
     /// Makes room for at least `wanted` more bytes, moving or growing only when needed, and returns all the room.
     pub fn space(&mut self, wanted: usize) -> &mut [u8] {
         if self.bytes.is_empty() {
-            self.bytes = FREE
-                .with_borrow_mut(Vec::pop)
-                .unwrap_or_else(|| vec![0; SIZE]);
+            self.bytes = FREE.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; SIZE]);
             self.start = HEADROOM;
             self.end = HEADROOM;
         } else if self.is_empty() {
@@ -89,6 +87,14 @@ impl Buffer {
     /// Counts `count` bytes of [`Self::space`] as filled.
     pub fn fill(&mut self, count: usize) {
         self.end = (self.end + count).min(self.bytes.len());
+    }
+
+    /// Appends bytes.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        if let Some(slot) = self.space(bytes.len()).get_mut(..bytes.len()) {
+            slot.copy_from_slice(bytes);
+        }
+        self.fill(bytes.len());
     }
 
     /// Counts the first `count` bytes as used; a buffer without unused bytes goes back to the free list.
@@ -128,19 +134,13 @@ impl Buffer {
             saved.copy_from_slice(tail);
             tail.copy_from_slice(b"\r\n");
         }
-        Framed {
-            from,
-            body_end,
-            saved,
-        }
+        Framed { from, body_end, saved }
     }
 
     /// The whole chunk: header, bytes and `\r\n`.
     #[must_use]
     pub fn framed(&self, chunk: &Framed) -> &[u8] {
-        self.bytes
-            .get(chunk.from..chunk.body_end + 2)
-            .unwrap_or_default()
+        self.bytes.get(chunk.from..chunk.body_end + 2).unwrap_or_default()
     }
 
     /// Puts the bytes behind the chunk back and counts the chunk as used.
@@ -210,12 +210,7 @@ mod tests {
 
     #[test]
     fn chunk_header_is_the_size_in_hex() {
-        for (size, want) in [
-            (0, "0\r\n"),
-            (10, "a\r\n"),
-            (255, "ff\r\n"),
-            (4096, "1000\r\n"),
-        ] {
+        for (size, want) in [(0, "0\r\n"), (10, "a\r\n"), (255, "ff\r\n"), (4096, "1000\r\n")] {
             assert_eq!(chunk_header(size, &mut [0; 18]), want.as_bytes(), "{size}");
         }
     }

@@ -25,7 +25,11 @@ const NEVER: u64 = u64::MAX;
 pub struct Expired;
 
 /// The deadline of one connection.
-pub struct Deadline(Rc<Inner>);
+pub struct Deadline(Handle);
+
+/// Waits under a connection's deadline without borrowing the connection.
+#[derive(Clone)]
+pub struct Handle(Rc<Inner>);
 
 struct Inner {
     index: Cell<usize>,
@@ -101,7 +105,7 @@ impl Deadline {
                 waker: RefCell::new(None),
             });
             clock.all.push(Rc::clone(&inner));
-            Self(inner)
+            Self(Handle(inner))
         })
     }
 
@@ -111,23 +115,37 @@ impl Deadline {
         let now_ms = CLOCK.with_borrow(|clock| clock.now_ms);
         // The coarse clock may lag by one tick: add it, so that no deadline fires early.
         let tick_ms = u64::try_from(TICK.as_millis()).unwrap_or(0);
-        self.0
-            .at_ms
-            .set(now_ms.saturating_add(wait_ms).saturating_add(tick_ms));
-        self.0.fired.set(false);
+        self.0.0.at_ms.set(now_ms.saturating_add(wait_ms).saturating_add(tick_ms));
+        self.0.0.fired.set(false);
     }
 
     /// Marks whether the connection stands between two requests, where a drain may end it.
     pub fn set_idle(&self, idle: bool) {
-        self.0.idle.set(idle);
+        self.0.0.idle.set(idle);
     }
 
     /// Lets no wait end by time.
     pub fn clear(&self) {
-        self.0.at_ms.set(NEVER);
-        self.0.fired.set(false);
+        self.0.0.at_ms.set(NEVER);
+        self.0.0.fired.set(false);
     }
 
+    /// Returns a handle that waits under this deadline.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.0.clone()
+    }
+
+    /// As [`Handle::guard`].
+    ///
+    /// # Errors
+    /// [`Expired`].
+    pub async fn guard<F: Future>(&self, future: F) -> Result<F::Output, Expired> {
+        self.0.guard(future).await
+    }
+}
+
+impl Handle {
     /// Waits for `future` until the deadline passes.
     ///
     /// # Errors
@@ -142,10 +160,7 @@ impl Deadline {
                 return Poll::Ready(Err(Expired));
             }
             let mut waker = self.0.waker.borrow_mut();
-            if !waker
-                .as_ref()
-                .is_some_and(|held| held.will_wake(context.waker()))
-            {
+            if !waker.as_ref().is_some_and(|held| held.will_wake(context.waker())) {
                 *waker = Some(context.waker().clone());
             }
             Poll::Pending
@@ -161,7 +176,7 @@ impl Drop for Deadline {
             let Ok(mut clock) = clock.try_borrow_mut() else {
                 return;
             };
-            let index = self.0.index.get();
+            let index = self.0.0.index.get();
             if index < clock.all.len() {
                 clock.all.swap_remove(index);
                 if let Some(moved) = clock.all.get(index) {

@@ -4,9 +4,23 @@
 //! with every lenience that has led to request smuggling taken out.
 
 mod buffer;
+mod chunk;
 mod deadline;
+mod downstream;
+mod head;
+mod response;
 mod socket;
+mod stream;
+mod upstream;
 
 pub use buffer::{Buffer, Framed, chunk_header};
-pub use deadline::{Deadline, Expired, TICK, interrupt_all, interrupt_idle, sweep};
+pub use chunk::{ChunkDecoder, ChunkError, Step};
+pub use deadline::{Deadline, Expired, Handle, TICK, interrupt_all, interrupt_idle, sweep};
+pub use downstream::{Downstream, DownstreamLimits, Gone, NoBody, NoHead};
+pub use head::{
+    FIELDS_CEILING, Framing, HeadError, HeadLimits, Method, Part, RequestHead, find_end, leading_blank, parse_request,
+};
+pub use response::{Coding, Content, ResponseError, ResponseHead, parse_response};
 pub use socket::{Socket, set_epoll};
+pub use stream::Stream;
+pub use upstream::{Cut, Upstream};
