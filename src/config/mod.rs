@@ -8,12 +8,9 @@ mod model;
 mod problem;
 mod settings;
 
-pub use model::{
-    MockParams, Model, ModelList, Project, Prompt, PromptRole, Provider, Route, Timeouts,
-    TimeoutsPatch,
-};
+pub use model::{MockParams, Model, ModelList, Project, Prompt, PromptRole, Provider, Route, Timeouts, TimeoutsPatch};
 pub use problem::{At, Checked, Code, Position, Problem, Severity};
 pub use settings::{
-    Cidr, Driver, Egress, EgressAllow, KeyEntry, Limits, Log, LogLevel, Pin, Runtime, SecretSource,
-    Server, TlsRoots, Upstream,
+    Cidr, Driver, Egress, EgressAllow, KeyEntry, Limits, Log, LogLevel, Pin, Runtime, SecretSource, Server, TlsRoots,
+    Upstream,
 };

@@ -149,34 +149,14 @@ pub struct Problem {
 impl Problem {
     /// Makes an error without a hint.
     #[must_use]
-    pub fn error(
-        path: impl Into<String>,
-        at: Position,
-        code: Code,
-        message: impl Into<String>,
-    ) -> Self {
-        Self {
-            path: path.into(),
-            at,
-            code,
-            message: message.into(),
-            hint: None,
-            severity: Severity::Error,
-        }
+    pub fn error(path: impl Into<String>, at: Position, code: Code, message: impl Into<String>) -> Self {
+        Self { path: path.into(), at, code, message: message.into(), hint: None, severity: Severity::Error }
     }
 
     /// Makes a warning without a hint.
     #[must_use]
-    pub fn warning(
-        path: impl Into<String>,
-        at: Position,
-        code: Code,
-        message: impl Into<String>,
-    ) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::error(path, at, code, message)
-        }
+    pub fn warning(path: impl Into<String>, at: Position, code: Code, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(path, at, code, message) }
     }
 
     /// Adds a hint.
@@ -254,14 +234,10 @@ impl Problems {
 
     /// Ends the reading: the config if there is no error, else every problem.
     pub(super) fn finish<T>(mut self, config: Option<T>) -> Result<Checked<T>, Vec<Problem>> {
-        self.0
-            .sort_by(|a, b| a.at.cmp(&b.at).then(a.severity.cmp(&b.severity)));
+        self.0.sort_by(|a, b| a.at.cmp(&b.at).then(a.severity.cmp(&b.severity)));
         let refused = self.0.iter().any(|p| p.severity == Severity::Error);
         match config {
-            Some(config) if !refused => Ok(Checked {
-                config,
-                warnings: self.0,
-            }),
+            Some(config) if !refused => Ok(Checked { config, warnings: self.0 }),
             _ => Err(self.0),
         }
     }
@@ -269,17 +245,8 @@ impl Problems {
 
 /// Prepares a text of the author for a message: at most `chars_max` characters, no control characters.
 pub(super) fn shown(text: &str, chars_max: usize) -> String {
-    let mut out: String = text
-        .chars()
-        .take(chars_max)
-        .map(|c| {
-            if c.is_control() {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
-            }
-        })
-        .collect();
+    let mut out: String =
+        text.chars().take(chars_max).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
     if text.chars().nth(chars_max).is_some() {
         out.push_str("...");
     }

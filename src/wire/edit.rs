@@ -33,11 +33,7 @@ impl Prompt {
         message.push(b'}');
         let mut member = b",\"instructions\":".to_vec();
         member.extend_from_slice(&quoted);
-        Self {
-            message: message.into(),
-            text: quoted.into(),
-            member: member.into(),
-        }
+        Self { message: message.into(), text: quoted.into(), member: member.into() }
     }
 
     /// Gives the text as a JSON string without its closing quote.
@@ -60,11 +56,7 @@ struct DefaultMember {
 }
 
 /// Names that mean the same cap; two of them in one body are refused by providers.
-const OUTPUT_CAPS: [&[u8]; 3] = [
-    b"max_tokens",
-    b"max_completion_tokens",
-    b"max_output_tokens",
-];
+const OUTPUT_CAPS: [&[u8]; 3] = [b"max_tokens", b"max_completion_tokens", b"max_output_tokens"];
 
 impl Defaults {
     /// Adds one member; `encoded` is its value as JSON text.
@@ -73,10 +65,7 @@ impl Defaults {
         push_json_string(name, &mut member);
         member.push(b':');
         member.extend_from_slice(encoded.as_bytes());
-        self.members.push(DefaultMember {
-            name: name.as_bytes().into(),
-            member: member.into(),
-        });
+        self.members.push(DefaultMember { name: name.as_bytes().into(), member: member.into() });
     }
 
     /// Tells whether there is nothing to add.
@@ -136,8 +125,7 @@ impl<'a> Edits<'a> {
     pub fn add_defaults(&mut self, view: &RequestView, body: &[u8], defaults: &'a Defaults) {
         for default in &defaults.members {
             let mut rivals = OUTPUT_CAPS.iter().filter(|name| **name != &*default.name);
-            let capped = OUTPUT_CAPS.contains(&&*default.name)
-                && rivals.any(|name| view.has_name(body, name));
+            let capped = OUTPUT_CAPS.contains(&&*default.name) && rivals.any(|name| view.has_name(body, name));
             if !capped && !view.has_name(body, &default.name) {
                 self.push(empty_at(view.close), &default.member);
             }
@@ -146,13 +134,7 @@ impl<'a> Edits<'a> {
 
     /// Puts a prompt first: before all messages (Chat), or at the head of `instructions`, a blank line between
     /// (Responses). Other endpoints have no place for it, nor has a body without `messages`: nothing changes.
-    pub fn add_prompt(
-        &mut self,
-        endpoint: Endpoint,
-        view: &RequestView,
-        body: &[u8],
-        prompt: &'a Prompt,
-    ) {
+    pub fn add_prompt(&mut self, endpoint: Endpoint, view: &RequestView, body: &[u8], prompt: &'a Prompt) {
         match (endpoint, view.messages, view.instructions) {
             (Endpoint::Chat, Some(messages), _) => {
                 let head = empty_at(messages.start + 1);
@@ -167,10 +149,7 @@ impl<'a> Edits<'a> {
                     self.push(instructions, &prompt.text);
                     return;
                 }
-                let quote = Span {
-                    start: instructions.start,
-                    end: instructions.start + 1,
-                };
+                let quote = Span { start: instructions.start, end: instructions.start + 1 };
                 self.push(quote, prompt.opened_text());
                 self.push(empty_at(quote.end), b"\\n\\n");
             }
@@ -180,20 +159,15 @@ impl<'a> Edits<'a> {
 
     /// Adds a splice behind those of the same or an earlier place.
     fn push(&mut self, span: Span, text: &'a [u8]) {
-        let place = self
-            .list
-            .iter()
-            .rposition(|edit| edit.span.start <= span.start)
-            .map_or(0, |last| last + 1);
+        let place = self.list.iter().rposition(|edit| edit.span.start <= span.start).map_or(0, |last| last + 1);
         self.list.insert(place, Edit { span, text });
     }
 
     /// Gives the length of the forwarded body for a client's body of this length.
     #[must_use]
     pub fn body_bytes(&self, client_bytes: usize) -> usize {
-        let (cut, added) = self.list.iter().fold((0, 0), |(cut, added), edit| {
-            (cut + edit.span.bytes(), added + edit.text.len())
-        });
+        let (cut, added) =
+            self.list.iter().fold((0, 0), |(cut, added), edit| (cut + edit.span.bytes(), added + edit.text.len()));
         client_bytes.saturating_sub(cut) + added
     }
 
@@ -203,13 +177,7 @@ impl<'a> Edits<'a> {
     where
         'a: 'b,
     {
-        Pieces {
-            body,
-            edits: self.list.iter(),
-            at: 0,
-            pending: None,
-            ended: false,
-        }
+        Pieces { body, edits: self.list.iter(), at: 0, pending: None, ended: false }
     }
 
     /// Appends the forwarded body to a send buffer.
@@ -226,9 +194,7 @@ fn empty_at(at: u32) -> Span {
 }
 
 fn holds_only_space(inner: &[u8]) -> bool {
-    inner
-        .iter()
-        .all(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'))
+    inner.iter().all(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'))
 }
 
 /// The slices of a forwarded body; see [`Edits::pieces`].

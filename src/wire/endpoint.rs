@@ -15,12 +15,7 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Every endpoint.
-    pub const ALL: [Self; 4] = [
-        Self::Chat,
-        Self::Completions,
-        Self::Embeddings,
-        Self::Responses,
-    ];
+    pub const ALL: [Self; 4] = [Self::Chat, Self::Completions, Self::Embeddings, Self::Responses];
 
     /// Names the endpoint in labels, logs and metrics.
     #[must_use]
@@ -70,10 +65,7 @@ mod tests {
     fn a_path_leads_to_its_endpoint_and_back() {
         for endpoint in Endpoint::ALL {
             assert_eq!(Endpoint::from_path(endpoint.path()), Some(endpoint));
-            assert_eq!(
-                endpoint.path().strip_prefix("/v1"),
-                Some(endpoint.upstream_path())
-            );
+            assert_eq!(endpoint.path().strip_prefix("/v1"), Some(endpoint.upstream_path()));
         }
         for path in ["/v1/chat/completions/", "/v1/Responses", "/responses", ""] {
             assert_eq!(Endpoint::from_path(path), None, "{path}");

@@ -74,30 +74,15 @@ const INVALID: &str = "invalid_request_error";
 const SERVER: &str = "server_error";
 
 const fn row(status: u16, kind: &'static str, code: &'static str) -> Row {
-    Row {
-        status,
-        kind,
-        code: Some(code),
-        should_retry: None,
-        label: code,
-    }
+    Row { status, kind, code: Some(code), should_retry: None, label: code }
 }
 
 const fn row_without_code(status: u16, kind: &'static str, label: &'static str) -> Row {
-    Row {
-        status,
-        kind,
-        code: None,
-        should_retry: None,
-        label,
-    }
+    Row { status, kind, code: None, should_retry: None, label }
 }
 
 const fn never_retried(row: Row) -> Row {
-    Row {
-        should_retry: Some(false),
-        ..row
-    }
+    Row { should_retry: Some(false), ..row }
 }
 
 impl ErrorCase {
@@ -138,19 +123,14 @@ impl ErrorCase {
             Self::DuplicateField => row(400, INVALID, "duplicate_field"),
             Self::TwoKeys => row_without_code(400, INVALID, "two_keys"),
             Self::InvalidKey => row(401, INVALID, "invalid_api_key"),
-            Self::ModelNotAllowed => {
-                never_retried(row(403, "permission_error", "model_not_allowed"))
-            }
+            Self::ModelNotAllowed => never_retried(row(403, "permission_error", "model_not_allowed")),
             Self::ModelNotFound => row(404, INVALID, "model_not_found"),
             Self::PathNotFound => row_without_code(404, INVALID, "path_not_found"),
             Self::MethodNotAllowed => row_without_code(405, INVALID, "method_not_allowed"),
             Self::RequestTimeout => row(408, INVALID, "request_timeout"),
             Self::ProjectArchived => never_retried(row(410, INVALID, "project_archived")),
             Self::BodyTooLarge => row(413, INVALID, "request_too_large"),
-            Self::HeadTooLarge => Row {
-                label: "head_too_large",
-                ..row(431, INVALID, "request_too_large")
-            },
+            Self::HeadTooLarge => Row { label: "head_too_large", ..row(431, INVALID, "request_too_large") },
             Self::UnsupportedMediaType => row(415, INVALID, "unsupported_media_type"),
             Self::ContextLengthExceeded => row(400, INVALID, "context_length_exceeded"),
             Self::ContentFilter => never_retried(row(400, INVALID, "content_filter")),
@@ -209,15 +189,7 @@ pub struct StreamErrorAt<'a> {
 
 /// Appends a whole error body in the OpenAI shape: `message`, `type`, `param` and `code`, all always present.
 pub fn write_error_body(case: ErrorCase, message: &str, param: Option<&str>, out: &mut Vec<u8>) {
-    write_error_object(
-        &Fields {
-            kind: case.kind(),
-            code: case.code(),
-            param,
-        },
-        message,
-        out,
-    );
+    write_error_object(&Fields { kind: case.kind(), code: case.code(), param }, message, out);
 }
 
 /// The parts of an error object beside its message.
@@ -263,15 +235,11 @@ pub fn write_stream_error(
         out.extend_from_slice(b"\n\n");
         return;
     }
-    out.extend_from_slice(
-        b"event: response.failed\ndata: {\"type\":\"response.failed\",\"sequence_number\":",
-    );
+    out.extend_from_slice(b"event: response.failed\ndata: {\"type\":\"response.failed\",\"sequence_number\":");
     out.extend_from_slice(at.sequence_number.to_string().as_bytes());
     out.extend_from_slice(b",\"response\":{\"id\":");
     push_json_string(at.response_id, out);
-    out.extend_from_slice(
-        b",\"object\":\"response\",\"status\":\"failed\",\"output\":[],\"error\":{\"code\":",
-    );
+    out.extend_from_slice(b",\"object\":\"response\",\"status\":\"failed\",\"output\":[],\"error\":{\"code\":");
     // The wire's `error.code` is never null: without an own code the nearest of its closed set is sent.
     push_json_string(case.code().unwrap_or("server_error"), out);
     out.extend_from_slice(b",\"message\":");

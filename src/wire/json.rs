@@ -15,18 +15,14 @@ pub struct Span {
 
 impl Span {
     pub(super) fn new(start: usize, end: usize) -> Self {
-        Self {
-            start: offset(start),
-            end: offset(end),
-        }
+        Self { start: offset(start), end: offset(end) }
     }
 
     /// Gives the bytes of the span; empty if it lies outside.
     #[must_use]
     #[inline]
     pub fn of(self, body: &[u8]) -> &[u8] {
-        body.get(self.start as usize..self.end as usize)
-            .unwrap_or_default()
+        body.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 
     /// Gives the bytes between the first and the last one, such as a string without its quotes.
@@ -131,13 +127,7 @@ pub(super) struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     /// Starts at an offset of `bytes`, with limits on nesting (at most [`DEPTH_CEILING`]) and on the number of values.
     pub(super) fn new(bytes: &'a [u8], at: usize, depth_max: u32, nodes_max: u32) -> Self {
-        Self {
-            bytes,
-            at,
-            depth: 0,
-            depth_max: depth_max.min(DEPTH_CEILING),
-            nodes_left: nodes_max,
-        }
+        Self { bytes, at, depth: 0, depth_max: depth_max.min(DEPTH_CEILING), nodes_left: nodes_max }
     }
 
     /// Gives the offset of the next byte.
@@ -169,11 +159,7 @@ impl<'a> Scanner<'a> {
 
     #[inline]
     fn unexpected(&self) -> JsonFault {
-        if self.at >= self.bytes.len() {
-            JsonFault::End
-        } else {
-            JsonFault::Unexpected
-        }
+        if self.at >= self.bytes.len() { JsonFault::End } else { JsonFault::Unexpected }
     }
 
     /// Enters an object: steps over `{`; false if it is empty, then over `}` too.
@@ -273,12 +259,7 @@ impl<'a> Scanner<'a> {
                 self.scalar(first)?;
             }
         }
-        Ok(Value {
-            span: Span::new(start, self.at),
-            children,
-            first,
-            escaped,
-        })
+        Ok(Value { span: Span::new(start, self.at), children, first, escaped })
     }
 
     /// Steps over a container with all its content; the stack is one bit a level, set for objects.
@@ -410,15 +391,8 @@ impl<'a> Scanner<'a> {
     fn check_range(&self, start: usize) -> Result<(), JsonFault> {
         let literal = self.bytes.get(start..self.at).unwrap_or_default();
         let finite = literal.len() <= NUMBER_BYTES_MAX
-            && std::str::from_utf8(literal)
-                .ok()
-                .and_then(|text| text.parse::<f64>().ok())
-                .is_some_and(f64::is_finite);
-        if finite {
-            Ok(())
-        } else {
-            Err(JsonFault::Number)
-        }
+            && std::str::from_utf8(literal).ok().and_then(|text| text.parse::<f64>().ok()).is_some_and(f64::is_finite);
+        if finite { Ok(()) } else { Err(JsonFault::Number) }
     }
 
     /// Reads a string, from its opening quote to after the closing one.
@@ -435,10 +409,7 @@ impl<'a> Scanner<'a> {
             match self.bytes.get(self.at).copied() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(Text {
-                        span: Span::new(start, self.at),
-                        escaped,
-                    });
+                    return Ok(Text { span: Span::new(start, self.at), escaped });
                 }
                 Some(b'\\') => {
                     escaped = true;
@@ -542,9 +513,7 @@ impl<'a> Scanner<'a> {
 /// Reads `\uXXXX`.
 fn parse_code_unit(escape: &[u8]) -> Option<u32> {
     let hex = escape.strip_prefix(b"\\u")?;
-    hex.iter().try_fold(0u32, |unit, &byte| {
-        Some(unit * 16 + char::from(byte).to_digit(16)?)
-    })
+    hex.iter().try_fold(0u32, |unit, &byte| Some(unit * 16 + char::from(byte).to_digit(16)?))
 }
 
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;

@@ -26,11 +26,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            depth_max: 64,
-            nodes_max: 200_000,
-            messages_max: 4_096,
-        }
+        Self { depth_max: 64, nodes_max: 200_000, messages_max: 4_096 }
     }
 }
 
@@ -71,8 +67,7 @@ impl RequestView {
     /// Tells whether the client asked for a usage chunk: `stream_options.include_usage` is `true`.
     #[must_use]
     pub fn wants_usage(&self, body: &[u8]) -> bool {
-        self.include_usage
-            .is_some_and(|value| value.of(body) == b"true")
+        self.include_usage.is_some_and(|value| value.of(body) == b"true")
     }
 
     /// Tells whether the top-level object has a member of this name, however it is escaped and whatever its value.
@@ -120,10 +115,7 @@ pub enum BodyFault {
 
 impl BodyError {
     fn new(fault: BodyFault, at: usize) -> Self {
-        Self {
-            fault,
-            at: json::offset(at),
-        }
+        Self { fault, at: json::offset(at) }
     }
 
     /// Gives the row of the error table.
@@ -235,11 +227,7 @@ impl Name {
 ///
 /// # Errors
 /// [`BodyError`] says what is wrong and where; nothing of the body's content is in it.
-pub fn view_request(
-    endpoint: Endpoint,
-    body: &[u8],
-    limits: &Limits,
-) -> Result<RequestView, BodyError> {
+pub fn view_request(endpoint: Endpoint, body: &[u8], limits: &Limits) -> Result<RequestView, BodyError> {
     let fail = |fault, at| Err(BodyError::new(BodyFault::Json(fault), at));
     if body.starts_with(b"\xEF\xBB\xBF") {
         return fail(JsonFault::Mark, 0);
@@ -348,11 +336,7 @@ impl Pass<'_> {
         };
         let bit = 1 << known as u8;
         if self.seen & bit != 0 {
-            return Err(BodyError::new(
-                BodyFault::Duplicate(known.as_str()),
-                name.span.start as usize,
-            )
-            .into());
+            return Err(BodyError::new(BodyFault::Duplicate(known.as_str()), name.span.start as usize).into());
         }
         self.seen |= bit;
         self.view.names.push(name);
@@ -365,15 +349,11 @@ impl Pass<'_> {
 
     #[inline]
     fn keep(&mut self, name: Name, value: Value) -> Result<(), Fault> {
-        let refuse = |name, want| {
-            Err(BodyError::new(BodyFault::Type(name, want), value.span.start as usize).into())
-        };
+        let refuse = |name, want| Err(BodyError::new(BodyFault::Type(name, want), value.span.start as usize).into());
         match name {
             Name::Model => {
                 if !is_model(value, self.body) {
-                    return Err(
-                        BodyError::new(BodyFault::ModelForm, value.span.start as usize).into(),
-                    );
+                    return Err(BodyError::new(BodyFault::ModelForm, value.span.start as usize).into());
                 }
                 self.view.model = value.span;
             }
@@ -403,9 +383,7 @@ impl Pass<'_> {
                 }
                 self.view.instructions = Some(value.span);
             }
-            Name::PreviousResponseId | Name::Conversation
-                if self.endpoint == Endpoint::Responses =>
-            {
+            Name::PreviousResponseId | Name::Conversation if self.endpoint == Endpoint::Responses => {
                 self.view.needs_state |= value.first != b'n';
             }
             _ => {}
@@ -415,10 +393,7 @@ impl Pass<'_> {
 
     fn check_count(&self, name: &'static str, value: Value) -> Result<(), BodyError> {
         if value.children > self.messages_max {
-            return Err(BodyError::new(
-                BodyFault::TooMany(name),
-                value.span.start as usize,
-            ));
+            return Err(BodyError::new(BodyFault::TooMany(name), value.span.start as usize));
         }
         Ok(())
     }
@@ -457,18 +432,12 @@ fn is_model(value: Value, body: &[u8]) -> bool {
     let name = value.span.inner_of(body);
     value.first == b'"'
         && (1..=MODEL_BYTES_MAX).contains(&name.len())
-        && name.iter().all(
-            |b| matches!(b, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'/' | b'-'),
-        )
+        && name.iter().all(|b| matches!(b, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'/' | b'-'))
 }
 
 /// Refuses a name that some reader would take for one of `ours` although we do not.
 #[inline]
-fn check_spelling(
-    body: &[u8],
-    name: Text,
-    ours: impl Iterator<Item = &'static str>,
-) -> Result<(), BodyError> {
+fn check_spelling(body: &[u8], name: Text, ours: impl Iterator<Item = &'static str>) -> Result<(), BodyError> {
     let inner = name.span.inner_of(body);
     let plain = !name.escaped && inner.iter().all(|b| (b'_'..=b'z').contains(b));
     if plain {
@@ -478,14 +447,8 @@ fn check_spelling(
 }
 
 #[cold]
-fn check_unusual_spelling(
-    inner: &[u8],
-    name: Text,
-    ours: impl Iterator<Item = &'static str>,
-) -> Result<(), BodyError> {
-    let folded = json::unescape(inner)
-        .map(|plain| fold_case(&String::from_utf8_lossy(&plain)))
-        .unwrap_or_default();
+fn check_unusual_spelling(inner: &[u8], name: Text, ours: impl Iterator<Item = &'static str>) -> Result<(), BodyError> {
+    let folded = json::unescape(inner).map(|plain| fold_case(&String::from_utf8_lossy(&plain))).unwrap_or_default();
     for known in ours {
         if folded == known {
             let fault = BodyFault::Spelling(known);

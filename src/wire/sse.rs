@@ -15,12 +15,7 @@ pub struct SseLimits {
 
 impl Default for SseLimits {
     fn default() -> Self {
-        Self {
-            line_bytes_max: 1 << 20,
-            event_bytes_max: 1 << 20,
-            fields_max: 1_024,
-            stream_bytes_max: 64 << 20,
-        }
+        Self { line_bytes_max: 1 << 20, event_bytes_max: 1 << 20, fields_max: 1_024, stream_bytes_max: 64 << 20 }
     }
 }
 

@@ -38,13 +38,7 @@ pub struct UpstreamError<'a> {
 #[must_use]
 pub fn view_upstream_error(status: u16, body: &[u8]) -> UpstreamError<'_> {
     let _ = body;
-    UpstreamError {
-        meaning: Meaning::Invalid,
-        status,
-        kind: None,
-        code: None,
-        param: None,
-    }
+    UpstreamError { meaning: Meaning::Invalid, status, kind: None, code: None, param: None }
 }
 
 impl UpstreamError<'_> {
