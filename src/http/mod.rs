@@ -13,7 +13,7 @@ mod socket;
 mod stream;
 mod upstream;
 
-pub use buffer::{Buffer, Framed, chunk_header};
+pub use buffer::{Buffer, CHUNK_END, Framed, LAST_CHUNK};
 pub use chunk::{ChunkDecoder, ChunkError, Step};
 pub use deadline::{Deadline, Expired, Handle, TICK, interrupt_all, interrupt_idle, sweep};
 pub use downstream::{Downstream, DownstreamLimits, Gone, NoBody, NoHead};
