@@ -4,7 +4,8 @@
 //! and must not be billed or relayed as a success. The bytes themselves go to the client as they came.
 
 use super::Endpoint;
-use super::json::{self, JsonFault, Scanner, Span};
+use super::json::{self, Scanner};
+use super::json_place::{JsonFault, Span};
 use super::usage::{Found, scan_usage};
 use crate::base::TokenCounts;
 

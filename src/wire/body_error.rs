@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::error::ErrorCase;
-use super::json::{self, JsonFault};
+use super::json_place::{JsonFault, offset};
 use super::request::MODEL_BYTES_MAX;
 
 /// Why a body is refused.
@@ -40,7 +40,7 @@ impl BodyError {
     pub(super) fn new(fault: BodyFault, at: usize) -> Self {
         Self {
             fault,
-            at: json::offset(at),
+            at: offset(at),
         }
     }
 

@@ -4,7 +4,8 @@
 //! the delta is remembered, and a chunk that starts with it is compared there and scanned only from the delta on.
 
 use super::Endpoint;
-use super::json::{JsonFault, Scanner, Span};
+use super::json::Scanner;
+use super::json_place::{JsonFault, Span};
 use super::usage::{parse_count, scan_usage};
 use crate::base::TokenCounts;
 

@@ -6,7 +6,7 @@
 use smallvec::SmallVec;
 
 use super::Endpoint;
-use super::json::Span;
+use super::json_place::Span;
 use super::json_text::push_json_string;
 use super::request::RequestView;
 

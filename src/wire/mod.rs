@@ -13,6 +13,7 @@ mod endpoint;
 mod error;
 mod event;
 mod json;
+mod json_place;
 mod json_text;
 mod request;
 mod sse;
@@ -25,9 +26,12 @@ pub use body_error::{BodyError, BodyFault};
 pub use edit::{Defaults, Edits, Pieces, Prompt};
 pub use endpoint::Endpoint;
 pub use error::{ErrorCase, StreamErrorAt, write_error_body, write_stream_error};
-pub use json::{JsonFault, Span};
+pub use json_place::{JsonFault, Span};
 pub use request::{Limits, RequestView, view_request};
 pub use sse::{Splitter, SseError, SseLimits};
 pub use stream::{Action, End, StreamWatch};
 pub use upstream_error::{Meaning, UpstreamError, view_upstream_error};
 pub use usage::read_usage;
+
+#[cfg(test)]
+mod tests;

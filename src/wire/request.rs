@@ -9,7 +9,8 @@ use smallvec::SmallVec;
 
 use super::Endpoint;
 use super::body_error::{BodyError, BodyFault};
-use super::json::{self, JsonFault, Scanner, Span, Text, Value};
+use super::json::{self, Scanner, Text, Value};
+use super::json_place::{JsonFault, Span, offset};
 use super::json_text;
 
 /// Bounds of a client's body; its size is limited before.
@@ -221,7 +222,7 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn run(&mut self) -> Result<(), Fault> {
         self.scanner.skip_space();
-        self.view.open = json::offset(self.scanner.at());
+        self.view.open = offset(self.scanner.at());
         if self.scanner.peek() != b'{' {
             return self.refuse_other_document();
         }
@@ -234,7 +235,7 @@ impl Pass<'_> {
             }
         }
         let end = self.scanner.at();
-        self.view.close = json::offset(end.saturating_sub(1));
+        self.view.close = offset(end.saturating_sub(1));
         self.scanner.finish()?;
         if self.seen & (1 << Name::Model as u8) == 0 {
             return Err(BodyError::new(BodyFault::ModelMissing, end).into());

@@ -4,7 +4,8 @@
 //! (`prompt_cache_hit_tokens`), Perplexity, Mistral and Voyage. Fields that are not counted may hold anything, such as
 //! Groq's times and OpenRouter's `cost`, which are floats.
 
-use super::json::{JsonFault, Scanner};
+use super::json::Scanner;
+use super::json_place::JsonFault;
 use crate::base::TokenCounts;
 
 /// Reads the counts of a `usage` object, given as its JSON text.
