@@ -4,6 +4,7 @@
 //! what readers disagree about: lone surrogates, numbers beyond a double's range, a byte order mark. The caller has
 //! checked that the bytes are UTF-8.
 
+<<<<<<< HEAD
 /// A range of bytes in a body of at most 4 GiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
@@ -47,6 +48,10 @@ impl Span {
 pub(super) fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
+=======
+use super::json_place::{JsonFault, Span};
+use super::json_text::{has_special, parse_code_unit, special_bytes};
+>>>>>>> wire
 
 /// Most bytes of one document.
 pub(super) const BYTES_MAX: usize = 1 << 30;
@@ -54,44 +59,6 @@ pub(super) const BYTES_MAX: usize = 1 << 30;
 pub(super) const DEPTH_CEILING: u32 = 128;
 /// Longest number, in bytes; longer ones take some readers quadratic time.
 const NUMBER_BYTES_MAX: usize = 256;
-
-/// What breaks the JSON grammar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum JsonFault {
-    /// The document ends too early.
-    #[error("unexpected end of the body")]
-    End,
-    /// Another byte was needed here.
-    #[error("unexpected character")]
-    Unexpected,
-    /// A control character stands in a string.
-    #[error("control character in a string")]
-    Control,
-    /// A backslash is followed by something unknown.
-    #[error("invalid escape in a string")]
-    Escape,
-    /// Half of a surrogate pair.
-    #[error("lone surrogate in a string")]
-    Surrogate,
-    /// A number of wrong form or out of range.
-    #[error("invalid number")]
-    Number,
-    /// Nested too deeply.
-    #[error("nested too deeply")]
-    Depth,
-    /// Too many values.
-    #[error("too many values")]
-    Nodes,
-    /// Something stands after the document.
-    #[error("characters after the end of the JSON value")]
-    Trailing,
-    /// A byte order mark.
-    #[error("byte order mark")]
-    Mark,
-    /// Not UTF-8.
-    #[error("not UTF-8")]
-    Utf8,
-}
 
 /// A string as it stands in the document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,12 +89,38 @@ pub(super) struct Scanner<'a> {
     depth: u32,
     depth_max: u32,
     nodes_left: u32,
+    text_bytes: usize,
 }
 
 impl<'a> Scanner<'a> {
     /// Starts at an offset of `bytes`, with limits on nesting (at most [`DEPTH_CEILING`]) and on the number of values.
     pub(super) fn new(bytes: &'a [u8], at: usize, depth_max: u32, nodes_max: u32) -> Self {
+<<<<<<< HEAD
         Self { bytes, at, depth: 0, depth_max: depth_max.min(DEPTH_CEILING), nodes_left: nodes_max }
+=======
+        Self {
+            bytes,
+            at,
+            depth: 0,
+            depth_max: depth_max.min(DEPTH_CEILING),
+            nodes_left: nodes_max,
+            text_bytes: 0,
+        }
+>>>>>>> wire
+    }
+
+    /// Goes on in the middle of a document whose first part was scanned before, with that many containers entered.
+    pub(super) fn resume(bytes: &'a [u8], at: usize, depth: u32) -> Self {
+        Self {
+            depth,
+            ..Self::new(bytes, at, DEPTH_CEILING, u32::MAX)
+        }
+    }
+
+    /// Gives the bytes of all string values stepped over so far, names and quotes not counted.
+    #[inline]
+    pub(super) fn text_bytes(&self) -> usize {
+        self.text_bytes
     }
 
     /// Gives the offset of the next byte.
@@ -252,6 +245,7 @@ impl<'a> Scanner<'a> {
             b'"' => {
                 self.count_node()?;
                 escaped = self.string()?.escaped;
+                self.text_bytes += self.at - start - 2;
             }
             b'{' | b'[' => children = self.container()?,
             _ => {
@@ -273,7 +267,9 @@ impl<'a> Scanner<'a> {
             let first = self.peek();
             match first {
                 b'"' => {
+                    let start = self.at;
                     self.string()?;
+                    self.text_bytes += self.at - start - 2;
                 }
                 b'{' | b'[' => {
                     if open >= open_max {
@@ -509,6 +505,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 }
+<<<<<<< HEAD
 
 /// Reads `\uXXXX`.
 fn parse_code_unit(escape: &[u8]) -> Option<u32> {
@@ -599,3 +596,5 @@ pub(super) fn push_json_string(text: &str, out: &mut Vec<u8>) {
     }
     out.push(b'"');
 }
+=======
+>>>>>>> wire

@@ -5,13 +5,13 @@
 //! refused: a name that we read standing twice, spelt with escapes, or spelt in other letter case (Go's decoder
 //! ignores case), since upstream would then serve something else than what was authorized.
 
-use std::fmt;
-
 use smallvec::SmallVec;
 
 use super::Endpoint;
-use super::error::ErrorCase;
-use super::json::{self, JsonFault, Scanner, Span, Text, Value};
+use super::body_error::{BodyError, BodyFault};
+use super::json::{self, Scanner, Text, Value};
+use super::json_place::{JsonFault, Span, offset};
+use super::json_text;
 
 /// Bounds of a client's body; its size is limited before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Default for Limits {
 }
 
 /// Longest `model`, in bytes.
-const MODEL_BYTES_MAX: usize = 200;
+pub(super) const MODEL_BYTES_MAX: usize = 200;
 
 /// Where things stand in one checked body. All spans are of that body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,13 +76,14 @@ impl RequestView {
         self.names.iter().any(|text| {
             let inner = text.span.inner_of(body);
             if text.escaped {
-                return json::unescape(inner).is_some_and(|plain| plain == name);
+                return json_text::unescape(inner).is_some_and(|plain| plain == name);
             }
             inner == name
         })
     }
 }
 
+<<<<<<< HEAD
 /// Why a body is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyError {
@@ -165,6 +166,8 @@ impl fmt::Display for BodyError {
 
 impl std::error::Error for BodyError {}
 
+=======
+>>>>>>> wire
 /// A name that we read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Name {
@@ -295,7 +298,7 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn run(&mut self) -> Result<(), Fault> {
         self.scanner.skip_space();
-        self.view.open = json::offset(self.scanner.at());
+        self.view.open = offset(self.scanner.at());
         if self.scanner.peek() != b'{' {
             return self.refuse_other_document();
         }
@@ -308,7 +311,7 @@ impl Pass<'_> {
             }
         }
         let end = self.scanner.at();
-        self.view.close = json::offset(end.saturating_sub(1));
+        self.view.close = offset(end.saturating_sub(1));
         self.scanner.finish()?;
         if self.seen & (1 << Name::Model as u8) == 0 {
             return Err(BodyError::new(BodyFault::ModelMissing, end).into());
@@ -447,8 +450,19 @@ fn check_spelling(body: &[u8], name: Text, ours: impl Iterator<Item = &'static s
 }
 
 #[cold]
+<<<<<<< HEAD
 fn check_unusual_spelling(inner: &[u8], name: Text, ours: impl Iterator<Item = &'static str>) -> Result<(), BodyError> {
     let folded = json::unescape(inner).map(|plain| fold_case(&String::from_utf8_lossy(&plain))).unwrap_or_default();
+=======
+fn check_unusual_spelling(
+    inner: &[u8],
+    name: Text,
+    ours: impl Iterator<Item = &'static str>,
+) -> Result<(), BodyError> {
+    let folded = json_text::unescape(inner)
+        .map(|plain| fold_case(&String::from_utf8_lossy(&plain)))
+        .unwrap_or_default();
+>>>>>>> wire
     for known in ours {
         if folded == known {
             let fault = BodyFault::Spelling(known);
