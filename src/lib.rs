@@ -9,6 +9,7 @@ pub mod http;
 pub mod metrics;
 pub mod provider;
 pub mod proxy;
+pub mod shared;
 pub mod snapshot;
 pub mod upstream;
 pub mod usage;

@@ -102,7 +102,13 @@ impl Door {
 impl Shared {
     /// Puts the parts together.
     #[must_use]
-    pub fn new(snapshot: Handle, queue: Arc<Queue>, registry: Arc<Registry>, doors: Vec<Door>, settings: Settings) -> Self {
+    pub fn new(
+        snapshot: Handle,
+        queue: Arc<Queue>,
+        registry: Arc<Registry>,
+        doors: Vec<Door>,
+        settings: Settings,
+    ) -> Self {
         let unrouted = registry.series(Arc::default());
         let addresses = (0..ADDRESS_SLOTS).map(|_| AtomicU32::new(0)).collect();
         Self {

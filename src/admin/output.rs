@@ -59,11 +59,7 @@ impl Output {
         let thread = thread::Builder::new()
             .name("millrace-log".into())
             .spawn(move || write_batches(&receiver, sink, &of_thread))?;
-        Ok(Self {
-            sender: Mutex::new(Some(sender)),
-            thread: Mutex::new(Some(thread)),
-            lost,
-        })
+        Ok(Self { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), lost })
     }
 
     /// Lines of the access log that could not be written so far.
@@ -92,17 +88,8 @@ impl Output {
     ///
     /// Nothing is written after this. Waits on the calling thread.
     pub fn close(&self, wait_max: Duration) -> bool {
-        drop(
-            self.sender
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else {
             return true;
         };

@@ -67,10 +67,7 @@ async fn not_found() -> Response<Body> {
 }
 
 async fn wrong_method() -> Response<Body> {
-    problem(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "this path does not take this method; see `Allow`",
-    )
+    problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method; see `Allow`")
 }
 
 async fn metrics(State(state): State<Arc<AdminState>>) -> Response<Body> {
@@ -79,11 +76,7 @@ async fn metrics(State(state): State<Arc<AdminState>>) -> Response<Body> {
         access_lines_dropped: state.output.access_lines_dropped(),
         app_lines_dropped: state.output.app_lines_dropped() + log::dropped(),
     });
-    with_body(
-        StatusCode::OK,
-        "text/plain; version=0.0.4; charset=utf-8",
-        Body::new(ScrapeBody(scrape)),
-    )
+    with_body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Body::new(ScrapeBody(scrape)))
 }
 
 /// A probe's answer.
@@ -104,11 +97,7 @@ struct ShownCheck<'a> {
 
 impl<'a> From<&'a Check> for ShownCheck<'a> {
     fn from(check: &'a Check) -> Self {
-        Self {
-            name: &check.name,
-            ok: check.ok,
-            message: &check.message,
-        }
+        Self { name: &check.name, ok: check.ok, message: &check.message }
     }
 }
 
@@ -138,20 +127,10 @@ async fn readyz(State(state): State<Arc<AdminState>>, uri: Uri) -> Response<Body
 }
 
 fn health(ok: bool, checks: &[Check], uri: &Uri) -> Response<Body> {
-    let verbose = uri.query().is_some_and(|query| {
-        query
-            .split('&')
-            .any(|part| part == "verbose" || part.starts_with("verbose="))
-    });
-    let (status, text) = if ok {
-        (StatusCode::OK, "ok")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
-    };
-    let body = Health {
-        status: text,
-        checks: verbose.then(|| checks.iter().map(ShownCheck::from).collect()),
-    };
+    let verbose =
+        uri.query().is_some_and(|query| query.split('&').any(|part| part == "verbose" || part.starts_with("verbose=")));
+    let (status, text) = if ok { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "unavailable") };
+    let body = Health { status: text, checks: verbose.then(|| checks.iter().map(ShownCheck::from).collect()) };
     json(status, "application/json", &body)
 }
 
@@ -162,10 +141,7 @@ impl HttpBody for ScrapeBody {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let mut text = String::with_capacity(SCRAPE_PIECE_BYTES + 16 * 1024);
         self.0.write(&mut text, SCRAPE_PIECE_BYTES);
         if text.is_empty() {

@@ -40,11 +40,7 @@ const SAMPLE_PERIOD: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// When the listener is not usable.
-pub async fn serve(
-    listener: TcpListener,
-    state: AdminState,
-    mut shutdown: watch::Receiver<bool>,
-) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, state: AdminState, mut shutdown: watch::Receiver<bool>) -> io::Result<()> {
     listener.local_addr()?;
     let state = Arc::new(state);
     let router = router(Arc::clone(&state));
@@ -68,24 +64,15 @@ pub async fn serve(
         }
     }
     drop(listener);
-    let drained = timeout(DRAIN_MAX, async {
-        while connections.join_next().await.is_some() {}
-    });
+    let drained = timeout(DRAIN_MAX, async { while connections.join_next().await.is_some() {} });
     if drained.await.is_err() {
-        log::emit(
-            log::Level::Warn,
-            "admin connections were cut at shutdown",
-            &[],
-        );
+        log::emit(log::Level::Warn, "admin connections were cut at shutdown", &[]);
     }
     Ok(())
 }
 
 /// Waits for a free place, then for a connection.
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
     loop {
         // The semaphore is never closed, so there is always a permit.
         let permit = Arc::clone(permits).acquire_owned().await.ok();
@@ -93,11 +80,7 @@ async fn accept(
             Ok((stream, _)) => return (stream, permit),
             Err(error) => {
                 let text = error.to_string();
-                log::emit(
-                    log::Level::Error,
-                    "admin listener cannot accept",
-                    &[("error", log::Value::Text(&text))],
-                );
+                log::emit(log::Level::Error, "admin listener cannot accept", &[("error", log::Value::Text(&text))]);
                 sleep(ACCEPT_PAUSE).await;
             }
         }

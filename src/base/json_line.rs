@@ -23,10 +23,7 @@ pub struct JsonLine<'a> {
 impl<'a> JsonLine<'a> {
     /// Opens an object at the end of `out`.
     pub fn begin(out: &'a mut Vec<u8>) -> Self {
-        Self {
-            out,
-            separator: b'{',
-        }
+        Self { out, separator: b'{' }
     }
 
     /// Closes the object and the line.
@@ -67,8 +64,7 @@ impl<'a> JsonLine<'a> {
     /// Writes `true` or `false`.
     pub fn flag(&mut self, name: &'static str, value: bool) {
         self.name(name);
-        self.out
-            .extend_from_slice(if value { b"true" } else { b"false" });
+        self.out.extend_from_slice(if value { b"true" } else { b"false" });
     }
 
     /// Writes a duration in milliseconds with three decimals.

@@ -135,12 +135,7 @@ impl Log {
         }
     }
 
-    fn emit(
-        &self,
-        now: UnixTime,
-        (level, msg): (Level, &'static str),
-        fields: &[(&'static str, Value<'_>)],
-    ) {
+    fn emit(&self, now: UnixTime, (level, msg): (Level, &'static str), fields: &[(&'static str, Value<'_>)]) {
         if level == Level::Off || level as u8 > self.level.load(Relaxed) {
             return;
         }
@@ -246,16 +241,9 @@ impl fmt::Display for Level {
 }
 
 fn parse_level(text: &str) -> Option<Level> {
-    [
-        Level::Off,
-        Level::Error,
-        Level::Warn,
-        Level::Info,
-        Level::Debug,
-        Level::Trace,
-    ]
-    .into_iter()
-    .find(|level| text.trim().eq_ignore_ascii_case(level.name()))
+    [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace]
+        .into_iter()
+        .find(|level| text.trim().eq_ignore_ascii_case(level.name()))
 }
 
 fn make_line(
@@ -287,8 +275,6 @@ fn make_line(
 
 /// FNV-1a: short constant texts, no secret to keep.
 fn hash(text: &str) -> usize {
-    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     usize::try_from(hash).unwrap_or(0)
 }

@@ -66,9 +66,7 @@ impl Registry {
     pub(super) fn with_series_max(workers: usize, series_max: usize) -> Self {
         let started = now();
         Self {
-            workers: (0..workers)
-                .map(|_| Arc::new(WorkerBlock::new(started)))
-                .collect(),
+            workers: (0..workers).map(|_| Arc::new(WorkerBlock::new(started))).collect(),
             table: Mutex::new(Table {
                 by_labels: HashMap::new(),
                 order: Vec::new(),
@@ -76,11 +74,7 @@ impl Registry {
                 overflow_count: 0,
             }),
             config: Mutex::default(),
-            busy: Mutex::new(Busy {
-                at: started,
-                us: vec![0; workers],
-                ppm: vec![0; workers],
-            }),
+            busy: Mutex::new(Busy { at: started, us: vec![0; workers], ppm: vec![0; workers] }),
             series_max,
         }
     }
@@ -109,9 +103,9 @@ impl Registry {
         }
         if table.order.len() >= self.series_max {
             table.overflow_count += 1;
-            let overflow = table.overflow.get_or_insert_with(|| {
-                Arc::new(Series::new(overflow_labels(), Arc::clone(&self.workers)))
-            });
+            let overflow = table
+                .overflow
+                .get_or_insert_with(|| Arc::new(Series::new(overflow_labels(), Arc::clone(&self.workers))));
             return Arc::clone(overflow);
         }
         let series = Arc::new(Series::new(Arc::clone(&shown.0), Arc::clone(&self.workers)));
@@ -178,13 +172,7 @@ impl Registry {
 impl Shown {
     fn parts(&self) -> [&str; 5] {
         let Self(labels) = self;
-        [
-            &labels.organization,
-            &labels.project,
-            &labels.route,
-            &labels.provider,
-            &labels.model,
-        ]
+        [&labels.organization, &labels.project, &labels.route, &labels.provider, &labels.model]
     }
 }
 

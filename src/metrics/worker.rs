@@ -38,16 +38,8 @@ pub enum ProtocolError {
 }
 
 /// Values of the label `kind`, indexed by [`ProtocolError`].
-pub const PROTOCOL_ERRORS: [&str; 8] = [
-    "head",
-    "head_too_large",
-    "framing",
-    "body",
-    "body_too_large",
-    "timeout",
-    "version",
-    "truncated",
-];
+pub const PROTOCOL_ERRORS: [&str; 8] =
+    ["head", "head_too_large", "framing", "body", "body_too_large", "timeout", "version", "truncated"];
 
 /// Counters and gauges of one worker; only that worker writes them.
 ///
@@ -181,11 +173,7 @@ impl StallWindow {
     fn record(&self, number: u64, late_us: u64) {
         let last = self.number.load(Relaxed);
         if number != last {
-            let carried = if number == last + 1 {
-                self.now_us.load(Relaxed)
-            } else {
-                0
-            };
+            let carried = if number == last + 1 { self.now_us.load(Relaxed) } else { 0 };
             self.before_us.store(carried, Relaxed);
             self.now_us.store(0, Relaxed);
             self.number.store(number, Relaxed);
@@ -242,11 +230,9 @@ mod tests {
         block.beat(at(2), Duration::from_millis(300));
         block.beat(at(3), Duration::from_millis(5));
         assert_eq!(block.stalls(), 1);
-        for (name, seconds, want) in [
-            ("same window", 10, 300_000),
-            ("next window without a beat", 70, 300_000),
-            ("much later", 200, 0),
-        ] {
+        for (name, seconds, want) in
+            [("same window", 10, 300_000), ("next window without a beat", 70, 300_000), ("much later", 200, 0)]
+        {
             assert_eq!(block.stall_us_max(at(seconds)), want, "{name}");
         }
         block.beat(at(65), Duration::from_millis(2));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     base::now,
-    http::{Buffer, Cut, Downstream, ResponseHead},
+    http::{Buffer, Cut, Downstream, Part, ResponseHead},
     metrics::Outcome,
     snapshot::{HttpTarget, Target},
     upstream::Connection,
@@ -31,22 +31,22 @@ pub struct Answer {
 pub enum Failure {
     /// The client left: nobody is there to be answered.
     ClientGone,
+    /// The client's own fault; no target was tried.
+    Client(Refusal),
     /// The target failed.
     Target(Outcome, Refusal),
 }
 
 /// What is sent to a target.
-pub struct Outgoing<'a> {
+pub struct Outgoing<'a, 'b> {
     /// The endpoint.
     pub endpoint: Endpoint,
     /// Changes to the client's body.
-    pub edits: &'a Edits<'a>,
-    /// Offset of the body in the client's input.
-    pub body_at: usize,
-    /// Length of the client's body.
-    pub body_len: usize,
-    /// The client's `tracestate`, if its trace is continued.
-    pub tracestate: &'a [u8],
+    pub edits: &'a Edits<'b>,
+    /// Where the client's body stands in its input.
+    pub body: Part,
+    /// Where the client's `tracestate` stands, if its trace is continued.
+    pub tracestate: Option<Part>,
     /// Time for all attempts together, from the arrival of the request.
     pub total: Duration,
 }
@@ -62,8 +62,7 @@ pub async fn attempt(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
     (target, http): (&Target, &HttpTarget),
-    outgoing: &Outgoing<'_>,
-    body: &[u8],
+    outgoing: &Outgoing<'_, '_>,
 ) -> Result<Answer, Failure> {
     let started = now();
     exchange.attempts = 1;
@@ -78,7 +77,7 @@ pub async fn attempt(
             Err(failure) => break Err(failure),
         };
         down.deadline.set(target.timeouts.first_byte.min(left));
-        match exchange_heads(exchange, down, &mut connection, (http, outgoing), body).await {
+        match exchange_heads(exchange, down, &mut connection, (http, outgoing)).await {
             Ok((head, passed)) => break Ok(Answer { connection, head, passed }),
             Err(cut) => {
                 exchange.context.block.upstream_broken.inc();
@@ -103,10 +102,9 @@ async fn exchange_heads(
     exchange: &Exchange<'_>,
     down: &mut Downstream,
     connection: &mut Connection,
-    (http, outgoing): (&HttpTarget, &Outgoing<'_>),
-    body: &[u8],
+    (http, outgoing): (&HttpTarget, &Outgoing<'_, '_>),
 ) -> Result<(ResponseHead, Passed), Cut> {
-    let sent = send(exchange, down, connection, (http, outgoing), body).await;
+    let sent = send(exchange, down, connection, (http, outgoing)).await;
     // A provider may refuse a request before it has read all of it: its answer counts, not our broken send.
     if let Err(cut @ (Cut::TimedOut | Cut::ClientGone)) = sent {
         return Err(cut);
@@ -120,8 +118,7 @@ async fn send(
     exchange: &Exchange<'_>,
     down: &Downstream,
     connection: &mut Connection,
-    (http, outgoing): (&HttpTarget, &Outgoing<'_>),
-    body: &[u8],
+    (http, outgoing): (&HttpTarget, &Outgoing<'_, '_>),
 ) -> Result<(), Cut> {
     let mut out = Buffer::default();
     out.extend(http.head(outgoing.endpoint));
@@ -129,10 +126,11 @@ async fn send(
     out.extend(exchange.request_id.as_bytes());
     out.extend(b"\r\ntraceparent: ");
     out.extend(exchange.trace.value());
-    if !outgoing.tracestate.is_empty() {
+    if let Some(tracestate) = outgoing.tracestate.clone().and_then(|range| down.input().get(range)) {
         out.extend(b"\r\ntracestate: ");
-        out.extend(outgoing.tracestate);
+        out.extend(tracestate);
     }
+    let body = down.input().get(outgoing.body.clone()).unwrap_or_default();
     out.extend(b"\r\ncontent-length: ");
     let body_bytes = outgoing.edits.body_bytes(body.len());
     reply::number(&mut out, u64::try_from(body_bytes).unwrap_or(u64::MAX));

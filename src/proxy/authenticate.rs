@@ -13,12 +13,13 @@ use super::reply::Refusal;
 /// A refusal when there is none, or when two headers name different keys.
 pub fn key_of<'a>(head: &RequestHead, bytes: &'a [u8]) -> Result<&'a [u8], Refusal> {
     let part = |range: &Option<Part>| range.clone().and_then(|range| bytes.get(range));
-    let bearer = match part(&head.authorization) {
-        None => None,
-        Some(value) => Some(strip_bearer(value).ok_or_else(|| {
-            Refusal::new(ErrorCase::InvalidKey, "`Authorization` must be `Bearer` and an API key")
-        })?),
-    };
+    let bearer =
+        match part(&head.authorization) {
+            None => None,
+            Some(value) => Some(strip_bearer(value).ok_or_else(|| {
+                Refusal::new(ErrorCase::InvalidKey, "`Authorization` must be `Bearer` and an API key")
+            })?),
+        };
     let mut found: Option<&[u8]> = None;
     for key in [bearer, part(&head.x_api_key), part(&head.api_key)].into_iter().flatten() {
         match found {
@@ -30,10 +31,9 @@ pub fn key_of<'a>(head: &RequestHead, bytes: &'a [u8]) -> Result<&'a [u8], Refus
     }
     match found {
         Some(key) if !key.is_empty() => Ok(key),
-        _ => Err(Refusal::new(
-            ErrorCase::InvalidKey,
-            "no API key was sent; send it as `Authorization: Bearer YOUR_KEY`",
-        )),
+        _ => {
+            Err(Refusal::new(ErrorCase::InvalidKey, "no API key was sent; send it as `Authorization: Bearer YOUR_KEY`"))
+        }
     }
 }
 

@@ -45,9 +45,7 @@ pub async fn connect(
             ErrorCase::UpstreamTimeout,
             "no connection to the provider within the connect timeout",
         )),
-        Ok(Ok(Err(_))) => {
-            Err(refuse(Outcome::Connect, ErrorCase::UpstreamError, "no connection to the provider"))
-        }
+        Ok(Ok(Err(_))) => Err(refuse(Outcome::Connect, ErrorCase::UpstreamError, "no connection to the provider")),
         Ok(Ok(Ok(stream))) => {
             context.block.upstream_opened.inc();
             Ok(Connection::new(Upstream::new(stream)))

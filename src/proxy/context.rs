@@ -5,12 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{
-    base::unix_time,
-    metrics::WorkerBlock,
-    shared::Shared,
-    upstream::Pools,
-};
+use crate::{base::unix_time, metrics::WorkerBlock, shared::Shared, upstream::Pools};
 
 /// Length of `date: ` and an HTTP date and the line's end.
 const DATE_LINE_LEN: usize = 37;

@@ -102,9 +102,7 @@ async fn dispatch(
             let sent = models::answer_models(exchange, down, &grant, id.as_deref(), (after, head_only)).await;
             finish_local(down, head, sent.is_ok(), after).await
         }
-        Method::Options if is_health || is_models => {
-            options(exchange, down, head, ("GET, HEAD, OPTIONS", after)).await
-        }
+        Method::Options if is_health || is_models => options(exchange, down, head, ("GET, HEAD, OPTIONS", after)).await,
         _ if is_health || is_models => Err(wrong_method(down, head, "GET, HEAD, OPTIONS").into()),
         _ => Err(Refusal::new(ErrorCase::PathNotFound, invalid_url(down, head)).into()),
     }
@@ -137,7 +135,8 @@ async fn post(
         .map_err(|error| refused(Refusal::new(error.case(), error.to_string()).param(error.param())));
     let looked_up = viewed.and_then(|view| {
         exchange.stream = view.stream;
-        let route = exchange.snapshot.route(&grant, view.model_name(body)).ok_or_else(|| refused(models::unknown_model()))?;
+        let route =
+            exchange.snapshot.route(&grant, view.model_name(body)).ok_or_else(|| refused(models::unknown_model()))?;
         let target = route.target(endpoint).ok_or_else(|| refused(wrong_endpoint(endpoint)))?;
         Ok((view, Arc::clone(target)))
     });
@@ -157,6 +156,10 @@ async fn post(
             exchange.count_attempt(crate::metrics::Outcome::Cancelled);
             Ok(After::Close)
         }
+        Err(Failure::Client(refusal)) => {
+            down.finish_request(head, body_len);
+            Err(refused(refusal))
+        }
         Err(Failure::Target(outcome, refusal)) => {
             exchange.count_attempt(outcome);
             Err(refused(refusal))
@@ -167,9 +170,11 @@ async fn post(
 /// Finds what the key of the request may do. Nothing about routes is told before.
 fn authenticate(exchange: &mut Exchange<'_>, down: &Downstream, head: &RequestHead) -> Result<Arc<Grant>, Refusal> {
     let key = authenticate::key_of(head, down.input())?;
-    let grant = exchange.snapshot.grant(key).map(Arc::clone).ok_or_else(|| {
-        Refusal::new(ErrorCase::InvalidKey, "the API key is unknown, disabled or expired")
-    })?;
+    let grant = exchange
+        .snapshot
+        .grant(key)
+        .map(Arc::clone)
+        .ok_or_else(|| Refusal::new(ErrorCase::InvalidKey, "the API key is unknown, disabled or expired"))?;
     exchange.grant = Some(Arc::clone(&grant));
     Ok(grant)
 }
@@ -213,12 +218,7 @@ async fn options(
     finish_local(down, head, sent.is_ok(), after).await
 }
 
-async fn finish_local(
-    down: &mut Downstream,
-    head: &RequestHead,
-    sent: bool,
-    after: After,
-) -> Result<After, Refused> {
+async fn finish_local(down: &mut Downstream, head: &RequestHead, sent: bool, after: After) -> Result<After, Refused> {
     if sent { Ok(settle_body(down, head, after).await) } else { Ok(After::Close) }
 }
 
@@ -251,21 +251,17 @@ fn may_discard(down: &Downstream, head: &RequestHead) -> bool {
     }
 }
 
-async fn refuse_body(
-    exchange: &mut Exchange<'_>,
-    down: &mut Downstream,
-    none: NoBody,
-) -> Result<After, Refused> {
+async fn refuse_body(exchange: &mut Exchange<'_>, down: &mut Downstream, none: NoBody) -> Result<After, Refused> {
     let (kind, refusal) = match none {
         NoBody::TooLarge => (
-            ProtocolError::TooLarge,
+            ProtocolError::BodyTooLarge,
             Refusal::new(ErrorCase::BodyTooLarge, "the body is larger than `limits.body_bytes` allows"),
         ),
         NoBody::TooSlow => {
             (ProtocolError::Timeout, Refusal::new(ErrorCase::RequestTimeout, "the body came too slowly"))
         }
         NoBody::Malformed | NoBody::Gone => {
-            (ProtocolError::Framing, Refusal::new(ErrorCase::BadHead, "the chunked body is malformed"))
+            (ProtocolError::Body, Refusal::new(ErrorCase::BadHead, "the chunked body is malformed"))
         }
     };
     exchange.context.block.protocol_error(kind);
@@ -281,13 +277,14 @@ async fn refuse_head(context: &Context, down: &mut Downstream, none: NoHead) -> 
             (ProtocolError::Timeout, Refusal::new(ErrorCase::RequestTimeout, "the request head came too slowly"))
         }
         NoHead::Refused(error @ (HeadError::TooLarge | HeadError::TooManyFields)) => {
-            (ProtocolError::TooLarge, Refusal::new(ErrorCase::HeadTooLarge, error.to_string()))
+            (ProtocolError::HeadTooLarge, Refusal::new(ErrorCase::HeadTooLarge, error.to_string()))
         }
         NoHead::Refused(error) => {
             let kind = match error {
                 HeadError::BothFramings | HeadError::ContentLength | HeadError::TransferEncoding => {
                     ProtocolError::Framing
                 }
+                HeadError::Version | HeadError::Forbidden | HeadError::OldVersionBody => ProtocolError::Version,
                 _ => ProtocolError::Head,
             };
             (kind, Refusal::new(ErrorCase::BadHead, error.to_string()))

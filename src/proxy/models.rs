@@ -28,8 +28,7 @@ pub async fn answer_models(
 ) -> Result<(), Gone> {
     let body = match id {
         None => {
-            let data: Vec<_> =
-                exchange.snapshot.routes_of(grant).map(|route| model(exchange, route)).collect();
+            let data: Vec<_> = exchange.snapshot.routes_of(grant).map(|route| model(exchange, route)).collect();
             json!({"object": "list", "data": data})
         }
         Some(id) => {
@@ -68,11 +67,8 @@ fn decode_slash(id: &str) -> Cow<'_, str> {
 }
 
 fn model(exchange: &Exchange<'_>, route: &Route) -> serde_json::Value {
-    let organization = route
-        .chat
-        .as_ref()
-        .or(route.embedding.as_ref())
-        .map_or("", |target| &*target.labels.organization);
+    let organization =
+        route.chat.as_ref().or(route.embedding.as_ref()).map_or("", |target| &*target.labels.organization);
     debug_assert!(exchange.snapshot.generation() > 0);
     json!({"id": &*route.full_name, "object": "model", "created": route.created, "owned_by": organization})
 }

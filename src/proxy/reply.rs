@@ -203,8 +203,7 @@ pub async fn send_refusal(
     if refusal.case == ErrorCase::InvalidKey {
         fields.extend_from_slice(b"www-authenticate: Bearer\r\n");
     }
-    let local =
-        Local { status: refusal.case.status(), content_type: "application/json", body: &body, fields: &fields };
+    let local = Local { status: refusal.case.status(), content_type: "application/json", body: &body, fields: &fields };
     send_local(exchange, down, &local, (after, false)).await
 }
 

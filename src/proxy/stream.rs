@@ -8,7 +8,7 @@ use std::{ops::ControlFlow, time::Duration};
 
 use crate::{
     base::{Instant, now},
-    http::{Buffer, CHUNK_END, Cut, Downstream, Gone, LAST_CHUNK},
+    http::{CHUNK_END, Cut, Downstream, Gone},
     metrics::Outcome,
     wire::{Action, End, Endpoint, ErrorCase, Meaning, Splitter, SseError, StreamWatch},
 };
@@ -144,11 +144,7 @@ async fn relay_events(
 
 /// Judges the whole events that have arrived. Returns how many bytes of them are to be sent; what is to be kept back has
 /// been cut out.
-fn take_events(
-    answer: &mut Answer,
-    splitter: &mut Splitter,
-    watch: &mut StreamWatch,
-) -> (usize, ControlFlow<Ended>) {
+fn take_events(answer: &mut Answer, splitter: &mut Splitter, watch: &mut StreamWatch) -> (usize, ControlFlow<Ended>) {
     let upstream = &mut answer.connection.upstream;
     let mut from = 0;
     loop {
@@ -181,8 +177,10 @@ async fn finish(
         // The provider closed without the blank line that ends an event.
         let tail = answer.connection.upstream.body().to_vec();
         answer.connection.upstream.consume(tail.len());
-        if watch.observe_tail(&tail) {
-            outlet.send_own(exchange, down, &[&tail, &b"\n\n"[..]].concat()).await?;
+        match watch.observe_tail(&tail) {
+            Action::Pass => outlet.send_own(exchange, down, &[&tail, &b"\n\n"[..]].concat()).await?,
+            Action::Hide | Action::Drop => {}
+            Action::Fail(meaning) => return Ok(failed(meaning)),
         }
     }
     match watch.end() {
@@ -190,7 +188,8 @@ async fn finish(
         End::AddDone => outlet.send_own(exchange, down, DONE).await?,
         End::Failed => exchange.error = "upstream_error",
         End::Truncated => {
-            let refusal = Refusal::new(ErrorCase::UpstreamError, "the provider ended the stream before it was complete");
+            let refusal =
+                Refusal::new(ErrorCase::UpstreamError, "the provider ended the stream before it was complete");
             return Ok(Ended::Broken(Outcome::Truncated, refusal));
         }
     }
@@ -239,6 +238,7 @@ fn broken(exchange: &Exchange<'_>, cut: Cut, watch: &mut StreamWatch) -> Ended {
     }
     match failure(cut, true) {
         Failure::ClientGone => Ended::ClientGone,
+        Failure::Client(refusal) => Ended::Broken(Outcome::Invalid, refusal),
         Failure::Target(outcome, refusal) => Ended::Broken(outcome, refusal),
     }
 }

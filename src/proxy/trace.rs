@@ -61,8 +61,7 @@ fn is_valid(value: &[u8; LEN]) -> bool {
     let hex = |range: std::ops::Range<usize>| {
         value.get(range).is_some_and(|part| part.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
     };
-    let nonzero =
-        |range: std::ops::Range<usize>| value.get(range).is_some_and(|part| part.iter().any(|b| *b != b'0'));
+    let nonzero = |range: std::ops::Range<usize>| value.get(range).is_some_and(|part| part.iter().any(|b| *b != b'0'));
     value.starts_with(b"00-")
         && value.get(35) == Some(&b'-')
         && value.get(52) == Some(&b'-')

@@ -73,8 +73,7 @@ pub fn compile(sources: Sources, registries: &Registries, generation: u64) -> Re
     let mut refusals = Vec::new();
     let mut routes: HashMap<Box<str>, Arc<Route>> = HashMap::new();
     for project in &sources.projects {
-        let compiler =
-            Compiler { organization: &sources.organization, project, secrets: &sources.secrets, registries };
+        let compiler = Compiler { organization: &sources.organization, project, secrets: &sources.secrets, registries };
         let mut problems = Vec::new();
         for route in compiler.routes(&mut problems) {
             routes.insert(route.full_name.clone(), Arc::new(route));

@@ -51,11 +51,7 @@ pub fn view_answer(endpoint: Endpoint, body: &[u8]) -> Result<AnswerView, Answer
     if scanner.at() == body.len() {
         return Err(AnswerError::Empty);
     }
-    let mut view = AnswerView {
-        usage: None,
-        model: None,
-        error: None,
-    };
+    let mut view = AnswerView { usage: None, model: None, error: None };
     if scanner.open_object()? {
         loop {
             let name = scanner.name()?.span.inner_of(body);
@@ -102,10 +98,7 @@ mod tests {
  "model":"gpt-4o-2024-08-06","error":null,"usage":{"prompt_tokens":3,"completion_tokens":4}} "#;
         let view = view_answer(Endpoint::Chat, body).unwrap();
         assert_eq!(view.usage.map(|u| (u.input, u.output)), Some((3, 4)));
-        assert_eq!(
-            view.model.map(|m| m.of(body)),
-            Some(&b"\"gpt-4o-2024-08-06\""[..])
-        );
+        assert_eq!(view.model.map(|m| m.of(body)), Some(&b"\"gpt-4o-2024-08-06\""[..]));
         assert_eq!(view.error, None);
     }
 

@@ -38,10 +38,7 @@ pub enum BodyFault {
 
 impl BodyError {
     pub(super) fn new(fault: BodyFault, at: usize) -> Self {
-        Self {
-            fault,
-            at: offset(at),
-        }
+        Self { fault, at: offset(at) }
     }
 
     /// Gives the row of the error table.

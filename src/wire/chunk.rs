@@ -53,11 +53,7 @@ struct Choice {
 /// # Errors
 /// [`JsonFault`] if it is not one JSON object; nothing is remembered then.
 #[inline]
-pub(super) fn read_chunk(
-    endpoint: Endpoint,
-    text: &[u8],
-    head: &mut Head,
-) -> Result<Chunk, JsonFault> {
+pub(super) fn read_chunk(endpoint: Endpoint, text: &[u8], head: &mut Head) -> Result<Chunk, JsonFault> {
     if !head.bytes.is_empty() && text.starts_with(&head.bytes) {
         let mut pass = Pass::new(endpoint, text, head.bytes.len(), DELTA_DEPTH);
         pass.after_head(head.index)?;
@@ -87,13 +83,7 @@ struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     fn new(endpoint: Endpoint, text: &'a [u8], at: usize, depth: u32) -> Self {
-        Self {
-            endpoint,
-            text,
-            scanner: Scanner::resume(text, at, depth),
-            chunk: Chunk::default(),
-            head: None,
-        }
+        Self { endpoint, text, scanner: Scanner::resume(text, at, depth), chunk: Chunk::default(), head: None }
     }
 
     fn whole(&mut self) -> Result<(), JsonFault> {
@@ -106,10 +96,7 @@ impl<'a> Pass<'a> {
 
     /// Goes on at the value of the first choice's `delta`.
     fn after_head(&mut self, index: u32) -> Result<(), JsonFault> {
-        let mut choice = Choice {
-            index,
-            finished: false,
-        };
+        let mut choice = Choice { index, finished: false };
         self.delta()?;
         if self.scanner.next_member()? {
             self.choice_members(&mut choice)?;
@@ -201,11 +188,7 @@ impl<'a> Pass<'a> {
         loop {
             match self.scanner.name()?.span.inner_of(self.text) {
                 b"delta" => {
-                    let is_plain = self.chunk
-                        == Chunk {
-                            choices_count: Some(0),
-                            ..Chunk::default()
-                        };
+                    let is_plain = self.chunk == Chunk { choices_count: Some(0), ..Chunk::default() };
                     if is_plain && !choice.finished {
                         self.head = Some((self.scanner.at(), choice.index));
                     }
@@ -306,14 +289,8 @@ mod tests {
             (r#"{"role":"assistant","content":""}"#, 0),
             (r#"{"content":"abc"}"#, 3),
             (r#"{"content":null,"reasoning_content":"abcd"}"#, 4),
-            (
-                r#"{"content":[{"type":"t","thinking":[{"text":"abcd"}]}]}"#,
-                5,
-            ),
-            (
-                r#"{"tool_calls":[{"index":0,"function":{"arguments":"{\"a"}}]}"#,
-                4,
-            ),
+            (r#"{"content":[{"type":"t","thinking":[{"text":"abcd"}]}]}"#, 5),
+            (r#"{"tool_calls":[{"index":0,"function":{"arguments":"{\"a"}}]}"#, 4),
             ("null", 0),
         ] {
             let text = chunk("", delta, "");

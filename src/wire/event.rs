@@ -17,9 +17,7 @@ pub(super) struct Event<'a> {
 #[inline]
 pub(super) fn plain_message(event: &[u8]) -> Option<&[u8]> {
     let text = event.strip_prefix(b"data:")?;
-    let text = text
-        .strip_suffix(b"\n\n")
-        .or_else(|| text.strip_suffix(b"\r\n\r\n"))?;
+    let text = text.strip_suffix(b"\n\n").or_else(|| text.strip_suffix(b"\r\n\r\n"))?;
     Some(text.strip_prefix(b" ").unwrap_or(text))
 }
 
@@ -30,10 +28,7 @@ pub(super) fn parse_event(event: &[u8]) -> Event<'_> {
     while !rest.is_empty() {
         let end = memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
         let (line, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
-        rest = after
-            .strip_prefix(b"\r\n")
-            .or_else(|| after.split_first().map(|(_, after)| after))
-            .unwrap_or_default();
+        rest = after.strip_prefix(b"\r\n").or_else(|| after.split_first().map(|(_, after)| after)).unwrap_or_default();
         parsed.take_line(line);
     }
     parsed
@@ -71,36 +66,17 @@ mod tests {
             ("plain", "data: a\n\n", "", Some("a")),
             ("no space", "data:a\n\n", "", Some("a")),
             ("one space is taken", "data:  a\n\n", "", Some(" a")),
-            (
-                "several lines",
-                "data: a\r\ndata\r\ndata: b\r\n\r\n",
-                "",
-                Some("a\n\nb"),
-            ),
+            ("several lines", "data: a\r\ndata\r\ndata: b\r\n\r\n", "", Some("a\n\nb")),
             ("CR", "event: x\rdata: a\r\r", "x", Some("a")),
             ("comment", ": data: a\n\n", "", None),
             ("byte order mark", "\u{feff}data: a\n\n", "", Some("a")),
-            (
-                "half of a line end before",
-                "\nevent: x\ndata: a\n\n",
-                "x",
-                Some("a"),
-            ),
-            (
-                "other fields",
-                "id: 1\nretry: 5\ndatax: 1\ndata: a",
-                "",
-                Some("a"),
-            ),
+            ("half of a line end before", "\nevent: x\ndata: a\n\n", "x", Some("a")),
+            ("other fields", "id: 1\nretry: 5\ndatax: 1\ndata: a", "", Some("a")),
             ("empty", "", "", None),
         ] {
             let parsed = parse_event(event.as_bytes());
             assert_eq!(parsed.name, want_name.as_bytes(), "{name}");
-            assert_eq!(
-                parsed.text.as_deref(),
-                want_text.map(str::as_bytes),
-                "{name}"
-            );
+            assert_eq!(parsed.text.as_deref(), want_text.map(str::as_bytes), "{name}");
         }
         let parsed = parse_event(b"error: {\"code\":500}\n\n");
         assert_eq!(parsed.error, Some(&b"{\"code\":500}"[..]));
@@ -116,11 +92,7 @@ mod tests {
             ("event: x\ndata: a\n\n", None),
             (": a\n\n", None),
         ] {
-            assert_eq!(
-                plain_message(event.as_bytes()),
-                want.map(str::as_bytes),
-                "{event}"
-            );
+            assert_eq!(plain_message(event.as_bytes()), want.map(str::as_bytes), "{event}");
         }
     }
 }

@@ -11,18 +11,14 @@ pub struct Span {
 
 impl Span {
     pub(super) fn new(start: usize, end: usize) -> Self {
-        Self {
-            start: offset(start),
-            end: offset(end),
-        }
+        Self { start: offset(start), end: offset(end) }
     }
 
     /// Gives the bytes of the span; empty if it lies outside.
     #[must_use]
     #[inline]
     pub fn of(self, body: &[u8]) -> &[u8] {
-        body.get(self.start as usize..self.end as usize)
-            .unwrap_or_default()
+        body.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 
     /// Gives the bytes between the first and the last one, such as a string without its quotes.

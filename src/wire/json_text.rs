@@ -3,9 +3,7 @@
 /// Reads `\uXXXX`.
 pub(super) fn parse_code_unit(escape: &[u8]) -> Option<u32> {
     let hex = escape.strip_prefix(b"\\u")?;
-    hex.iter().try_fold(0u32, |unit, &byte| {
-        Some(unit * 16 + char::from(byte).to_digit(16)?)
-    })
+    hex.iter().try_fold(0u32, |unit, &byte| Some(unit * 16 + char::from(byte).to_digit(16)?))
 }
 
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;

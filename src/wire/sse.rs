@@ -60,15 +60,7 @@ impl Splitter {
     /// Starts at the head of a stream.
     #[must_use]
     pub fn new(limits: SseLimits) -> Self {
-        Self {
-            limits,
-            searched: 0,
-            line: 0,
-            fields: 0,
-            bare_cr: false,
-            swallow_lf: false,
-            stream_bytes: 0,
-        }
+        Self { limits, searched: 0, line: 0, fields: 0, bare_cr: false, swallow_lf: false, stream_bytes: 0 }
     }
 
     /// Finds the end of the event that starts at `from`: the offset after its blank line.
@@ -90,10 +82,7 @@ impl Splitter {
             self.searched = self.line;
         }
         let mut at = self.searched;
-        while let Some(found) = event
-            .get(at..)
-            .and_then(|rest| memchr::memchr2(b'\n', b'\r', rest))
-        {
+        while let Some(found) = event.get(at..).and_then(|rest| memchr::memchr2(b'\n', b'\r', rest)) {
             let line_end = at + found;
             let is_blank = line_end == self.line;
             if is_blank && self.bare_cr && event.get(line_end) == Some(&b'\r') {
@@ -173,12 +162,7 @@ mod tests {
     use super::*;
 
     fn limits() -> SseLimits {
-        SseLimits {
-            line_bytes_max: 20,
-            event_bytes_max: 40,
-            fields_max: 3,
-            stream_bytes_max: 100,
-        }
+        SseLimits { line_bytes_max: 20, event_bytes_max: 40, fields_max: 3, stream_bytes_max: 100 }
     }
 
     /// Feeds a stream in the given pieces and gives the ends of its events as offsets in the stream.
@@ -212,29 +196,17 @@ mod tests {
             ("CR", "data: a\r\rdata: b\r\r", vec![9, 18]),
             ("mixed", "data: a\n\r\ndata: b\r\n\n", vec![10, 20]),
             ("CR CRLF", "data: a\r\r\ndata: b\n\n", vec![9, 19]),
-            (
-                "CR inside, CRLF at the end",
-                "a\rb\r\n\r\nc\n\n",
-                vec![6, 10],
-            ),
+            ("CR inside, CRLF at the end", "a\rb\r\n\r\nc\n\n", vec![6, 10]),
             ("comment", ": ping\n\n", vec![8]),
             ("several lines", "event: e\ndata: a\ndata: b\n\n", vec![26]),
             ("no colon", "data\n\n", vec![6]),
             ("byte order mark", "\u{feff}data: a\n\n", vec![12]),
-            (
-                "surplus blank lines",
-                "\n\ndata: a\n\n\n",
-                vec![1, 2, 11, 12],
-            ),
+            ("surplus blank lines", "\n\ndata: a\n\n\n", vec![1, 2, 11, 12]),
             ("not complete", "data: a\n", vec![]),
             ("no line end", "data: a", vec![]),
             ("CR at the end may be half of CRLF", "data: a\r\n\r", vec![]),
         ] {
-            assert_eq!(
-                ends(&[stream.as_bytes()], SseLimits::default()),
-                (want, Ok(())),
-                "{name}"
-            );
+            assert_eq!(ends(&[stream.as_bytes()], SseLimits::default()), (want, Ok(())), "{name}");
         }
     }
 
@@ -242,11 +214,7 @@ mod tests {
     fn a_stream_beyond_a_bound_is_refused() {
         for (name, stream, want) in [
             ("line", "data: 789012345678901".to_owned(), SseError::Line),
-            (
-                "line before its end",
-                "d".repeat(21) + "\n\n",
-                SseError::Line,
-            ),
+            ("line before its end", "d".repeat(21) + "\n\n", SseError::Line),
             ("event", "d: 4567890123\n".repeat(3), SseError::Event),
             ("fields", "d\nd\nd\nd\n".to_owned(), SseError::Fields),
             ("stream", "data: 7890\n\n".repeat(9), SseError::Stream),

@@ -225,8 +225,7 @@ impl StreamWatch {
     }
 
     fn keep_response_usage(&mut self, text: &[u8]) {
-        let usage =
-            find_member(text, b"response").and_then(|response| find_member(response, b"usage"));
+        let usage = find_member(text, b"response").and_then(|response| find_member(response, b"usage"));
         let Some(usage) = usage else {
             return;
         };
@@ -281,10 +280,7 @@ impl StreamWatch {
     /// Providers number the events of a response from 0 without gaps, so the count of messages is the next number.
     #[must_use]
     pub fn error_at(&self) -> StreamErrorAt<'_> {
-        StreamErrorAt {
-            response_id: &self.response_id,
-            sequence_number: self.messages_count,
-        }
+        StreamErrorAt { response_id: &self.response_id, sequence_number: self.messages_count }
     }
 }
 
@@ -303,10 +299,7 @@ fn response_kind<'a>(name: &'a [u8], text: &'a [u8]) -> Result<&'a [u8], JsonFau
         return Ok(name);
     }
     let kind = find_member(text, b"type").ok_or(JsonFault::Unexpected)?;
-    Ok(kind
-        .strip_prefix(b"\"")
-        .and_then(|kind| kind.strip_suffix(b"\""))
-        .unwrap_or(kind))
+    Ok(kind.strip_prefix(b"\"").and_then(|kind| kind.strip_suffix(b"\"")).unwrap_or(kind))
 }
 
 /// Finds the value of a member of an object and stops there; what follows is not looked at.

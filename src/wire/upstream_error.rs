@@ -70,11 +70,8 @@ const MESSAGE_BYTES_MAX: usize = 2_048;
 /// It also reads an error object out of a stream or of an answer with status 200, given as `{"error":...}` or bare.
 #[must_use]
 pub fn view_upstream_error(status: u16, body: &[u8]) -> UpstreamError {
-    let document = if body.len() <= BODY_BYTES_MAX {
-        serde_json::from_slice(body).unwrap_or(Value::Null)
-    } else {
-        Value::Null
-    };
+    let document =
+        if body.len() <= BODY_BYTES_MAX { serde_json::from_slice(body).unwrap_or(Value::Null) } else { Value::Null };
     // Gemini wraps the object into an array when the request was for a stream.
     let document = document.get(0).unwrap_or(&document);
     let error = match document.get("error") {
@@ -83,18 +80,13 @@ pub fn view_upstream_error(status: u16, body: &[u8]) -> UpstreamError {
     };
     let text = |name: &str| error.get(name).and_then(Value::as_str);
     let code = error.get("code");
-    let message = [
-        error.get("message"),
-        document.get("error"),
-        document.get("detail"),
-    ]
-    .into_iter()
-    .flatten()
-    .find_map(Value::as_str)
-    .unwrap_or_default();
+    let message = [error.get("message"), document.get("error"), document.get("detail")]
+        .into_iter()
+        .flatten()
+        .find_map(Value::as_str)
+        .unwrap_or_default();
     let words = Words {
-        names: [text("type"), text("code"), text("status")]
-            .map(|name| lower(name.unwrap_or_default())),
+        names: [text("type"), text("code"), text("status")].map(|name| lower(name.unwrap_or_default())),
         message: lower(message),
     };
     UpstreamError {
@@ -147,68 +139,32 @@ const CONTEXT_PHRASES: [&str; 9] = [
 
 impl Words {
     fn meaning(&self, status: u16) -> Meaning {
-        let named = |parts: &[&str]| {
-            self.names
-                .iter()
-                .any(|name| parts.iter().any(|part| name.contains(part)))
-        };
+        let named = |parts: &[&str]| self.names.iter().any(|name| parts.iter().any(|part| name.contains(part)));
         let says = |phrases: &[&str]| phrases.iter().any(|phrase| self.message.contains(phrase));
         let refused = matches!(status, 400 | 413 | 422);
-        if named(&["context_length", "context_window", "too_many_prompt_tokens"])
-            || (refused && says(&CONTEXT_PHRASES))
+        if named(&["context_length", "context_window", "too_many_prompt_tokens"]) || (refused && says(&CONTEXT_PHRASES))
         {
             return Meaning::Context;
         }
-        if named(&[
-            "content_filter",
-            "content_policy",
-            "responsibleai",
-            "moderation",
-        ]) || (status < 500
-            && says(&[
-                "content management policy",
-                "content policy",
-                "safety system",
-            ]))
+        if named(&["content_filter", "content_policy", "responsibleai", "moderation"])
+            || (status < 500 && says(&["content management policy", "content policy", "safety system"]))
         {
             return Meaning::Content;
         }
         if status == 402
-            || named(&[
-                "insufficient_quota",
-                "billing",
-                "insufficient_credits",
-                "insufficient_balance",
-            ])
-            || says(&[
-                "exceeded your current quota",
-                "insufficient balance",
-                "credit balance",
-            ])
+            || named(&["insufficient_quota", "billing", "insufficient_credits", "insufficient_balance"])
+            || says(&["exceeded your current quota", "insufficient balance", "credit balance"])
         {
             return Meaning::Quota;
         }
-        let blames_key =
-            says(&["api key", "api_key"]) && says(&["incorrect", "invalid", "not valid"]);
+        let blames_key = says(&["api key", "api_key"]) && says(&["incorrect", "invalid", "not valid"]);
         if matches!(status, 401 | 403)
-            || named(&[
-                "invalid_api_key",
-                "authentication",
-                "unauthenticated",
-                "permission_denied",
-            ])
+            || named(&["invalid_api_key", "authentication", "unauthenticated", "permission_denied"])
             || (refused && blames_key)
         {
             return Meaning::Auth;
         }
-        if status == 429
-            || named(&[
-                "rate_limit",
-                "ratelimit",
-                "resource_exhausted",
-                "too_many_requests",
-            ])
-        {
+        if status == 429 || named(&["rate_limit", "ratelimit", "resource_exhausted", "too_many_requests"]) {
             return Meaning::Rate;
         }
         let is_transient = !(400..500).contains(&status) || matches!(status, 408 | 409 | 425);
@@ -227,25 +183,21 @@ fn lower(text: &str) -> String {
 /// Passes a `type` or `code` that is a word or several, never a text or something like a key.
 fn safe_word(text: &str) -> Option<Box<str>> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
-    let is_safe =
-        (1..=64).contains(&text.len()) && text.bytes().all(plain) && !looks_like_key(text);
+    let is_safe = (1..=64).contains(&text.len()) && text.bytes().all(plain) && !looks_like_key(text);
     is_safe.then(|| text.into())
 }
 
 /// Passes a `param`, which is a path such as `messages[1].content`.
 fn safe_path(text: &str) -> Option<Box<str>> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'[' | b']');
-    let is_safe =
-        (1..=128).contains(&text.len()) && text.bytes().all(plain) && !looks_like_key(text);
+    let is_safe = (1..=128).contains(&text.len()) && text.bytes().all(plain) && !looks_like_key(text);
     is_safe.then(|| text.into())
 }
 
 /// Keys are long runs of letters and digits mixed; no provider's code has one.
 fn looks_like_key(text: &str) -> bool {
     text.split(|c: char| !c.is_ascii_alphanumeric()).any(|run| {
-        run.len() >= 12
-            && run.bytes().any(|b| b.is_ascii_digit())
-            && run.bytes().any(|b| b.is_ascii_alphabetic())
+        run.len() >= 12 && run.bytes().any(|b| b.is_ascii_digit()) && run.bytes().any(|b| b.is_ascii_alphabetic())
     })
 }
 
@@ -296,19 +248,12 @@ impl UpstreamError {
                 504 => ErrorCase::UpstreamTimeout,
                 _ => ErrorCase::UpstreamError,
             };
-            let fields = Fields {
-                kind: fallback.kind(),
-                code: fallback.code(),
-                param: None,
-            };
+            let fields = Fields { kind: fallback.kind(), code: fallback.code(), param: None };
             write_error_object(&fields, &self.message(), out);
             return;
         }
-        let own_kind = if self.status == 429 {
-            ErrorCase::UpstreamRateLimited.kind()
-        } else {
-            ErrorCase::BadField.kind()
-        };
+        let own_kind =
+            if self.status == 429 { ErrorCase::UpstreamRateLimited.kind() } else { ErrorCase::BadField.kind() };
         // Where the provider gives no code of its own the table's is more use than none.
         let own_code = match case {
             ErrorCase::UpstreamError | ErrorCase::UpstreamTimeout => None,
@@ -319,11 +264,7 @@ impl UpstreamError {
             (Some(code), _) => Some(&**code),
             (None, own) => own,
         };
-        let fields = Fields {
-            kind: self.kind.as_deref().unwrap_or(own_kind),
-            code,
-            param: self.param.as_deref(),
-        };
+        let fields = Fields { kind: self.kind.as_deref().unwrap_or(own_kind), code, param: self.param.as_deref() };
         write_error_object(&fields, &self.message(), out);
     }
 
@@ -337,12 +278,8 @@ impl UpstreamError {
             Meaning::Context => "the prompt does not fit the model's context",
             Meaning::Content => "the provider's content filter refused the request",
             Meaning::Transient => "the provider failed to answer",
-            Meaning::Invalid if self.status == 404 => {
-                "the provider does not know the requested model or resource"
-            }
-            Meaning::Invalid if self.param.is_some() => {
-                "the provider refused the request: invalid value for"
-            }
+            Meaning::Invalid if self.status == 404 => "the provider does not know the requested model or resource",
+            Meaning::Invalid if self.param.is_some() => "the provider refused the request: invalid value for",
             Meaning::Invalid => "the provider refused the request as invalid",
         };
         match &self.param {
@@ -403,12 +340,7 @@ mod tests {
                 r#"{"error":{"message":"The response was filtered","type":null,"param":"prompt","code":"content_filter","status":400}}"#,
                 Meaning::Content,
             ),
-            (
-                "azure key",
-                401,
-                r#"{"error":{"code":"401","message":"Access denied"}}"#,
-                Meaning::Auth,
-            ),
+            ("azure key", 401, r#"{"error":{"code":"401","message":"Access denied"}}"#, Meaning::Auth),
             (
                 "gemini key",
                 400,
@@ -421,42 +353,17 @@ mod tests {
                 r#"{"error":{"code":429,"message":"Resource has been exhausted","status":"RESOURCE_EXHAUSTED"}}"#,
                 Meaning::Rate,
             ),
-            (
-                "bedrock",
-                400,
-                r#"{"message":"Input is too long for requested model."}"#,
-                Meaning::Context,
-            ),
-            (
-                "mistral",
-                401,
-                r#"{"detail":"Invalid API Key"}"#,
-                Meaning::Auth,
-            ),
-            (
-                "mistral field",
-                422,
-                r#"{"detail":[{"loc":["body","x"],"msg":"extra"}]}"#,
-                Meaning::Invalid,
-            ),
-            (
-                "cohere",
-                404,
-                r#"{"id":"x","message":"model 'y' not found"}"#,
-                Meaning::Invalid,
-            ),
+            ("bedrock", 400, r#"{"message":"Input is too long for requested model."}"#, Meaning::Context),
+            ("mistral", 401, r#"{"detail":"Invalid API Key"}"#, Meaning::Auth),
+            ("mistral field", 422, r#"{"detail":[{"loc":["body","x"],"msg":"extra"}]}"#, Meaning::Invalid),
+            ("cohere", 404, r#"{"id":"x","message":"model 'y' not found"}"#, Meaning::Invalid),
             (
                 "xai bad key is 400",
                 400,
                 r#"{"code":"invalid-argument","error":"Incorrect API key provided. You can obtain one"}"#,
                 Meaning::Auth,
             ),
-            (
-                "ollama",
-                404,
-                r#"{"error":"model 'y' not found"}"#,
-                Meaning::Invalid,
-            ),
+            ("ollama", 404, r#"{"error":"model 'y' not found"}"#, Meaning::Invalid),
             (
                 "perplexity context",
                 400,
@@ -475,22 +382,13 @@ mod tests {
                 r#"{"error":{"message":"Tool choice is required","type":"invalid_request_error","code":"tool_use_failed","status_code":400}}"#,
                 Meaning::Invalid,
             ),
-            (
-                "in a stream without a status",
-                200,
-                r#"{"error":{"message":"x"}}"#,
-                Meaning::Transient,
-            ),
+            ("in a stream without a status", 200, r#"{"error":{"message":"x"}}"#, Meaning::Transient),
             ("no json", 503, "<html>", Meaning::Transient),
             ("no json", 404, "", Meaning::Invalid),
             ("redirect", 302, "", Meaning::Transient),
             ("payment", 402, "{}", Meaning::Quota),
         ] {
-            assert_eq!(
-                view_upstream_error(status, body.as_bytes()).meaning,
-                want,
-                "{name}"
-            );
+            assert_eq!(view_upstream_error(status, body.as_bytes()).meaning, want, "{name}");
         }
     }
 
@@ -511,17 +409,9 @@ mod tests {
     #[test]
     fn credentials_and_faults_of_the_provider_become_502() {
         for (status, body, want) in [
-            (
-                401,
-                r#"{"error":{"message":"x","type":"invalid_request_error","code":"invalid_api_key"}}"#,
-                502,
-            ),
+            (401, r#"{"error":{"message":"x","type":"invalid_request_error","code":"invalid_api_key"}}"#, 502),
             (403, "{}", 502),
-            (
-                400,
-                r#"{"code":"invalid-argument","error":"Incorrect API key provided"}"#,
-                502,
-            ),
+            (400, r#"{"code":"invalid-argument","error":"Incorrect API key provided"}"#, 502),
             (402, "{}", 502),
             (500, r#"{"error":{"type":"server_error","code":null}}"#, 502),
             (503, "", 502),
@@ -552,18 +442,8 @@ mod tests {
                 "invalid_request_error",
                 Some("context_length_exceeded"),
             ),
-            (
-                404,
-                r#"{"error":{"code":"404","message":"Resource not found"}}"#,
-                "invalid_request_error",
-                Some("404"),
-            ),
-            (
-                400,
-                r#"{"error":{"code":400,"message":"bad"}}"#,
-                "invalid_request_error",
-                Some("400"),
-            ),
+            (404, r#"{"error":{"code":"404","message":"Resource not found"}}"#, "invalid_request_error", Some("404")),
+            (400, r#"{"error":{"code":400,"message":"bad"}}"#, "invalid_request_error", Some("400")),
             (400, "oops", "invalid_request_error", None),
         ] {
             let sent = body_for(&view_upstream_error(status, body.as_bytes()));
@@ -574,21 +454,10 @@ mod tests {
 
     #[test]
     fn what_may_be_a_key_or_markup_is_not_passed() {
-        for word in [
-            "sk-proj-a1b2c3d4e5f6g7",
-            "<b>x</b>",
-            "a b",
-            "",
-            "x\"y",
-            &"a".repeat(65),
-        ] {
+        for word in ["sk-proj-a1b2c3d4e5f6g7", "<b>x</b>", "a b", "", "x\"y", &"a".repeat(65)] {
             let body = serde_json::json!({"error": {"type": word, "code": word, "param": format!("{word}\u{7}")}});
             let error = view_upstream_error(400, body.to_string().as_bytes());
-            assert_eq!(
-                (error.kind, error.code, error.param),
-                (None, None, None),
-                "{word}"
-            );
+            assert_eq!((error.kind, error.code, error.param), (None, None, None), "{word}");
         }
     }
 }

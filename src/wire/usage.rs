@@ -97,11 +97,7 @@ pub(super) fn scan_usage(scanner: &mut Scanner<'_>, body: &[u8]) -> Result<Found
     }
 }
 
-fn scan_details(
-    scanner: &mut Scanner<'_>,
-    body: &[u8],
-    found: &mut Found,
-) -> Result<(), JsonFault> {
+fn scan_details(scanner: &mut Scanner<'_>, body: &[u8], found: &mut Found) -> Result<(), JsonFault> {
     if scanner.peek() != b'{' {
         scanner.value()?;
         return Ok(());
@@ -160,20 +156,8 @@ pub(super) fn parse_count(literal: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn counts(
-        input: u64,
-        output: u64,
-        cache_read: u64,
-        cache_write: u64,
-        reasoning: u64,
-    ) -> TokenCounts {
-        TokenCounts {
-            input,
-            output,
-            cache_read,
-            cache_write,
-            reasoning,
-        }
+    fn counts(input: u64, output: u64, cache_read: u64, cache_write: u64, reasoning: u64) -> TokenCounts {
+        TokenCounts { input, output, cache_read, cache_write, reasoning }
     }
 
     #[test]
@@ -204,11 +188,7 @@ mod tests {
                 r#"{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":null,"completion_tokens_details":null}"#,
                 counts(3, 4, 0, 0, 0),
             ),
-            (
-                "embedding",
-                r#"{"prompt_tokens":3,"total_tokens":3}"#,
-                counts(3, 0, 0, 0, 0),
-            ),
+            ("embedding", r#"{"prompt_tokens":3,"total_tokens":3}"#, counts(3, 0, 0, 0, 0)),
             (
                 "the last of two counts",
                 r#"{"prompt_tokens":3,"prompt_tokens":5,"completion_tokens":1}"#,

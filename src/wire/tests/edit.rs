@@ -34,44 +34,19 @@ fn only_the_model_changes_and_nothing_else() {
 fn usage_is_asked_for_whatever_the_client_wrote() {
     for (options, want) in [
         ("", r#","stream_options":{"include_usage":true}"#),
-        (
-            r#","stream_options":null"#,
-            r#","stream_options":{"include_usage":true}"#,
-        ),
-        (
-            r#","stream_options":{}"#,
-            r#","stream_options":{"include_usage":true}"#,
-        ),
-        (
-            r#","stream_options":{ }"#,
-            r#","stream_options":{"include_usage":true}"#,
-        ),
-        (
-            r#","stream_options":{"include_usage":true}"#,
-            r#","stream_options":{"include_usage":true}"#,
-        ),
-        (
-            r#","stream_options":{"a":1,"include_usage": false}"#,
-            r#","stream_options":{"a":1,"include_usage": true}"#,
-        ),
-        (
-            r#","stream_options":{"include_usage":null}"#,
-            r#","stream_options":{"include_usage":true}"#,
-        ),
-        (
-            r#","stream_options":{"a":1}"#,
-            r#","stream_options":{"include_usage":true,"a":1}"#,
-        ),
+        (r#","stream_options":null"#, r#","stream_options":{"include_usage":true}"#),
+        (r#","stream_options":{}"#, r#","stream_options":{"include_usage":true}"#),
+        (r#","stream_options":{ }"#, r#","stream_options":{"include_usage":true}"#),
+        (r#","stream_options":{"include_usage":true}"#, r#","stream_options":{"include_usage":true}"#),
+        (r#","stream_options":{"a":1,"include_usage": false}"#, r#","stream_options":{"a":1,"include_usage": true}"#),
+        (r#","stream_options":{"include_usage":null}"#, r#","stream_options":{"include_usage":true}"#),
+        (r#","stream_options":{"a":1}"#, r#","stream_options":{"include_usage":true,"a":1}"#),
     ] {
         let body = format!(r#"{{"model":"m","stream":true{options}}}"#);
         let view = view(Endpoint::Chat, &body);
         let mut edits = Edits::new();
         edits.ask_for_usage(&view, body.as_bytes());
-        assert_eq!(
-            forward(&edits, &body),
-            format!(r#"{{"model":"m","stream":true{want}}}"#),
-            "{options}"
-        );
+        assert_eq!(forward(&edits, &body), format!(r#"{{"model":"m","stream":true{want}}}"#), "{options}");
     }
 }
 
@@ -83,11 +58,7 @@ fn defaults_fill_only_what_the_client_left_out() {
     defaults.push("max_tokens", "100");
     defaults.push("stop", r#"["a","b"]"#);
     for (name, body, want) in [
-        (
-            "none set",
-            r#"{"model":"m"}"#,
-            r#"{"model":"m","temperature":0.2,"max_tokens":100,"stop":["a","b"]}"#,
-        ),
+        ("none set", r#"{"model":"m"}"#, r#"{"model":"m","temperature":0.2,"max_tokens":100,"stop":["a","b"]}"#),
         (
             "one set",
             r#"{"model":"m","temperature":1}"#,
@@ -133,18 +104,8 @@ fn a_prompt_stands_first() {
             r#"{"messages":[{"role":"user"}],"model":"m"}"#,
             json!({"messages": [system, {"role": "user"}], "model": "m"}),
         ),
-        (
-            "chat, empty",
-            Endpoint::Chat,
-            r#"{"messages":[ ],"model":"m"}"#,
-            json!({"messages": [system], "model": "m"}),
-        ),
-        (
-            "chat, none",
-            Endpoint::Chat,
-            r#"{"model":"m"}"#,
-            json!({"model": "m"}),
-        ),
+        ("chat, empty", Endpoint::Chat, r#"{"messages":[ ],"model":"m"}"#, json!({"messages": [system], "model": "m"})),
+        ("chat, none", Endpoint::Chat, r#"{"model":"m"}"#, json!({"model": "m"})),
         (
             "responses",
             Endpoint::Responses,
@@ -169,12 +130,7 @@ fn a_prompt_stands_first() {
             r#"{"instructions":"Be \u0062rief.","model":"m"}"#,
             json!({"instructions": format!("{text}\n\nBe brief."), "model": "m"}),
         ),
-        (
-            "embeddings",
-            Endpoint::Embeddings,
-            r#"{"model":"m","input":"x"}"#,
-            json!({"model": "m", "input": "x"}),
-        ),
+        ("embeddings", Endpoint::Embeddings, r#"{"model":"m","input":"x"}"#, json!({"model": "m", "input": "x"})),
     ] {
         let view = view(endpoint, body);
         let mut edits = Edits::new();
@@ -189,12 +145,7 @@ fn all_edits_together_give_the_expected_document_in_any_order_of_names() {
     let prompt = Prompt::new("system", "p");
     let mut defaults = Defaults::default();
     defaults.push("seed", "7");
-    let members = [
-        r#""model":"a/b""#,
-        r#""messages":[1]"#,
-        r#""stream_options":{"include_usage":false}"#,
-        r#""x":[]"#,
-    ];
+    let members = [r#""model":"a/b""#, r#""messages":[1]"#, r#""stream_options":{"include_usage":false}"#, r#""x":[]"#];
     let want = json!({
         "model": "up", "messages": [{"role": "system", "content": "p"}, 1],
         "stream_options": {"include_usage": true}, "x": [], "seed": 7,

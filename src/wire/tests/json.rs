@@ -75,15 +75,9 @@ fn the_grammar_is_strict() {
 fn limits_hold_exactly() {
     let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
     assert_eq!(check_within(nested(64).as_bytes(), 64, 100), Ok(()));
-    assert_eq!(
-        check_within(nested(65).as_bytes(), 64, 100),
-        Err(JsonFault::Depth)
-    );
+    assert_eq!(check_within(nested(65).as_bytes(), 64, 100), Err(JsonFault::Depth));
     assert_eq!(check_within(nested(128).as_bytes(), 1_000, 1_000), Ok(()));
-    assert_eq!(
-        check_within(nested(129).as_bytes(), 1_000, 1_000),
-        Err(JsonFault::Depth)
-    );
+    assert_eq!(check_within(nested(129).as_bytes(), 1_000, 1_000), Err(JsonFault::Depth));
     let deep = nested(1_000_000);
     assert_eq!(check(deep.as_bytes()), Err(JsonFault::Depth));
     assert_eq!(check_within(b"[1,{\"a\":2}]", 64, 4), Ok(()));
@@ -116,11 +110,7 @@ fn children_and_text_are_counted() {
 fn long_strings_end_at_their_quote_wherever_it_stands() {
     for length in 0..200 {
         for special in ["\"", "\\\"", "\u{1}", "\\u0041", "é"] {
-            let document = format!(
-                "\"{}{special}{}\"",
-                "x".repeat(length),
-                "y".repeat(length % 7)
-            );
+            let document = format!("\"{}{special}{}\"", "x".repeat(length), "y".repeat(length % 7));
             let serde = serde_json::from_str::<Value>(&document).is_ok();
             assert_eq!(check(document.as_bytes()).is_ok(), serde, "{document}");
         }
@@ -140,8 +130,7 @@ pub(super) fn values() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 40, 6, |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            proptest::collection::hash_map("[a-z_é\"]{0,8}", inner, 0..6)
-                .prop_map(|members| Value::from_iter(members)),
+            proptest::collection::hash_map("[a-z_é\"]{0,8}", inner, 0..6).prop_map(|members| Value::from_iter(members)),
         ]
     })
 }

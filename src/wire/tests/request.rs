@@ -4,9 +4,7 @@ use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_o
 use serde_json::Value;
 
 use super::json::values;
-use crate::wire::{
-    BodyError, BodyFault, Endpoint, ErrorCase, JsonFault, Limits, RequestView, view_request,
-};
+use crate::wire::{BodyError, BodyFault, Endpoint, ErrorCase, JsonFault, Limits, RequestView, view_request};
 
 fn view(endpoint: Endpoint, body: &str) -> Result<RequestView, BodyError> {
     view_request(endpoint, body.as_bytes(), &Limits::default())
@@ -16,29 +14,13 @@ fn view(endpoint: Endpoint, body: &str) -> Result<RequestView, BodyError> {
 pub(super) fn assert_view_equals(view: &RequestView, body: &[u8], value: &Value, case: &str) {
     let parse = |span: crate::wire::Span| serde_json::from_slice::<Value>(span.of(body)).unwrap();
     let object = value.as_object().unwrap();
-    assert_eq!(
-        Some(view.model_name(body)),
-        value["model"].as_str(),
-        "{case}"
-    );
+    assert_eq!(Some(view.model_name(body)), value["model"].as_str(), "{case}");
     assert_eq!(parse(view.model), value["model"], "{case}");
     assert_eq!(view.stream, value["stream"] == Value::Bool(true), "{case}");
-    assert_eq!(
-        view.stream_options.map(parse).as_ref(),
-        object.get("stream_options"),
-        "{case}"
-    );
+    assert_eq!(view.stream_options.map(parse).as_ref(), object.get("stream_options"), "{case}");
     let include_usage = value.pointer("/stream_options/include_usage");
-    assert_eq!(
-        view.include_usage.map(parse).as_ref(),
-        include_usage,
-        "{case}"
-    );
-    assert_eq!(
-        view.wants_usage(body),
-        include_usage == Some(&Value::Bool(true)),
-        "{case}"
-    );
+    assert_eq!(view.include_usage.map(parse).as_ref(), include_usage, "{case}");
+    assert_eq!(view.wants_usage(body), include_usage == Some(&Value::Bool(true)), "{case}");
     if let Some(messages) = view.messages {
         assert_eq!(parse(messages), value["messages"], "{case}");
     }
@@ -58,46 +40,20 @@ fn a_chat_body_is_viewed() {
     let body = r#" { "messages" : [ {"role":"user","content":"\"model\":\"x\""} , {} ] ,"temperature":0.5,
         "stream":true,"stream_options":{"include_obfuscation":false,"include_usage":false},"model":"team/gpt-4o.1_x" } "#;
     let view = view(Endpoint::Chat, body).unwrap();
-    assert_view_equals(
-        &view,
-        body.as_bytes(),
-        &serde_json::from_str(body).unwrap(),
-        "chat",
-    );
+    assert_view_equals(&view, body.as_bytes(), &serde_json::from_str(body).unwrap(), "chat");
     assert!(view.messages.is_some() && view.instructions.is_none() && !view.needs_state);
 }
 
 #[test]
 fn the_responses_wire_is_viewed_by_its_own_names() {
     for (body, needs_state, has_instructions) in [
-        (
-            r#"{"model":"m","input":"x","previous_response_id":null}"#,
-            false,
-            false,
-        ),
-        (
-            r#"{"model":"m","input":"x","previous_response_id":"resp_1"}"#,
-            true,
-            false,
-        ),
-        (
-            r#"{"model":"m","input":[],"conversation":"conv_1","instructions":null}"#,
-            true,
-            true,
-        ),
-        (
-            r#"{"model":"m","instructions":"be kind","messages":7}"#,
-            false,
-            true,
-        ),
+        (r#"{"model":"m","input":"x","previous_response_id":null}"#, false, false),
+        (r#"{"model":"m","input":"x","previous_response_id":"resp_1"}"#, true, false),
+        (r#"{"model":"m","input":[],"conversation":"conv_1","instructions":null}"#, true, true),
+        (r#"{"model":"m","instructions":"be kind","messages":7}"#, false, true),
     ] {
         let view = view(Endpoint::Responses, body).unwrap();
-        assert_view_equals(
-            &view,
-            body.as_bytes(),
-            &serde_json::from_str(body).unwrap(),
-            body,
-        );
+        assert_view_equals(&view, body.as_bytes(), &serde_json::from_str(body).unwrap(), body);
         assert_eq!(view.needs_state, needs_state, "{body}");
         assert_eq!(view.instructions.is_some(), has_instructions, "{body}");
         assert_eq!(view.messages, None, "{body}");
@@ -128,142 +84,53 @@ fn a_body_that_readers_could_differ_on_is_refused() {
         (r#"{"model":"m\u0061"}"#, ModelForm),
         (r#"{"model":"a\/b"}"#, ModelForm),
         (r#"{"model":"m","model":"n"}"#, Duplicate("model")),
-        (
-            r#"{"model":"m","stream":true,"stream":false}"#,
-            Duplicate("stream"),
-        ),
-        (
-            r#"{"model":"m","messages":[],"messages":[]}"#,
-            Duplicate("messages"),
-        ),
+        (r#"{"model":"m","stream":true,"stream":false}"#, Duplicate("stream")),
+        (r#"{"model":"m","messages":[],"messages":[]}"#, Duplicate("messages")),
         (r#"{"model":"m","mod\u0065l":"n"}"#, Spelling("model")),
         (r#"{"mod\u0065l":"n"}"#, Spelling("model")),
         (r#"{"model":"m","Model":"n"}"#, Spelling("model")),
         (r#"{"model":"m","MODEL":"n"}"#, Spelling("model")),
-        (
-            "{\"model\":\"m\",\"\u{17f}tream\":true}",
-            Spelling("stream"),
-        ),
+        ("{\"model\":\"m\",\"\u{17f}tream\":true}", Spelling("stream")),
         (r#"{"model":"m","\u017ftream":true}"#, Spelling("stream")),
-        (
-            r#"{"model":"m","stream":1}"#,
-            Type("stream", "`true` or `false`"),
-        ),
-        (
-            r#"{"model":"m","stream":"true"}"#,
-            Type("stream", "`true` or `false`"),
-        ),
-        (
-            r#"{"model":"m","messages":{}}"#,
-            Type("messages", "an array"),
-        ),
-        (
-            r#"{"model":"m","stream_options":[]}"#,
-            Type("stream_options", "an object"),
-        ),
-        (
-            r#"{"model":"m","stream_options":true}"#,
-            Type("stream_options", "an object"),
-        ),
-        (
-            r#"{"model":"m","stream_options":{"include_usage":1}}"#,
-            Type("include_usage", "`true` or `false`"),
-        ),
-        (
-            r#"{"model":"m","stream_options":{"include_usage":true,"include_usage":false}}"#,
-            Duplicate("include_usage"),
-        ),
-        (
-            r#"{"model":"m","stream_options":{"includ\u0065_usage":true}}"#,
-            Spelling("include_usage"),
-        ),
-        (
-            r#"{"model":"m","stream_options":{},"stream_options":null}"#,
-            Duplicate("stream_options"),
-        ),
+        (r#"{"model":"m","stream":1}"#, Type("stream", "`true` or `false`")),
+        (r#"{"model":"m","stream":"true"}"#, Type("stream", "`true` or `false`")),
+        (r#"{"model":"m","messages":{}}"#, Type("messages", "an array")),
+        (r#"{"model":"m","stream_options":[]}"#, Type("stream_options", "an object")),
+        (r#"{"model":"m","stream_options":true}"#, Type("stream_options", "an object")),
+        (r#"{"model":"m","stream_options":{"include_usage":1}}"#, Type("include_usage", "`true` or `false`")),
+        (r#"{"model":"m","stream_options":{"include_usage":true,"include_usage":false}}"#, Duplicate("include_usage")),
+        (r#"{"model":"m","stream_options":{"includ\u0065_usage":true}}"#, Spelling("include_usage")),
+        (r#"{"model":"m","stream_options":{},"stream_options":null}"#, Duplicate("stream_options")),
     ] {
-        assert_eq!(
-            view(Endpoint::Chat, body).map_err(|e| e.fault),
-            Err(want),
-            "{body}"
-        );
+        assert_eq!(view(Endpoint::Chat, body).map_err(|e| e.fault), Err(want), "{body}");
     }
     let long = format!(r#"{{"model":"{}"}}"#, "m".repeat(201));
-    assert_eq!(
-        view(Endpoint::Chat, &long).map_err(|e| e.fault),
-        Err(ModelForm)
-    );
-    assert!(
-        view(Endpoint::Chat, &long.replacen('m', "", 2)).is_err(),
-        "the name `model` itself"
-    );
+    assert_eq!(view(Endpoint::Chat, &long).map_err(|e| e.fault), Err(ModelForm));
+    assert!(view(Endpoint::Chat, &long.replacen('m', "", 2)).is_err(), "the name `model` itself");
     assert!(view(Endpoint::Chat, &long.replacen("mm", "m", 1)).is_ok());
-    let not_utf8 = view_request(
-        Endpoint::Chat,
-        b"{\"model\":\"m\",\"a\":\"\xFF\"}",
-        &Limits::default(),
-    );
-    assert_eq!(
-        not_utf8,
-        Err(BodyError {
-            fault: Json(JsonFault::Utf8),
-            at: 18
-        })
-    );
+    let not_utf8 = view_request(Endpoint::Chat, b"{\"model\":\"m\",\"a\":\"\xFF\"}", &Limits::default());
+    assert_eq!(not_utf8, Err(BodyError { fault: Json(JsonFault::Utf8), at: 18 }));
 }
 
 #[test]
 fn limits_are_exact_and_named() {
-    let limits = Limits {
-        depth_max: 3,
-        nodes_max: 8,
-        messages_max: 2,
-    };
+    let limits = Limits { depth_max: 3, nodes_max: 8, messages_max: 2 };
     for (name, body, want) in [
         ("two messages", r#"{"model":"m","messages":[{},{}]}"#, None),
-        (
-            "three messages",
-            r#"{"model":"m","messages":[{},{},{}]}"#,
-            Some(BodyFault::TooMany("messages")),
-        ),
+        ("three messages", r#"{"model":"m","messages":[{},{},{}]}"#, Some(BodyFault::TooMany("messages"))),
         ("depth 3", r#"{"model":"m","messages":[{}]}"#, None),
-        (
-            "depth 4",
-            r#"{"model":"m","messages":[{"content":[]}]}"#,
-            Some(BodyFault::Json(JsonFault::Depth)),
-        ),
-        (
-            "depth in options",
-            r#"{"model":"m","stream_options":{"a":[[]]}}"#,
-            Some(BodyFault::Json(JsonFault::Depth)),
-        ),
+        ("depth 4", r#"{"model":"m","messages":[{"content":[]}]}"#, Some(BodyFault::Json(JsonFault::Depth))),
+        ("depth in options", r#"{"model":"m","stream_options":{"a":[[]]}}"#, Some(BodyFault::Json(JsonFault::Depth))),
         ("8 nodes", r#"{"model":"m","a":[1,2,3,4,5]}"#, None),
-        (
-            "9 nodes",
-            r#"{"model":"m","a":[1,2,3,4,5,6]}"#,
-            Some(BodyFault::Json(JsonFault::Nodes)),
-        ),
+        ("9 nodes", r#"{"model":"m","a":[1,2,3,4,5,6]}"#, Some(BodyFault::Json(JsonFault::Nodes))),
     ] {
-        let fault = view_request(Endpoint::Chat, body.as_bytes(), &limits)
-            .err()
-            .map(|e| e.fault);
+        let fault = view_request(Endpoint::Chat, body.as_bytes(), &limits).err().map(|e| e.fault);
         assert_eq!(fault, want, "{name}");
     }
     let input = r#"{"model":"m","input":[{},{},{}]}"#;
-    let fault = |endpoint| {
-        view_request(endpoint, input.as_bytes(), &limits)
-            .err()
-            .map(|e| e.fault)
-    };
-    assert_eq!(
-        fault(Endpoint::Responses),
-        Some(BodyFault::TooMany("input"))
-    );
-    assert_eq!(
-        fault(Endpoint::Embeddings),
-        None,
-        "embeddings take long lists"
-    );
+    let fault = |endpoint| view_request(endpoint, input.as_bytes(), &limits).err().map(|e| e.fault);
+    assert_eq!(fault(Endpoint::Responses), Some(BodyFault::TooMany("input")));
+    assert_eq!(fault(Endpoint::Embeddings), None, "embeddings take long lists");
 }
 
 #[test]
@@ -281,24 +148,14 @@ fn an_error_says_what_and_where_without_content() {
             ErrorCase::BadField,
             Some("model"),
         ),
-        (
-            r#"{"model":"m","model":"n"}"#,
-            "`model` stands twice (at byte 13)",
-            ErrorCase::DuplicateField,
-            Some("model"),
-        ),
+        (r#"{"model":"m","model":"n"}"#, "`model` stands twice (at byte 13)", ErrorCase::DuplicateField, Some("model")),
         (
             r#"{"model":"m","stream":2}"#,
             "`stream` must be `true` or `false` (at byte 22)",
             ErrorCase::BadField,
             Some("stream"),
         ),
-        (
-            "{}",
-            "`model` is missing",
-            ErrorCase::BadField,
-            Some("model"),
-        ),
+        ("{}", "`model` is missing", ErrorCase::BadField, Some("model")),
     ] {
         let error = view(Endpoint::Chat, body).unwrap_err();
         assert_eq!(error.to_string(), message);
@@ -314,12 +171,7 @@ fn many_and_escaped_names_are_still_found() {
     }
     body += "}";
     let view = view(Endpoint::Chat, &body).unwrap();
-    assert_view_equals(
-        &view,
-        body.as_bytes(),
-        &serde_json::from_str(&body).unwrap(),
-        "many",
-    );
+    assert_view_equals(&view, body.as_bytes(), &serde_json::from_str(&body).unwrap(), "many");
     assert!(view.has_name(body.as_bytes(), b"temperature"));
 }
 
