@@ -11,6 +11,7 @@ mod head;
 mod response;
 mod socket;
 mod stream;
+mod tls;
 mod upstream;
 
 pub use buffer::{Buffer, CHUNK_END, Framed, LAST_CHUNK};
@@ -23,4 +24,5 @@ pub use head::{
 pub use response::{Coding, Content, ResponseError, ResponseHead, parse_response};
 pub use socket::{Socket, set_epoll};
 pub use stream::Stream;
+pub use tls::{RootsError, ServerName, TlsConnector, TlsStream};
 pub use upstream::{Cut, Upstream};
