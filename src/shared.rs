@@ -15,7 +15,7 @@ use std::{
 use crossbeam_queue::ArrayQueue;
 
 use crate::{
-    http::DownstreamLimits,
+    http::{DownstreamLimits, TlsConnector},
     metrics::{Registry, Series},
     snapshot::Handle,
     upstream::PoolLimits,
@@ -63,12 +63,28 @@ pub struct Shared {
     pub unrouted: Arc<Series>,
     /// One door a worker.
     pub doors: Box<[Door]>,
+    /// Opens TLS to providers.
+    pub tls: TlsConnector,
     /// The bounds.
     pub settings: Settings,
     /// Open client connections by hashed address. Two addresses may share a slot: the limit is then reached earlier.
     addresses: Box<[AtomicU32]>,
     draining: AtomicBool,
     stopping: AtomicBool,
+}
+
+/// What [`Shared`] is made of.
+pub struct Parts {
+    /// The first snapshot.
+    pub snapshot: Handle,
+    /// The queue of records.
+    pub queue: Arc<Queue>,
+    /// All counters.
+    pub registry: Arc<Registry>,
+    /// One door a worker.
+    pub doors: Vec<Door>,
+    /// Opens TLS to providers.
+    pub tls: TlsConnector,
 }
 
 /// What others may tell a worker.
@@ -102,21 +118,15 @@ impl Door {
 impl Shared {
     /// Puts the parts together.
     #[must_use]
-    pub fn new(
-        snapshot: Handle,
-        queue: Arc<Queue>,
-        registry: Arc<Registry>,
-        doors: Vec<Door>,
-        settings: Settings,
-    ) -> Self {
-        let unrouted = registry.series(Arc::default());
+    pub fn new(parts: Parts, settings: Settings) -> Self {
         let addresses = (0..ADDRESS_SLOTS).map(|_| AtomicU32::new(0)).collect();
         Self {
-            snapshot,
-            queue,
-            registry,
-            unrouted,
-            doors: doors.into(),
+            snapshot: parts.snapshot,
+            queue: parts.queue,
+            unrouted: parts.registry.series(Arc::default()),
+            registry: parts.registry,
+            doors: parts.doors.into(),
+            tls: parts.tls,
             settings,
             addresses,
             draining: AtomicBool::new(false),

@@ -186,7 +186,7 @@ impl Drop for Buffer {
 
 /// Writes the size of a chunk in hex and `\r\n` to the end of `room`; returns the written part.
 #[must_use]
-pub fn chunk_header(size: usize, room: &mut [u8; 18]) -> &[u8] {
+pub(super) fn chunk_header(size: usize, room: &mut [u8; 18]) -> &[u8] {
     const HEX: [u8; 16] = *b"0123456789abcdef";
     let mut at = room.len() - 2;
     let mut rest = size;

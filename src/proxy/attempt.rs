@@ -17,7 +17,7 @@ use super::{connect::connect, exchange::Exchange, passed::Passed, reply, reply::
 const COPY_BYTES_MAX: usize = 8 * 1024;
 
 /// An answer that has begun.
-pub struct Answer {
+pub(super) struct Answer {
     /// The connection it comes on.
     pub connection: Connection,
     /// Its head.
@@ -28,7 +28,7 @@ pub struct Answer {
 
 /// What ended a request before an answer began.
 #[derive(Debug)]
-pub enum Failure {
+pub(super) enum Failure {
     /// The client left: nobody is there to be answered.
     ClientGone,
     /// The client's own fault; no target was tried.
@@ -38,7 +38,7 @@ pub enum Failure {
 }
 
 /// What is sent to a target.
-pub struct Outgoing<'a, 'b> {
+pub(super) struct Outgoing<'a, 'b> {
     /// The endpoint.
     pub endpoint: Endpoint,
     /// Changes to the client's body.
@@ -58,7 +58,7 @@ pub struct Outgoing<'a, 'b> {
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn attempt(
+pub(super) async fn attempt(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
     (target, http): (&Target, &HttpTarget),
@@ -145,7 +145,7 @@ async fn send(
 }
 
 /// Says what a broken exchange means for the client. `answered` tells whether any byte of an answer had come.
-pub fn failure(cut: Cut, answered: bool) -> Failure {
+pub(super) fn failure(cut: Cut, answered: bool) -> Failure {
     let (outcome, case, message) = match cut {
         Cut::ClientGone => return Failure::ClientGone,
         Cut::TimedOut => (Outcome::Timeout, ErrorCase::UpstreamTimeout, "the provider did not answer in time"),

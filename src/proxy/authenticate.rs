@@ -11,7 +11,7 @@ use super::reply::Refusal;
 ///
 /// # Errors
 /// A refusal when there is none, or when two headers name different keys.
-pub fn key_of<'a>(head: &RequestHead, bytes: &'a [u8]) -> Result<&'a [u8], Refusal> {
+pub(super) fn key_of<'a>(head: &RequestHead, bytes: &'a [u8]) -> Result<&'a [u8], Refusal> {
     let part = |range: &Option<Part>| range.clone().and_then(|range| bytes.get(range));
     let bearer =
         match part(&head.authorization) {

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use crate::{
-    http::{Downstream, Socket, Stream, Upstream},
+    http::{Downstream, Socket, Stream, TlsStream, Upstream},
     metrics::Outcome,
     snapshot::{HttpTarget, Target},
-    upstream::{Connection, Scheme},
+    upstream::Connection,
     wire::ErrorCase,
 };
 
@@ -16,7 +16,7 @@ use super::{attempt::Failure, context::Context, reply::Refusal};
 ///
 /// # Errors
 /// [`Failure`]: no address, no connection in time, or the client left meanwhile.
-pub async fn connect(
+pub(super) async fn connect(
     context: &Context,
     down: &mut Downstream,
     (target, http): (&Target, &HttpTarget),
@@ -53,11 +53,11 @@ pub async fn connect(
     }
 }
 
-async fn open(_context: &Context, http: &HttpTarget, address: SocketAddr) -> std::io::Result<Stream> {
+async fn open(context: &Context, http: &HttpTarget, address: SocketAddr) -> std::io::Result<Stream> {
     let socket = Socket::connect(address).await?;
-    match http.origin.url().scheme() {
-        Scheme::Http => Ok(Stream::Plain(socket)),
-        Scheme::Https => Err(std::io::ErrorKind::Unsupported.into()),
+    match &http.server_name {
+        None => Ok(Stream::Plain(socket)),
+        Some(name) => Ok(Stream::Tls(Box::new(TlsStream::connect(&context.tls, socket, name).await?))),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{base::unix_time, metrics::WorkerBlock, shared::Shared, upstream::Pools};
+use crate::{base::unix_time, http::TlsConnector, metrics::WorkerBlock, shared::Shared, upstream::Pools};
 
 /// Length of `date: ` and an HTTP date and the line's end.
 const DATE_LINE_LEN: usize = 37;
@@ -20,6 +20,8 @@ pub struct Context {
     pub block: Arc<WorkerBlock>,
     /// Idle connections to providers.
     pub pools: RefCell<Pools>,
+    /// Opens TLS to providers; its session memory is the worker's own.
+    pub tls: TlsConnector,
     random: RefCell<fastrand::Rng>,
     turn: Cell<usize>,
     date_line: Cell<[u8; DATE_LINE_LEN]>,
@@ -29,12 +31,14 @@ impl Context {
     /// Creates the context of a worker.
     #[must_use]
     pub fn new(worker: usize, shared: Arc<Shared>, block: Arc<WorkerBlock>) -> Self {
+        let tls = shared.tls.for_worker();
         let pools = RefCell::new(Pools::new(shared.settings.pool));
         let context = Self {
             worker,
             shared,
             block,
             pools,
+            tls,
             random: RefCell::new(fastrand::Rng::new()),
             turn: Cell::new(worker),
             date_line: Cell::new([b' '; DATE_LINE_LEN]),

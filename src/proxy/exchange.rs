@@ -17,7 +17,7 @@ use crate::{
 use super::{context::Context, trace::Trace};
 
 /// A request in progress.
-pub struct Exchange<'a> {
+pub(super) struct Exchange<'a> {
     /// The worker's state.
     pub context: &'a Context,
     /// The configuration that serves this request to its end.
@@ -63,7 +63,7 @@ pub struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     /// Starts an exchange when a head has arrived.
-    pub fn new(context: &'a Context, head: &RequestHead, bytes: &[u8], client_ip: std::net::IpAddr) -> Self {
+    pub(super) fn new(context: &'a Context, head: &RequestHead, bytes: &[u8], client_ip: std::net::IpAddr) -> Self {
         let part = |range: &Option<std::ops::Range<usize>>| range.clone().and_then(|range| bytes.get(range));
         let (draw, arrived) = (context.random(), now());
         let request_id =
@@ -97,33 +97,33 @@ impl<'a> Exchange<'a> {
     }
 
     /// Notes that the whole request is here.
-    pub fn body_received(&mut self, body_len: usize) {
+    pub(super) fn body_received(&mut self, body_len: usize) {
         self.bytes_in += u64::try_from(body_len).unwrap_or(0);
         self.received = now();
     }
 
     /// When the whole request was here.
     #[must_use]
-    pub fn received_at(&self) -> Instant {
+    pub(super) fn received_at(&self) -> Instant {
         self.received
     }
 
     /// Notes that the answer's first byte goes out now and returns our own share of the time so far.
-    pub fn first_byte_sent(&mut self) -> Duration {
+    pub(super) fn first_byte_sent(&mut self) -> Duration {
         let sent = now();
         self.first_sent.get_or_insert(sent);
         sent.saturating_duration_since(self.received).saturating_sub(self.upstream_wait)
     }
 
     /// Notes the first content of the answer.
-    pub fn content_seen(&mut self) {
+    pub(super) fn content_seen(&mut self) {
         if self.first_content.is_none() {
             self.first_content = Some(now());
         }
     }
 
     /// Counts one finished attempt.
-    pub fn count_attempt(&self, outcome: Outcome) {
+    pub(super) fn count_attempt(&self, outcome: Outcome) {
         if let Some(target) = &self.target {
             target.series.record_attempt(self.context.worker, outcome);
         }
@@ -189,7 +189,7 @@ impl Drop for Exchange<'_> {
 
 /// The counted name of an endpoint.
 #[must_use]
-pub fn counted(endpoint: Endpoint) -> CountedEndpoint {
+pub(super) fn counted(endpoint: Endpoint) -> CountedEndpoint {
     match endpoint {
         Endpoint::Chat => CountedEndpoint::Chat,
         Endpoint::Completions => CountedEndpoint::Completions,

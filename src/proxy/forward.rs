@@ -20,7 +20,7 @@ use super::{
 };
 
 /// The request in hand.
-pub struct Request<'a> {
+pub(super) struct Request<'a> {
     /// Its head.
     pub head: &'a RequestHead,
     /// What it asks.
@@ -35,7 +35,7 @@ pub struct Request<'a> {
 ///
 /// # Errors
 /// [`Failure`] if the client was sent nothing.
-pub async fn forward(
+pub(super) async fn forward(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
     target: &Arc<Target>,

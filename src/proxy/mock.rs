@@ -22,7 +22,7 @@ use super::{
 ///
 /// # Errors
 /// [`Failure::ClientGone`].
-pub async fn answer_mock(
+pub(super) async fn answer_mock(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
     mock: &Mock,

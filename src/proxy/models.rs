@@ -19,7 +19,7 @@ use super::{
 ///
 /// # Errors
 /// [`Gone`].
-pub async fn answer_models(
+pub(super) async fn answer_models(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
     grant: &Grant,
@@ -46,14 +46,14 @@ pub async fn answer_models(
 
 /// What a client learns about a `model` that it may not use, or that does not exist: the same.
 #[must_use]
-pub fn unknown_model() -> Refusal {
+pub(super) fn unknown_model() -> Refusal {
     let message = "the model does not exist or this API key may not use it; `GET /v1/models` lists what it may use";
     Refusal::new(ErrorCase::ModelNotFound, message).param(Some("model"))
 }
 
 /// The part of a path below `/v1/models/`, if the path is one.
 #[must_use]
-pub fn model_path<'a>(head: &RequestHead, bytes: &'a [u8]) -> Option<&'a str> {
+pub(super) fn model_path<'a>(head: &RequestHead, bytes: &'a [u8]) -> Option<&'a str> {
     let path = std::str::from_utf8(bytes.get(head.path.clone())?).ok()?;
     path.strip_prefix("/v1/models/").filter(|id| !id.is_empty())
 }

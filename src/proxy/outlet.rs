@@ -13,7 +13,7 @@ use super::{
 };
 
 /// What is still to be sent, and how.
-pub struct Outlet {
+pub(super) struct Outlet {
     chunked: bool,
     after: After,
     opened: bool,
@@ -23,20 +23,20 @@ pub struct Outlet {
 impl Outlet {
     /// Prepares an outlet. Clients of HTTP/1.0 do not know chunks: for them the connection's end is the stream's end.
     #[must_use]
-    pub fn new(is_1_1: bool, after: After, passed: Passed) -> Self {
+    pub(super) fn new(is_1_1: bool, after: After, passed: Passed) -> Self {
         let after = if is_1_1 { after } else { After::Close };
         Self { chunked: is_1_1, after, opened: false, passed }
     }
 
     /// Whether the head has been sent: from then on nothing can be taken back.
     #[must_use]
-    pub fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.opened
     }
 
     /// What happens to the connection after a complete stream.
     #[must_use]
-    pub fn after(&self) -> After {
+    pub(super) fn after(&self) -> After {
         self.after
     }
 
@@ -44,7 +44,7 @@ impl Outlet {
     ///
     /// # Errors
     /// [`Gone`].
-    pub async fn send_events(
+    pub(super) async fn send_events(
         &mut self,
         exchange: &mut Exchange<'_>,
         down: &mut Downstream,
@@ -68,7 +68,7 @@ impl Outlet {
     ///
     /// # Errors
     /// [`Gone`].
-    pub async fn send_own(
+    pub(super) async fn send_own(
         &mut self,
         exchange: &mut Exchange<'_>,
         down: &mut Downstream,
@@ -87,7 +87,7 @@ impl Outlet {
     ///
     /// # Errors
     /// [`Gone`].
-    pub async fn send_last(&mut self, exchange: &mut Exchange<'_>, down: &mut Downstream) -> Result<(), Gone> {
+    pub(super) async fn send_last(&mut self, exchange: &mut Exchange<'_>, down: &mut Downstream) -> Result<(), Gone> {
         if !self.chunked {
             return Ok(());
         }
@@ -96,7 +96,7 @@ impl Outlet {
     }
 
     /// Ends a broken stream with the wire's error event. The body stays without its last chunk: its end is not proper.
-    pub async fn fail(
+    pub(super) async fn fail(
         &mut self,
         exchange: &mut Exchange<'_>,
         down: &mut Downstream,

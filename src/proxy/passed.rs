@@ -13,7 +13,7 @@ const RETRY_AFTER_MAX_S: u64 = 60;
 
 /// What is kept of a provider's head.
 #[derive(Debug, Default)]
-pub struct Passed {
+pub(super) struct Passed {
     /// `openai-processing-ms`
     pub processing_ms: SmallVec<[u8; 16]>,
     /// `openai-version`
@@ -25,7 +25,7 @@ pub struct Passed {
 impl Passed {
     /// Keeps the fields of a head.
     #[must_use]
-    pub fn of(bytes: &[u8], head: &ResponseHead) -> Self {
+    pub(super) fn of(bytes: &[u8], head: &ResponseHead) -> Self {
         let value = |range: &Option<Range<usize>>| {
             let value = range.clone().and_then(|range| bytes.get(range)).unwrap_or_default();
             let plain = value.len() <= VALUE_BYTES_MAX && value.iter().all(u8::is_ascii_graphic);

@@ -28,7 +28,7 @@ const DECODED_RATIO_MAX: usize = 100;
 ///
 /// # Errors
 /// [`Failure`] when there is nothing to pass on; the client was sent nothing then.
-pub async fn relay_whole(
+pub(super) async fn relay_whole(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
     answer: &mut Answer,
@@ -146,7 +146,7 @@ fn decode(coding: Coding, body: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
 ///
 /// # Errors
 /// [`Failure`] when the provider streams although nobody asked for a stream, or compresses a stream.
-pub fn is_stream(exchange: &Exchange<'_>, answer: &Answer) -> Result<bool, Failure> {
+pub(super) fn is_stream(exchange: &Exchange<'_>, answer: &Answer) -> Result<bool, Failure> {
     if answer.head.status != 200 || answer.head.content != Content::EventStream {
         return Ok(false);
     }

@@ -22,7 +22,7 @@ pub enum After {
 
 /// How the body of an answer is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Length {
+pub(super) enum Length {
     /// Exactly so many bytes.
     Known(usize),
     /// Chunked.
@@ -32,7 +32,7 @@ pub enum Length {
 }
 
 /// Writes the status line and the fields that every answer has.
-pub fn open(out: &mut Buffer, exchange: &Exchange<'_>, status: u16) {
+pub(super) fn open(out: &mut Buffer, exchange: &Exchange<'_>, status: u16) {
     out.extend(status_line(status));
     out.extend(&exchange.context.date_line());
     out.extend(b"server: millrace\r\ncache-control: no-store\r\nx-request-id: ");
@@ -45,7 +45,7 @@ pub fn open(out: &mut Buffer, exchange: &Exchange<'_>, status: u16) {
 }
 
 /// Writes what served the answer and how long we took, once a target is known.
-pub fn served_by(out: &mut Buffer, exchange: &Exchange<'_>, overhead: Duration) {
+pub(super) fn served_by(out: &mut Buffer, exchange: &Exchange<'_>, overhead: Duration) {
     if let Some(target) = &exchange.target {
         out.extend(&target.answer_lines);
     }
@@ -59,7 +59,7 @@ pub fn served_by(out: &mut Buffer, exchange: &Exchange<'_>, overhead: Duration) 
 }
 
 /// Writes the fields of the provider's head that are passed on.
-pub fn passed_on(out: &mut Buffer, passed: &Passed) {
+pub(super) fn passed_on(out: &mut Buffer, passed: &Passed) {
     for (name, value) in [("openai-processing-ms: ", &passed.processing_ms), ("openai-version: ", &passed.version)] {
         if !value.is_empty() {
             out.extend(name.as_bytes());
@@ -70,7 +70,7 @@ pub fn passed_on(out: &mut Buffer, passed: &Passed) {
 }
 
 /// Writes the last fields of a head: type, length, connection.
-pub fn close_head(out: &mut Buffer, content_type: &str, length: Length, after: After) {
+pub(super) fn close_head(out: &mut Buffer, content_type: &str, length: Length, after: After) {
     out.extend(b"content-type: ");
     out.extend(content_type.as_bytes());
     match length {
@@ -89,7 +89,7 @@ pub fn close_head(out: &mut Buffer, content_type: &str, length: Length, after: A
 }
 
 /// Writes a number in decimal.
-pub fn number(out: &mut Buffer, mut value: u64) {
+pub(super) fn number(out: &mut Buffer, mut value: u64) {
     let mut digits = [b'0'; 20];
     let mut at = digits.len();
     for slot in digits.iter_mut().rev() {
@@ -104,7 +104,7 @@ pub fn number(out: &mut Buffer, mut value: u64) {
 }
 
 /// An answer that we give ourselves.
-pub struct Local<'a> {
+pub(super) struct Local<'a> {
     /// Status.
     pub status: u16,
     /// Type of the body.
@@ -117,7 +117,7 @@ pub struct Local<'a> {
 
 /// Why a request ends without a provider's answer.
 #[derive(Debug, Clone)]
-pub struct Refusal {
+pub(super) struct Refusal {
     /// The row of the error table.
     pub case: ErrorCase,
     /// What the client is told.
@@ -133,20 +133,20 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with a message.
     #[must_use]
-    pub fn new(case: ErrorCase, message: impl Into<std::borrow::Cow<'static, str>>) -> Self {
+    pub(super) fn new(case: ErrorCase, message: impl Into<std::borrow::Cow<'static, str>>) -> Self {
         Self { case, message: message.into(), param: None, retry_after: None, allow: None }
     }
 
     /// Names the field at fault.
     #[must_use]
-    pub fn param(mut self, param: Option<&'static str>) -> Self {
+    pub(super) fn param(mut self, param: Option<&'static str>) -> Self {
         self.param = param;
         self
     }
 
     /// Tells when to try again, in seconds.
     #[must_use]
-    pub fn retry_after(mut self, seconds: u64) -> Self {
+    pub(super) fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self
     }
@@ -156,7 +156,7 @@ impl Refusal {
 ///
 /// # Errors
 /// [`Gone`].
-pub async fn send_local(
+pub(super) async fn send_local(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
     local: &Local<'_>,
@@ -180,7 +180,7 @@ pub async fn send_local(
 ///
 /// # Errors
 /// [`Gone`].
-pub async fn send_refusal(
+pub(super) async fn send_refusal(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
     refusal: &Refusal,
@@ -209,7 +209,7 @@ pub async fn send_refusal(
 
 /// Decides what happens to the connection after an answer that left the body of the request unread, and reads the rest
 /// if it is small. Call it after the answer; `announced` is what the answer said.
-pub async fn settle_body(down: &mut Downstream, head: &RequestHead, announced: After) -> After {
+pub(super) async fn settle_body(down: &mut Downstream, head: &RequestHead, announced: After) -> After {
     match announced {
         After::KeepAlive if down.discard_body(head).await => After::KeepAlive,
         After::KeepAlive => After::Linger,

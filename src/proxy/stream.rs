@@ -28,7 +28,7 @@ const BODY_END_WAIT: Duration = Duration::from_millis(100);
 const DONE: &[u8] = b"data: [DONE]\n\n";
 
 /// Bounds and facts of one stream.
-pub struct Plan {
+pub(super) struct Plan {
     /// The endpoint.
     pub endpoint: Endpoint,
     /// Whether we asked for a usage chunk that the client did not want.
@@ -53,7 +53,7 @@ enum Ended {
 ///
 /// # Errors
 /// [`Failure`] if the stream failed before anything was sent.
-pub async fn relay_stream(
+pub(super) async fn relay_stream(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
     answer: &mut Answer,

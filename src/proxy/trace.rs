@@ -8,7 +8,7 @@ const LEN: usize = 55;
 
 /// The trace of a request and our own span in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trace {
+pub(super) struct Trace {
     text: [u8; LEN],
     continued: bool,
 }
@@ -16,7 +16,7 @@ pub struct Trace {
 impl Trace {
     /// Continues the client's trace with a span of ours, or starts a new trace. `draw` gives the new ids.
     #[must_use]
-    pub fn of(client: Option<&[u8]>, draw: u128) -> Self {
+    pub(super) fn of(client: Option<&[u8]>, draw: u128) -> Self {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
         let client = client.and_then(|value| value.first_chunk::<LEN>()).filter(|value| is_valid(value));
         let continued = client.is_some();
@@ -34,19 +34,19 @@ impl Trace {
 
     /// The value of `traceparent`.
     #[must_use]
-    pub fn value(&self) -> &[u8] {
+    pub(super) fn value(&self) -> &[u8] {
         &self.text
     }
 
     /// Whether the trace is the client's, so that its `tracestate` goes along.
     #[must_use]
-    pub fn is_continued(&self) -> bool {
+    pub(super) fn is_continued(&self) -> bool {
         self.continued
     }
 
     /// The trace id as bytes.
     #[must_use]
-    pub fn id(&self) -> [u8; 16] {
+    pub(super) fn id(&self) -> [u8; 16] {
         let mut id = [0u8; 16];
         let digits = self.text.get(3..35).unwrap_or_default();
         for (slot, pair) in id.iter_mut().zip(digits.as_chunks::<2>().0) {

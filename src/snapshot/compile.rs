@@ -10,9 +10,10 @@ use std::{
 use crate::{
     base::{Labels, Secret},
     config::{Code, KeyEntry, Model, Problem, Project, Provider, Route as RouteConfig, Timeouts},
+    http::ServerName,
     metrics::Registry,
     provider::{Mock, asks_usage, request_head},
-    upstream::Origins,
+    upstream::{Origins, Scheme},
     wire::{Defaults, Prompt},
 };
 
@@ -216,7 +217,14 @@ impl Compiler<'_> {
         })?;
         let (authority, path) = (origin.url().authority(), origin.url().path().to_owned());
         let head = |endpoint| request_head(&authority, &path, endpoint, key);
-        Ok(Reach::Http(HttpTarget::new(origin, head)))
+        let server_name = match origin.url().scheme() {
+            Scheme::Http => None,
+            Scheme::Https => Some(ServerName::parse(&origin.url().host_name()).ok_or_else(|| {
+                let at = model.base_url.as_ref().unwrap_or(&model.id);
+                Box::new(at.refuse(Code::EgressDenied, "the host cannot be the name of a certificate"))
+            })?),
+        };
+        Ok(Reach::Http(HttpTarget::new(origin, server_name, head)))
     }
 }
 

@@ -8,4 +8,4 @@ mod connection;
 mod duties;
 mod thread;
 
-pub use thread::{Driver, Plan, spawn};
+pub use thread::{Driver, Plan, bind_all, spawn};

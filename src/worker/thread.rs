@@ -101,7 +101,7 @@ async fn work(plan: Plan, shared: Arc<Shared>) -> io::Result<()> {
     };
     let context = Rc::new(Context::new(plan.index, shared, block));
     monoio::spawn(accept::run(Rc::clone(&context), plan.listener));
-    monoio::spawn(accept::take_over(Rc::clone(&context), plan.ear));
+    monoio::spawn(accept::answer_bell(Rc::clone(&context), plan.ear));
     duties::run(context).await;
     Ok(())
 }
