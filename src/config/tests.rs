@@ -1,0 +1,1 @@
+//! Documents as fixtures, bombs, and texts made of noise.
