@@ -201,7 +201,8 @@ impl StreamWatch {
                 self.keep_response_usage(text);
                 self.phase = Phase::Failed;
             }
-            b"error" => return self.fail(text),
+            // OpenAI sends `response.failed` after it. If that does not come, the stream is truncated and gets ours.
+            b"error" => {}
             _ if kind.ends_with(b".delta") => {
                 let delta = find_member(text, b"delta").unwrap_or_default();
                 self.content_bytes += delta.len().saturating_sub(2) as u64;

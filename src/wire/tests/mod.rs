@@ -8,3 +8,4 @@ mod json;
 mod recorded;
 mod request;
 mod stream;
+mod upstream_error;

@@ -178,10 +178,12 @@ fn responses_end_with_their_own_events_and_never_with_done() {
     let (_, watch) = run(Endpoint::Responses, false, &[unnamed]);
     assert_eq!((watch.end(), watch.usage()), (End::Clean, tokens(5, 6)));
 
-    let error =
-        "event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"x\",\"sequence_number\":2}";
+    let error = "event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"x\",\"sequence_number\":2}";
+    let failed = last("response.failed");
     let (actions, watch) = run(Endpoint::Responses, false, &[created, error]);
-    assert_eq!((actions[1], watch.end()), (Action::Fail(Meaning::Transient), End::Failed));
+    assert_eq!((actions[1], watch.end()), (Action::Pass, End::Truncated));
+    let (actions, watch) = run(Endpoint::Responses, false, &[created, error, &failed]);
+    assert_eq!((actions[2], watch.end()), (Action::Pass, End::Failed));
 }
 
 #[test]
