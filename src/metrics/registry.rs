@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::base::{Instant, Labels, UnixTime, now};
 
+use super::scrape::{Outside, Scrape, Sources};
 use super::series::Series;
-use super::text::{Outside, Scrape};
 use super::worker::WorkerBlock;
 
 /// Most series of their own. Whoever asks for more shares one whose labels are all [`OVERFLOW_LABEL`].
@@ -164,7 +164,7 @@ impl Registry {
         series.extend(table.overflow.clone());
         let overflow_count = table.overflow_count;
         drop(table);
-        Scrape::new(super::text::Sources {
+        Scrape::new(Sources {
             series,
             overflow_count,
             workers: Arc::clone(&self.workers),
