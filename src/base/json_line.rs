@@ -178,3 +178,93 @@ fn hex_digits(byte: u8) -> [u8; 2] {
     let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
     [digit(byte >> 4), digit(byte & 15)]
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut JsonLine<'_>)) -> String {
+        let mut out = Vec::new();
+        let mut line = JsonLine::begin(&mut out);
+        write(&mut line);
+        line.end();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn values_are_written_in_their_forms() {
+        let time = UnixTime(Duration::from_millis(1_700_000_000_125));
+        let line = written(|line| {
+            line.time("ts", time);
+            line.text("msg", "hello");
+            line.text_if_any("none", "");
+            line.uint("big", u64::MAX);
+            line.int("small", i64::MIN);
+            line.flag("yes", true);
+            line.millis("ms", Duration::from_micros(1_234_005));
+            line.micros("us", Duration::from_nanos(17_900));
+            line.hex("trace", &[0, 0xab]);
+            line.address("ip", "::1".parse().unwrap());
+        });
+        assert_eq!(
+            line,
+            concat!(
+                r#"{"ts":"2023-11-14T22:13:20.125Z","msg":"hello","big":18446744073709551615,"#,
+                r#""small":-9223372036854775808,"yes":true,"ms":1234.005,"us":17,"trace":"00ab","ip":"::1"}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn empty_object_is_valid() {
+        assert_eq!(written(|_| {}), "{}\n");
+    }
+
+    #[test]
+    fn characters_that_change_a_log_are_escaped() {
+        for (name, text, want) in [
+            ("quote", "a\"b", r#""a\"b""#),
+            ("backslash", "a\\b", r#""a\\b""#),
+            ("line feed", "a\nb", r#""a\u000ab""#),
+            ("escape", "\u{1b}[2J", r#""\u001b[2J""#),
+            ("delete", "\u{7f}", r#""\u007f""#),
+            ("C1 control", "\u{9b}2J", r#""\u009b2J""#),
+            ("line separator", "\u{2028}", r#""\u2028""#),
+            ("right to left override", "\u{202e}x", r#""\u202ex""#),
+            ("isolate", "\u{2066}", r#""\u2066""#),
+            ("plain letters stay", "häß 你好 🚀", "\"häß 你好 🚀\""),
+        ] {
+            let line = written(|line| line.text("v", text));
+            assert_eq!(line, format!("{{\"v\":{want}}}\n"), "{name}");
+        }
+    }
+
+    #[test]
+    fn long_text_is_cut_between_characters() {
+        for (name, text, kept) in [
+            ("exact", "x".repeat(256), 256),
+            ("over", "x".repeat(257), 256),
+            ("inside a character", format!("{}é", "x".repeat(255)), 255),
+        ] {
+            let line = written(|line| line.text("v", &text));
+            assert_eq!(line.len(), kept + r#"{"v":""}"#.len() + 1, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_makes_one_valid_line(text in any::<String>()) {
+            let line = written(|line| line.text("v", &text));
+            prop_assert_eq!(line.find('\n'), Some(line.len() - 1));
+            let body = line.trim_end_matches('\n');
+            prop_assert!(!body.chars().any(char::is_control));
+            let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let read = value["v"].as_str().unwrap();
+            prop_assert!(text.starts_with(read) && read.len() <= TEXT_BYTES_MAX);
+            prop_assert!(text.len() <= TEXT_BYTES_MAX - 3 || read.len() >= TEXT_BYTES_MAX - 3);
+        }
+    }
+}
