@@ -9,6 +9,8 @@ mod pump;
 mod reply;
 mod routes;
 mod serve;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

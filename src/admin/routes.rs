@@ -19,8 +19,8 @@ use serde::Serialize;
 use super::host::is_ours;
 use super::reply::{json, problem, secured, with_body};
 use super::{AdminState, Check};
-use crate::base::{log, now};
-use crate::metrics::{Outside, Scrape};
+use crate::base::{Instant, log, now};
+use crate::metrics::{Outside, Registry, Scrape};
 
 /// Age of a heartbeat from which on its worker counts as dead.
 pub(super) const HEARTBEAT_MAX: Duration = Duration::from_secs(10);
@@ -113,12 +113,15 @@ impl<'a> From<&'a Check> for ShownCheck<'a> {
 }
 
 async fn livez(State(state): State<Arc<AdminState>>, uri: Uri) -> Response<Body> {
-    let now = now();
-    let checks: Vec<Check> = state
-        .registry
-        .workers()
-        .iter()
-        .enumerate()
+    let checks = liveness(&state.registry, now());
+    let alive = checks.iter().all(|check| check.ok);
+    health(alive, &checks, &uri)
+}
+
+/// One check for each worker: that its last heartbeat is young enough.
+pub(super) fn liveness(registry: &Registry, now: Instant) -> Vec<Check> {
+    let workers = registry.workers().iter().enumerate();
+    workers
         .map(|(index, worker)| {
             let age = worker.heartbeat_age(now);
             Check {
@@ -127,9 +130,7 @@ async fn livez(State(state): State<Arc<AdminState>>, uri: Uri) -> Response<Body>
                 message: format!("last heartbeat {} ms ago", age.as_millis()),
             }
         })
-        .collect();
-    let alive = checks.iter().all(|check| check.ok);
-    health(alive, &checks, &uri)
+        .collect()
 }
 
 async fn readyz(State(state): State<Arc<AdminState>>, uri: Uri) -> Response<Body> {

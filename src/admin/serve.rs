@@ -22,7 +22,7 @@ use super::routes::{LocalAddress, router};
 use crate::base::{log, now};
 
 /// Connections at the same time; more wait in the listener's backlog.
-const CONNECTIONS_MAX: usize = 128;
+pub(super) const CONNECTIONS_MAX: usize = 128;
 /// Time a connection has for the head of its next request, idle time included.
 const HEAD_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Most bytes of a request's head.

@@ -139,8 +139,8 @@ fn requests_are_counted_by_endpoint_status_and_stream() {
     }
 }
 
-#[test]
-fn workers_are_summed() {
+/// Three requests and four attempts, spread over three workers.
+fn spread() -> String {
     let registry = Registry::new(3);
     let series = registry.series(labels("support", "a"));
     let observation = Observation {
@@ -159,70 +159,55 @@ fn workers_are_summed() {
         series.record_attempt(worker, Outcome::Success);
     }
     series.record_attempt(1, Outcome::RateLimited);
-    let text = text(&registry);
-    for (start, want) in [
+    text(&registry)
+}
+
+#[test]
+fn counts_of_workers_are_summed() {
+    let text = spread();
+    for (name, label, want) in [
+        ("tokens_total", r#"type="input""#, Some("300")),
+        ("tokens_total", r#"type="output""#, Some("30")),
+        ("tokens_total", r#"type="cache_read""#, Some("21")),
+        ("tokens_total", r#"type="cache_write""#, None),
+        ("tokens_total", r#"type="reasoning""#, Some("9")),
+        ("upstream_attempts_total", r#"outcome="success""#, Some("3")),
         (
-            format!(r#"millrace_tokens_total{{{ACME},type="input"}}"#),
-            Some("300"),
-        ),
-        (
-            format!(r#"millrace_tokens_total{{{ACME},type="output"}}"#),
-            Some("30"),
-        ),
-        (
-            format!(r#"millrace_tokens_total{{{ACME},type="cache_read"}}"#),
-            Some("21"),
-        ),
-        (
-            format!(r#"millrace_tokens_total{{{ACME},type="cache_write"}}"#),
-            None,
-        ),
-        (
-            format!(r#"millrace_upstream_attempts_total{{{ACME},outcome="success"}}"#),
-            Some("3"),
-        ),
-        (
-            format!(r#"millrace_upstream_attempts_total{{{ACME},outcome="rate_limited"}}"#),
+            "upstream_attempts_total",
+            r#"outcome="rate_limited""#,
             Some("1"),
         ),
-        (
-            format!(r#"millrace_request_duration_seconds_bucket{{{ACME},le="0.005"}}"#),
-            Some("0"),
-        ),
-        (
-            format!(r#"millrace_request_duration_seconds_bucket{{{ACME},le="0.01"}}"#),
-            Some("3"),
-        ),
-        (
-            format!(r#"millrace_request_duration_seconds_bucket{{{ACME},le="+Inf"}}"#),
-            Some("3"),
-        ),
-        (
-            format!(r#"millrace_request_duration_seconds_sum{{{ACME}}}"#),
-            Some("0.027"),
-        ),
-        (
-            format!(r#"millrace_request_duration_seconds_count{{{ACME}}}"#),
-            Some("3"),
-        ),
-        (
-            format!(r#"millrace_time_to_first_token_seconds_bucket{{{ACME},le="0.0025"}}"#),
-            Some("3"),
-        ),
-        (
-            r#"millrace_overhead_seconds_bucket{stream="false",le="0.000016"}"#.into(),
-            Some("0"),
-        ),
-        (
-            r#"millrace_overhead_seconds_bucket{stream="false",le="0.000024"}"#.into(),
-            Some("3"),
-        ),
-        (
-            r#"millrace_overhead_seconds_sum{stream="false"}"#.into(),
-            Some("0.00006"),
-        ),
     ] {
+        let start = format!("millrace_{name}{{{ACME},{label}}}");
         assert_eq!(sample(&text, &start).as_deref(), want, "{start}");
+    }
+}
+
+#[test]
+fn histograms_of_workers_are_summed() {
+    let text = spread();
+    let ttft = "millrace_time_to_first_token_seconds";
+    let duration = "millrace_request_duration_seconds";
+    let overhead = "millrace_overhead_seconds";
+    for (start, want) in [
+        (format!(r#"{duration}_bucket{{{ACME},le="0.005"}}"#), "0"),
+        (format!(r#"{duration}_bucket{{{ACME},le="0.01"}}"#), "3"),
+        (format!(r#"{duration}_bucket{{{ACME},le="+Inf"}}"#), "3"),
+        (format!("{duration}_sum{{{ACME}}}"), "0.027"),
+        (format!("{duration}_count{{{ACME}}}"), "3"),
+        (format!(r#"{ttft}_bucket{{{ACME},le="0.00125"}}"#), "0"),
+        (format!(r#"{ttft}_bucket{{{ACME},le="0.0025"}}"#), "3"),
+        (
+            format!(r#"{overhead}_bucket{{stream="false",le="0.000016"}}"#),
+            "0",
+        ),
+        (
+            format!(r#"{overhead}_bucket{{stream="false",le="0.000024"}}"#),
+            "3",
+        ),
+        (format!(r#"{overhead}_sum{{stream="false"}}"#), "0.00006"),
+    ] {
+        assert_eq!(sample(&text, &start).as_deref(), Some(want), "{start}");
     }
 }
 
