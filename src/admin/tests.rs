@@ -309,8 +309,12 @@ fn shutdown_ends_the_server_and_its_idle_connections() {
         assert_eq!(&first, b"HTTP/1.1 200");
         server.stop.send(true).unwrap();
         let mut rest = Vec::new();
-        idle.read_to_end(&mut rest).await.unwrap();
-        server.task.await.unwrap().unwrap();
+        let ended = async {
+            idle.read_to_end(&mut rest).await.unwrap();
+            server.task.await.unwrap().unwrap();
+        };
+        let well_before_cut = super::serve::DRAIN_MAX / 2;
+        tokio::time::timeout(well_before_cut, ended).await.unwrap();
         assert!(TcpStream::connect(server.address).await.is_err());
     });
 }
