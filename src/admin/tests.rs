@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::{AdminState, Check, Output, Readiness, serve};
 use crate::base::{Labels, TokenCounts, now};
-use crate::metrics::{Endpoint, Observation, Registry};
+use crate::metrics::{Endpoint, HEARTBEAT_MAX, Observation, Registry};
 use crate::usage::Queue;
 
 struct Server {
@@ -289,7 +289,7 @@ fn dead_worker_fails_livez() {
             answer.contains(r#""name":"worker 1","ok":true"#),
             "{answer}"
         );
-        let late = now() + super::routes::HEARTBEAT_MAX;
+        let late = now() + HEARTBEAT_MAX;
         let checks = super::routes::liveness(&server.registry, late);
         let oks: Vec<bool> = checks.iter().map(|check| check.ok).collect();
         assert_eq!(oks, [true, false]);
@@ -316,6 +316,21 @@ fn shutdown_ends_the_server_and_its_idle_connections() {
         let well_before_cut = super::serve::DRAIN_MAX / 2;
         tokio::time::timeout(well_before_cut, ended).await.unwrap();
         assert!(TcpStream::connect(server.address).await.is_err());
+    });
+}
+
+#[test]
+fn head_beyond_its_bound_is_refused() {
+    run(async {
+        let server = Server::start().await;
+        // One byte more would be left unread and reset the connection before the answer is read.
+        let mut head = format!(
+            "GET /livez HTTP/1.1\r\nHost: localhost\r\nx: {}",
+            "x".repeat(16 * 1024)
+        );
+        head.truncate(16 * 1024);
+        let answer = server.raw(&head).await;
+        assert_eq!(status(&answer), "431");
     });
 }
 

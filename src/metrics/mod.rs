@@ -17,7 +17,7 @@ pub use cell::{Counter, Gauge};
 pub use registry::{OVERFLOW_LABEL, Registry, SERIES_MAX};
 pub use scrape::{Outside, Scrape};
 pub use series::{ENDPOINTS, Endpoint, OUTCOMES, Observation, Outcome, Series};
-pub use worker::{PROTOCOL_ERRORS, ProtocolError, STALL_MIN, WorkerBlock};
+pub use worker::{HEARTBEAT_MAX, PROTOCOL_ERRORS, ProtocolError, STALL_MIN, WorkerBlock};
 
 #[cfg(test)]
 mod tests;

@@ -97,6 +97,12 @@ impl Registry {
         &self.workers
     }
 
+    /// Whether every worker's last heartbeat is young enough: what `/livez` says. Takes no lock.
+    #[must_use]
+    pub fn is_alive(&self, now: Instant) -> bool {
+        self.workers.iter().all(|worker| worker.is_alive(now))
+    }
+
     /// Returns the series with these labels, the same one each time.
     ///
     /// Two labels that differ only in `target` share a series. Beyond [`SERIES_MAX`] new labels share one overflow series.

@@ -163,6 +163,33 @@ fn spread() -> String {
 }
 
 #[test]
+fn workers_and_a_scraper_at_once_lose_nothing() {
+    const EACH: u64 = 50_000;
+    let registry = Registry::new(2);
+    let start = format!("millrace_request_duration_seconds_count{{{ACME}}}");
+    let count = |registry: &Registry| -> u64 {
+        sample(&text(registry), &start).map_or(0, |value| value.parse().unwrap())
+    };
+    std::thread::scope(|scope| {
+        let threads = [0, 1].map(|worker| {
+            let series = registry.series(labels("support", "a"));
+            scope.spawn(move || {
+                for _ in 0..EACH {
+                    series.record(worker, &seen());
+                }
+            })
+        });
+        let mut last = 0;
+        while !threads.iter().all(|thread| thread.is_finished()) {
+            let now = count(&registry);
+            assert!(now >= last, "a counter went back from {last} to {now}");
+            last = now;
+        }
+    });
+    assert_eq!(count(&registry), 2 * EACH);
+}
+
+#[test]
 fn counts_of_workers_are_summed() {
     let text = spread();
     for (name, label, want) in [

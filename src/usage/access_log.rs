@@ -10,9 +10,7 @@ use super::record::Record;
 pub fn append_line(record: &Record, out: &mut Vec<u8>) {
     let mut line = JsonLine::begin(out);
     line.time("ts", record.at);
-    line.text("level", "info");
-    line.text("msg", "request");
-    line.text("stream", "access");
+    line.constant(r#""level":"info","msg":"request","stream":"access""#);
     who(record, &mut line);
     how(record, &mut line);
     tokens(record, &mut line);
