@@ -116,7 +116,10 @@ impl<'a> JsonLine<'a> {
     /// Writes 16 bytes, such as a trace id, as lower-case hex in quotes.
     pub fn hex(&mut self, name: &'static str, bytes: &[u8; 16]) {
         self.name(name);
-        let pairs = bytes.map(hex_digits);
+        let mut pairs = [[0; 2]; 16];
+        for (pair, byte) in pairs.iter_mut().zip(bytes) {
+            *pair = hex_digits(*byte);
+        }
         self.out.push(b'"');
         self.out.extend_from_slice(pairs.as_flattened());
         self.out.push(b'"');
