@@ -1,4 +1,4 @@
-//! Takes usage records and log lines from their queues to the output.
+//! Moves usage records and log lines to the output.
 
 use std::sync::Arc;
 use std::time::Duration;
