@@ -1,4 +1,4 @@
-//! Answers of the admin server and the headers all of them carry.
+//! Answers of the admin server and their headers.
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
@@ -19,11 +18,9 @@ use serde::Serialize;
 use super::host::is_ours;
 use super::reply::{json, problem, secured, with_body};
 use super::{AdminState, Check};
-use crate::base::{log, now};
-use crate::metrics::{Outside, Scrape};
+use crate::base::{Instant, log, now};
+use crate::metrics::{Outside, Registry, Scrape};
 
-/// Age of a heartbeat from which on its worker counts as dead.
-pub(super) const HEARTBEAT_MAX: Duration = Duration::from_secs(10);
 /// Most bytes of a scrape that are made before the admin thread does something else.
 const SCRAPE_PIECE_BYTES: usize = 64 * 1024;
 
@@ -103,22 +100,23 @@ impl<'a> From<&'a Check> for ShownCheck<'a> {
 
 async fn livez(State(state): State<Arc<AdminState>>, uri: Uri) -> Response<Body> {
     let now = now();
-    let checks: Vec<Check> = state
-        .registry
-        .workers()
-        .iter()
-        .enumerate()
+    let checks = liveness(&state.registry, now);
+    health(state.registry.is_alive(now), &checks, &uri)
+}
+
+/// One check for each worker: that its last heartbeat is young enough.
+pub(super) fn liveness(registry: &Registry, now: Instant) -> Vec<Check> {
+    let workers = registry.workers().iter().enumerate();
+    workers
         .map(|(index, worker)| {
             let age = worker.heartbeat_age(now);
             Check {
                 name: format!("worker {index}"),
-                ok: age < HEARTBEAT_MAX,
+                ok: worker.is_alive(now),
                 message: format!("last heartbeat {} ms ago", age.as_millis()),
             }
         })
-        .collect();
-    let alive = checks.iter().all(|check| check.ok);
-    health(alive, &checks, &uri)
+        .collect()
 }
 
 async fn readyz(State(state): State<Arc<AdminState>>, uri: Uri) -> Response<Body> {

@@ -22,13 +22,13 @@ use super::routes::{LocalAddress, router};
 use crate::base::{log, now};
 
 /// Connections at the same time; more wait in the listener's backlog.
-const CONNECTIONS_MAX: usize = 128;
+pub(super) const CONNECTIONS_MAX: usize = 128;
 /// Time a connection has for the head of its next request, idle time included.
 const HEAD_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Most bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Time that open answers have after the shutdown began.
-const DRAIN_MAX: Duration = Duration::from_secs(5);
+pub(super) const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// Pause after an accept that failed, so that a lack of descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the workers' busy share is measured.

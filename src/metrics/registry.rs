@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::base::{Instant, Labels, UnixTime, now};
 
+use super::scrape::{Outside, Scrape, Sources};
 use super::series::Series;
-use super::text::{Outside, Scrape};
 use super::worker::WorkerBlock;
 
 /// Most series of their own. Whoever asks for more shares one whose labels are all [`OVERFLOW_LABEL`].
@@ -91,6 +91,12 @@ impl Registry {
         &self.workers
     }
 
+    /// Whether every worker's last heartbeat is young enough: what `/livez` says. Takes no lock.
+    #[must_use]
+    pub fn is_alive(&self, now: Instant) -> bool {
+        self.workers.iter().all(|worker| worker.is_alive(now))
+    }
+
     /// Returns the series with these labels, the same one each time.
     ///
     /// Two labels that differ only in `target` share a series. Beyond [`SERIES_MAX`] new labels share one overflow series.
@@ -158,7 +164,7 @@ impl Registry {
         series.extend(table.overflow.clone());
         let overflow_count = table.overflow_count;
         drop(table);
-        Scrape::new(super::text::Sources {
+        Scrape::new(Sources {
             series,
             overflow_count,
             workers: Arc::clone(&self.workers),

@@ -12,6 +12,8 @@ use super::histogram::{FINE_BOUNDS, Fine, Total};
 
 /// Lateness of the worker's own timer from which on it counts as a stall (fault F-32).
 pub const STALL_MIN: Duration = Duration::from_millis(200);
+/// Age of the last heartbeat from which on a worker counts as dead (fault F-32).
+pub const HEARTBEAT_MAX: Duration = Duration::from_secs(10);
 /// How long a longest stall is shown: between one and two of these.
 const STALL_WINDOW: Duration = Duration::from_secs(60);
 
@@ -141,6 +143,12 @@ impl WorkerBlock {
             .saturating_sub(Duration::from_millis(self.heartbeat_ms.load(Relaxed)))
     }
 
+    /// Whether the last heartbeat is younger than [`HEARTBEAT_MAX`].
+    #[must_use]
+    pub fn is_alive(&self, now: Instant) -> bool {
+        self.heartbeat_age(now) < HEARTBEAT_MAX
+    }
+
     #[inline]
     pub(super) fn record_overhead(&self, stream: bool, overhead: Duration) {
         if let Some(histogram) = self.overhead.get(usize::from(stream)) {
@@ -219,6 +227,8 @@ mod tests {
         block.beat(at(9), Duration::ZERO);
         assert_eq!(block.heartbeat_age(at(9)), Duration::ZERO);
         assert_eq!(block.heartbeat_age(at(20)), Duration::from_secs(11));
+        assert!(block.is_alive(at(18)));
+        assert!(!block.is_alive(at(19)));
     }
 
     #[test]

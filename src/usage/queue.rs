@@ -1,4 +1,4 @@
-//! The bounded way of records from the workers to the admin thread.
+//! The bounded queue of records to the admin thread.
 
 use crossbeam_queue::ArrayQueue;
 
