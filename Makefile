@@ -45,7 +45,7 @@ clients-python: release
 	@$(STAGE) clients-python .venv/bin/python -m pytest -q tests/clients/python
 
 clients-node: release
-	@$(STAGE) clients-node scripts/clients-node.sh
+	@$(STAGE) clients-node .venv/bin/python tests/clients/with_gateway.py npm --prefix tests/clients/node test
 
 fuzz: ## Each fuzz target for FUZZ_SECONDS
 	@$(STAGE) fuzz scripts/fuzz.sh $(FUZZ_SECONDS)
