@@ -1,1 +1,10 @@
-//! Placeholder.
+//! Reaching providers: the egress guard and addresses.
+//!
+//! Where we may connect to, and which address stands behind a name.
+
+mod egress;
+
+pub use egress::{
+    Allow, BaseUrl, Cidr, CidrError, EgressError, Guard, Host, Ports, PortsError, Rules, Scheme,
+    URL_BYTES_MAX, UrlError,
+};

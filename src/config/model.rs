@@ -1,0 +1,242 @@
+//! A checked project: its models and routes.
+
+use std::time::Duration;
+
+use super::problem::At;
+
+/// One project configuration, checked.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Project {
+    /// Every model of every list, in the order of the document.
+    pub models: Vec<Model>,
+    /// Every route, in the order of the document.
+    pub routes: Vec<Route>,
+}
+
+/// The list in which a model is declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ModelList {
+    /// `chat_models`.
+    Chat,
+    /// `embedding_models`.
+    Embedding,
+}
+
+impl ModelList {
+    /// The key of the list, in the document and in a route.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Chat => "chat_models",
+            Self::Embedding => "embedding_models",
+        }
+    }
+}
+
+/// One entry of a model list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    /// The list it stands in.
+    pub list: ModelList,
+    /// `model_id`: unique in the project, ASCII.
+    pub id: At<String>,
+    /// Who serves it.
+    pub provider: Provider,
+    /// Name of the model as the provider knows it.
+    pub name: String,
+    /// Name of the secret that holds the API key.
+    pub api_key: Option<At<String>>,
+    /// Address instead of the provider's own, without a trailing slash.
+    pub base_url: Option<At<String>>,
+    /// Defaults for the request body, in the order of the document. The mock provider's own keys are not among them.
+    pub params: Vec<(String, serde_json::Value)>,
+    /// How the mock provider answers. Meaningful for [`Provider::Mock`] only.
+    pub mock: MockParams,
+    /// Text put before the client's messages.
+    pub prompt: Option<Prompt>,
+    /// Timeouts written at the model: they win over the route's.
+    pub timeouts: TimeoutsPatch,
+    /// Allows one silent resend when a reused connection closed before any response byte.
+    pub retry_safe: bool,
+}
+
+/// How the mock provider answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MockParams {
+    /// Wait before the first byte of the answer.
+    pub latency: Duration,
+    /// Wait between two events of a stream.
+    pub token_delay: Duration,
+    /// Text of the answer; the mock provider's own when absent.
+    pub response_text: Option<String>,
+    /// Numbers in one embedding, 1 to 8,192.
+    pub vector_size: u32,
+}
+
+impl Default for MockParams {
+    fn default() -> Self {
+        Self { latency: Duration::ZERO, token_delay: Duration::ZERO, response_text: None, vector_size: 1_536 }
+    }
+}
+
+/// A text that goes before the client's messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// The text, at most 64 KiB.
+    pub text: String,
+    /// The role under which it is sent.
+    pub role: PromptRole,
+}
+
+/// Role of an injected prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PromptRole {
+    /// `system`.
+    #[default]
+    System,
+    /// `developer`.
+    Developer,
+}
+
+impl PromptRole {
+    /// The role as it stands in a message.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Developer => "developer",
+        }
+    }
+}
+
+/// One route.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// Name: the second part of `project/route`.
+    pub name: At<String>,
+    /// Chat models, as indices into [`Project::models`].
+    pub chat: Vec<usize>,
+    /// Embedding models, as indices into [`Project::models`].
+    pub embedding: Vec<usize>,
+    /// Timeouts written at the route.
+    pub timeouts: TimeoutsPatch,
+}
+
+/// Who serves a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Provider {
+    /// OpenAI, and everything that speaks its wire at another address.
+    OpenAi,
+    /// Groq.
+    Groq,
+    /// OpenRouter.
+    OpenRouter,
+    /// DeepSeek.
+    DeepSeek,
+    /// Mistral AI.
+    Mistral,
+    /// The provider inside the gateway, for tests and first steps.
+    Mock,
+}
+
+impl Provider {
+    /// Every provider of this version.
+    pub const ALL: [Self; 6] = [Self::OpenAi, Self::Groq, Self::OpenRouter, Self::DeepSeek, Self::Mistral, Self::Mock];
+
+    /// The name in `model: provider/name`, in metrics and in logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Groq => "groq",
+            Self::OpenRouter => "openrouter",
+            Self::DeepSeek => "deepseek",
+            Self::Mistral => "mistralai",
+            Self::Mock => "mock",
+        }
+    }
+
+    /// The provider's own address, without a trailing slash; none for the mock provider.
+    #[must_use]
+    pub fn default_base_url(self) -> Option<&'static str> {
+        match self {
+            Self::OpenAi => Some("https://api.openai.com/v1"),
+            Self::Groq => Some("https://api.groq.com/openai/v1"),
+            Self::OpenRouter => Some("https://openrouter.ai/api/v1"),
+            Self::DeepSeek => Some("https://api.deepseek.com/v1"),
+            Self::Mistral => Some("https://api.mistral.ai/v1"),
+            Self::Mock => None,
+        }
+    }
+}
+
+/// Timeouts as written at one place; what is absent comes from the next place or the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TimeoutsPatch {
+    /// TCP and TLS.
+    pub connect: Option<Duration>,
+    /// Request sent until the first response byte.
+    pub first_byte: Option<Duration>,
+    /// Longest gap between two content events.
+    pub idle: Option<Duration>,
+    /// All attempts together.
+    pub total: Option<Duration>,
+}
+
+/// The timeouts that hold for one target of one route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP and TLS. Default 3 s.
+    pub connect: Duration,
+    /// Request sent until the first response byte. Default 120 s.
+    pub first_byte: Duration,
+    /// Longest gap between two content events; comments and pings do not count. Default 60 s.
+    pub idle: Duration,
+    /// All attempts together. Default 30 minutes.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            first_byte: Duration::from_secs(120),
+            idle: Duration::from_secs(60),
+            total: Duration::from_secs(1_800),
+        }
+    }
+}
+
+impl Timeouts {
+    /// Takes the model's value, else the route's, else the default.
+    ///
+    /// Then lowers what cannot be reached: `connect` <= `first_byte` <= `total` and `idle` <= `total` always hold.
+    #[must_use]
+    pub fn resolve(route: &TimeoutsPatch, model: &TimeoutsPatch) -> Self {
+        let default = Self::default();
+        let total = model.total.or(route.total).unwrap_or(default.total);
+        let first_byte = model.first_byte.or(route.first_byte).unwrap_or(default.first_byte).min(total);
+        let connect = model.connect.or(route.connect).unwrap_or(default.connect);
+        let idle = model.idle.or(route.idle).unwrap_or(default.idle);
+        Self { connect: connect.min(first_byte), first_byte, idle: idle.min(total), total }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn model_timeouts_win_over_the_route_and_total_caps_all() {
+        let seconds = |s| Some(Duration::from_secs(s));
+        let route = TimeoutsPatch { connect: seconds(2), total: seconds(10), ..TimeoutsPatch::default() };
+        let model = TimeoutsPatch { connect: seconds(1), ..TimeoutsPatch::default() };
+        let got = Timeouts::resolve(&route, &model);
+        assert_eq!(Some(got.connect), seconds(1));
+        assert_eq!(Some(got.first_byte), seconds(10));
+        assert_eq!(Some(got.idle), seconds(10));
+        assert_eq!(Some(got.total), seconds(10));
+        let none = TimeoutsPatch::default();
+        assert_eq!(Timeouts::resolve(&none, &none), Timeouts::default());
+    }
+}

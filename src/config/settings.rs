@@ -1,0 +1,281 @@
+//! Checked server settings and key entries.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::base::{ByteSize, Digest, Secret, UnixTime};
+
+use super::problem::At;
+
+/// Settings of one process: `millrace.yaml`.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Address of the data plane. Default `0.0.0.0:9000`.
+    pub listen: SocketAddr,
+    /// Address of the admin plane. Default `127.0.0.1:9001`.
+    pub admin_listen: SocketAddr,
+    /// Lets the admin plane listen on an address that is not loopback. Default `false`.
+    pub admin_allow_remote: bool,
+    /// Name of the organization that owns every project of this process. Default `default`.
+    pub organization: String,
+    /// Folder with one YAML file a project.
+    pub projects_dir: Option<At<PathBuf>>,
+    /// File with the API keys.
+    pub keys_file: Option<At<PathBuf>>,
+    /// Folder for what the process writes. Default `./millrace-data`.
+    pub data_dir: PathBuf,
+    /// Secrets that project files may name.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// Threads and their driver.
+    pub runtime: Runtime,
+    /// Limits against clients and providers.
+    pub limits: Limits,
+    /// Connections to providers.
+    pub upstream: Upstream,
+    /// Where connections may go beyond the public internet.
+    pub egress: Egress,
+    /// Which authorities may vouch for providers.
+    pub tls_roots: TlsRoots,
+    /// What is logged.
+    pub log: Log,
+    /// Longest time that open requests get after a stop signal. Default 300 s.
+    pub drain_grace: Duration,
+}
+
+impl Server {
+    /// Makes relative paths relative to the folder of the settings file.
+    pub fn resolve_paths(&mut self, folder: &Path) {
+        let join = |path: &mut PathBuf| *path = folder.join(&*path);
+        join(&mut self.data_dir);
+        for path in [&mut self.projects_dir, &mut self.keys_file].into_iter().flatten() {
+            join(&mut path.value);
+        }
+        for source in self.secrets.values_mut() {
+            if let SecretSource::File(path) = source {
+                join(&mut path.value);
+            }
+        }
+        if let TlsRoots::File(path) = &mut self.tls_roots {
+            join(&mut path.value);
+        }
+    }
+}
+
+/// Where the text of a secret comes from.
+#[derive(Debug, Clone)]
+pub enum SecretSource {
+    /// From the environment, already read.
+    Value(Secret),
+    /// From a file, to be read at start.
+    File(At<PathBuf>),
+}
+
+/// Threads and their driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Runtime {
+    /// Number of workers, 1 to 256. Absent: as many as the machine offers.
+    pub workers: Option<u16>,
+    /// Whether workers are pinned to cores. Default `auto`.
+    pub pin: Pin,
+    /// How sockets are waited for. Default `auto`.
+    pub driver: Driver,
+}
+
+/// Whether workers are pinned to cores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pin {
+    /// Pinned when there are at least as many cores as workers.
+    #[default]
+    Auto,
+    /// Pinned, or the start fails.
+    On,
+    /// Not pinned.
+    Off,
+}
+
+/// How sockets are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Driver {
+    /// What measures best on this kernel.
+    #[default]
+    Auto,
+    /// io_uring, or the start fails.
+    IoUring,
+    /// epoll.
+    Epoll,
+}
+
+/// Limits against clients and providers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Open client connections. Absent: half the file limit less 500, at most 10,000.
+    pub max_connections: Option<u32>,
+    /// Open client connections of one address. Default 1,000.
+    pub max_connections_per_address: u32,
+    /// Bytes of one request head. Default 32 KiB, at most 64 KiB.
+    pub header_bytes: ByteSize,
+    /// Header lines of one request. Default 100.
+    pub header_count: u16,
+    /// Time for a whole request head. Default 10 s.
+    pub header_timeout: Duration,
+    /// Bytes of one request body. Default 10 MiB, at most 64 MiB.
+    pub body_bytes: ByteSize,
+    /// Time for a whole request body. Default 30 s.
+    pub body_timeout: Duration,
+    /// Slowest accepted body, in bytes a second after 5 s; 0 accepts any rate. Default 16 KiB.
+    pub body_rate_min_bytes: ByteSize,
+    /// Longest time in which a client takes no byte. Default 30 s, at most 300 s.
+    pub write_timeout: Duration,
+    /// Idle time after which a client connection is closed. Default 60 s.
+    pub keepalive_timeout: Duration,
+    /// Requests of one client connection. Default 1,000.
+    pub keepalive_requests: u32,
+    /// Bytes of one plain response of a provider. Default 32 MiB, at most 128 MiB.
+    pub response_bytes: ByteSize,
+    /// Nesting of one JSON body. Default 64, at most 128.
+    pub json_depth: u16,
+    /// Bytes of one event of a stream. Default 1 MiB, at most 16 MiB.
+    pub sse_event_bytes: ByteSize,
+    /// Bytes of one stream. Default 64 MiB.
+    pub stream_bytes: ByteSize,
+    /// Bytes kept for a client that reads slowly. Default 256 KiB, at most 1 MiB.
+    pub stream_buffer_bytes: ByteSize,
+}
+
+/// Connections to providers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upstream {
+    /// Idle connections kept per target and worker. Default 64.
+    pub pool_idle_max: u32,
+    /// Idle time after which a kept connection is closed. Default 55 s.
+    pub idle_timeout: Duration,
+    /// Age after which a connection takes no new request. Default 10 minutes.
+    pub max_age: Duration,
+    /// Shortest time for which a resolved address is used. Default 1 s.
+    pub dns_ttl_min: Duration,
+    /// Longest time for which a resolved address is used. Default 5 minutes.
+    pub dns_ttl_max: Duration,
+}
+
+/// Where connections may go beyond the public internet.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Egress {
+    /// Networks that would be refused otherwise, also over plain `http`.
+    pub allow: Vec<EgressAllow>,
+    /// Ports besides 443, 80, 8000 to 8999 and 11434.
+    pub ports: Vec<u16>,
+}
+
+/// One allowed network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EgressAllow {
+    /// The network.
+    pub network: Cidr,
+    /// Ports allowed in it. Empty: the ports allowed everywhere.
+    pub ports: Vec<u16>,
+}
+
+/// A network: an address whose host bits are zero, and the length of its prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cidr {
+    /// First address of the network.
+    pub address: IpAddr,
+    /// Bits of the prefix: 0 to 32, or 0 to 128.
+    pub prefix: u8,
+}
+
+impl Cidr {
+    /// Whether an address lies in this network. An IPv4 address lies in IPv4 networks only.
+    #[must_use]
+    pub fn contains(self, address: IpAddr) -> bool {
+        match (self.address, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let shift = 32u32.saturating_sub(u32::from(self.prefix));
+                let cut = |bits: u32| bits.checked_shr(shift).unwrap_or(0);
+                cut(network.to_bits()) == cut(address.to_bits())
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let shift = 128u32.saturating_sub(u32::from(self.prefix));
+                let cut = |bits: u128| bits.checked_shr(shift).unwrap_or(0);
+                cut(network.to_bits()) == cut(address.to_bits())
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Which authorities may vouch for providers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum TlsRoots {
+    /// The operating system's.
+    #[default]
+    System,
+    /// The PEM certificates of a file.
+    File(At<PathBuf>),
+}
+
+/// What is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// One line a request. Default `true`.
+    pub access: bool,
+    /// Least severe level of the application log. Default `info`.
+    pub level: LogLevel,
+}
+
+/// Levels of the application log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum LogLevel {
+    /// What needs a person.
+    Error,
+    /// What may need a person soon.
+    Warn,
+    /// What an operator wants to know later.
+    #[default]
+    Info,
+    /// Everything.
+    Debug,
+}
+
+/// One entry of the keys file: who may call what. The key itself is not in it.
+#[derive(Debug, Clone)]
+pub struct KeyEntry {
+    /// Name in logs and reports, unique. `millrace key new` takes the public part of the key.
+    pub id: At<String>,
+    /// Digest of the key, unique.
+    pub digest: Digest,
+    /// What the key is for.
+    pub description: Option<String>,
+    /// Slugs of the projects it may call; the first is where a bare route name is looked up.
+    pub projects: Vec<At<String>>,
+    /// `project/route` it may call. Absent: every route of its projects.
+    pub routes: Option<Vec<At<String>>>,
+    /// Whether it works at all. Default `true`.
+    pub enabled: bool,
+    /// When it stops to work.
+    pub expires: Option<UnixTime>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_contains_its_addresses_and_no_others() {
+        for (network, prefix, address, want) in [
+            ("10.0.0.0", 8, "10.255.1.2", true),
+            ("10.0.0.0", 8, "11.0.0.1", false),
+            ("0.0.0.0", 0, "8.8.8.8", true),
+            ("127.0.0.1", 32, "127.0.0.1", true),
+            ("127.0.0.1", 32, "127.0.0.2", false),
+            ("fd00::", 8, "fd12::1", true),
+            ("::", 0, "2001:db8::1", true),
+            ("::", 0, "8.8.8.8", false),
+        ] {
+            let cidr = Cidr { address: network.parse().unwrap(), prefix };
+            assert_eq!(cidr.contains(address.parse().unwrap()), want, "{network}/{prefix} {address}");
+        }
+    }
+}

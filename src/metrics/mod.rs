@@ -1,0 +1,18 @@
+//! What is counted, and how Prometheus reads it.
+//!
+//! Each worker writes blocks of its own ([`WorkerBlock`], and one in each [`Series`] it uses); a scrape sums them. The data path
+//! takes no lock, runs no compare-and-swap loop and allocates only when a worker uses a series for the first time.
+//! Labels come from compiled configurations alone: never a key, a request id or text of a client.
+
+mod cell;
+mod histogram;
+mod registry;
+mod series;
+mod text;
+mod worker;
+
+pub use cell::{Counter, Gauge};
+pub use registry::{OVERFLOW_LABEL, Registry, SERIES_MAX};
+pub use series::{ENDPOINTS, Endpoint, OUTCOMES, Observation, Outcome, Series};
+pub use text::{Outside, Scrape};
+pub use worker::{PROTOCOL_ERRORS, ProtocolError, STALL_MIN, WorkerBlock};
