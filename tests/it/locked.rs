@@ -32,11 +32,7 @@ fn version(text: &str) -> [u64; 3] {
 }
 
 fn quoted(text: &str) -> Vec<String> {
-    text.split('"')
-        .skip(1)
-        .step_by(2)
-        .map(str::to_owned)
-        .collect()
+    text.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 fn parse_ban(line: &str) -> Option<Ban> {
@@ -46,21 +42,13 @@ fn parse_ban(line: &str) -> Option<Ban> {
         Some((name, floor)) => (name, Some(version(floor))),
         None => (spec, None),
     };
-    let wrappers = rest
-        .split_once("wrappers = [")
-        .map(|(_, list)| list.split(']').next().unwrap());
-    Some(Ban {
-        name: name.to_owned(),
-        below,
-        wrappers: wrappers.map(quoted).unwrap_or_default(),
-    })
+    let wrappers = rest.split_once("wrappers = [").map(|(_, list)| list.split(']').next().unwrap());
+    Some(Ban { name: name.to_owned(), below, wrappers: wrappers.map(quoted).unwrap_or_default() })
 }
 
 fn parse_lock(text: &str) -> Vec<Package> {
     let field = |block: &str, key: &str| {
-        let line = block
-            .lines()
-            .find(|line| line.starts_with(&format!("{key} = ")))?;
+        let line = block.lines().find(|line| line.starts_with(&format!("{key} = ")))?;
         quoted(line).pop()
     };
     text.split("[[package]]")
@@ -81,15 +69,10 @@ fn parse_lock(text: &str) -> Vec<Package> {
 
 /// Who breaks a ban: the package itself when below its floor, else each user that is no allowed wrapper.
 fn broken_by(ban: &Ban, packages: &[Package]) -> Vec<String> {
-    let hit = |package: &&Package| {
-        package.name == ban.name && ban.below.is_none_or(|floor| package.version < floor)
-    };
+    let hit = |package: &&Package| package.name == ban.name && ban.below.is_none_or(|floor| package.version < floor);
     let hits: Vec<_> = packages.iter().filter(hit).collect();
     if hits.is_empty() || ban.wrappers.is_empty() {
-        return hits
-            .iter()
-            .map(|p| format!("{} {:?}", p.name, p.version))
-            .collect();
+        return hits.iter().map(|p| format!("{} {:?}", p.name, p.version)).collect();
     }
     packages
         .iter()
@@ -101,25 +84,13 @@ fn broken_by(ban: &Ban, packages: &[Package]) -> Vec<String> {
 #[test]
 fn lock_file_keeps_the_floors_and_bans() {
     let bans: Vec<_> = read("deny.toml").lines().filter_map(parse_ban).collect();
-    assert!(
-        bans.len() >= 9,
-        "deny.toml lost its bans, {} left",
-        bans.len()
-    );
+    assert!(bans.len() >= 9, "deny.toml lost its bans, {} left", bans.len());
     for lock in ["Cargo.lock", "fuzz/Cargo.lock"] {
         let packages = parse_lock(&read(lock));
-        assert!(
-            packages.len() > 20,
-            "{lock}: {} packages read",
-            packages.len()
-        );
+        assert!(packages.len() > 20, "{lock}: {} packages read", packages.len());
         for ban in &bans {
             let broken = broken_by(ban, &packages);
-            assert!(
-                broken.is_empty(),
-                "{lock}: {ban:?} is broken: {}",
-                broken.join(", ")
-            );
+            assert!(broken.is_empty(), "{lock}: {ban:?} is broken: {}", broken.join(", "));
         }
     }
 }
@@ -127,15 +98,8 @@ fn lock_file_keeps_the_floors_and_bans() {
 #[test]
 fn direct_dependencies_stay_within_their_budget() {
     let packages = parse_lock(&read("Cargo.lock"));
-    let own = packages
-        .iter()
-        .find(|p| p.name == "millrace-gateway")
-        .unwrap();
-    assert!(
-        own.dependencies.len() <= 60,
-        "{} direct dependencies",
-        own.dependencies.len()
-    );
+    let own = packages.iter().find(|p| p.name == "millrace-gateway").unwrap();
+    assert!(own.dependencies.len() <= 60, "{} direct dependencies", own.dependencies.len());
 }
 
 #[test]
@@ -143,28 +107,12 @@ fn floors_refuse_older_versions_only() {
     let lock = "[[package]]\nname = \"h2\"\nversion = \"0.4.15\"\n\n[[package]]\nname = \"app\"\nversion = \
                 \"1.0.0\"\ndependencies = [\n \"h2\",\n]\n";
     for (name, line, want) in [
-        (
-            "below the floor",
-            "{ crate = \"h2@<0.4.16\", reason = \"x\" },",
-            1,
-        ),
-        (
-            "at the floor",
-            "{ crate = \"h2@<0.4.15\", reason = \"x\" },",
-            0,
-        ),
+        ("below the floor", "{ crate = \"h2@<0.4.16\", reason = \"x\" },", 1),
+        ("at the floor", "{ crate = \"h2@<0.4.15\", reason = \"x\" },", 0),
         ("banned whole", "{ crate = \"h2\", reason = \"x\" },", 1),
         ("absent", "{ crate = \"lru@<9.0.0\", reason = \"x\" },", 0),
-        (
-            "allowed user",
-            "{ crate = \"h2\", wrappers = [\"app\"], reason = \"x\" },",
-            0,
-        ),
-        (
-            "another user",
-            "{ crate = \"h2\", wrappers = [\"other\"], reason = \"x\" },",
-            1,
-        ),
+        ("allowed user", "{ crate = \"h2\", wrappers = [\"app\"], reason = \"x\" },", 0),
+        ("another user", "{ crate = \"h2\", wrappers = [\"other\"], reason = \"x\" },", 1),
     ] {
         let broken = broken_by(&parse_ban(line).unwrap(), &parse_lock(lock));
         assert_eq!(broken.len(), want, "{name}: {broken:?}");

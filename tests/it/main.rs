@@ -13,4 +13,5 @@
 
 mod harness;
 mod locked;
+mod smuggling;
 mod tidy;

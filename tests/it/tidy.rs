@@ -37,12 +37,8 @@ const ROWS: &[(&str, u8)] = &[
 const SIDEWAYS: &[(&str, &str)] = &[("main", "cli"), ("control", "store")];
 
 /// Forbidden by name although the rows allow it.
-const FORBIDDEN: &[(&str, &str)] = &[
-    ("worker", "control"),
-    ("worker", "config"),
-    ("proxy", "config"),
-    ("admin", "proxy"),
-];
+const FORBIDDEN: &[(&str, &str)] =
+    &[("worker", "control"), ("worker", "config"), ("proxy", "config"), ("admin", "proxy")];
 
 /// Crates that only these files or folders may name.
 const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
@@ -53,9 +49,8 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
 ];
 
 /// Names that say nothing; see the glossary of the style page.
-const BANNED_NAMES: &[&str] = &[
-    "util", "utils", "common", "helper", "helpers", "misc", "manager", "service", "info", "data",
-];
+const BANNED_NAMES: &[&str] =
+    &["util", "utils", "common", "helper", "helpers", "misc", "manager", "service", "info", "data"];
 
 const LINES_MAX: usize = 500;
 const FIRST_LINE_CHARS_MAX: usize = 60;
@@ -81,10 +76,7 @@ fn root() -> PathBuf {
 }
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
-    let mut entries: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .collect();
+    let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {
@@ -102,22 +94,13 @@ fn sources() -> Vec<Source> {
     let read = |path: &PathBuf| {
         let text = fs::read_to_string(path).unwrap();
         Source {
-            path: path
-                .strip_prefix(&src)
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .replace('\\', "/"),
+            path: path.strip_prefix(&src).unwrap().to_str().unwrap().replace('\\', "/"),
             code: without_comments(&without_tests(&text)),
             text,
         }
     };
     // A sibling `tests.rs` is test code as a whole.
-    files
-        .iter()
-        .map(read)
-        .filter(|source| !source.path.ends_with("tests.rs"))
-        .collect()
+    files.iter().map(read).filter(|source| !source.path.ends_with("tests.rs")).collect()
 }
 
 /// Cuts every item behind a `#[cfg(test)]` at the start of a line.
@@ -141,10 +124,7 @@ fn without_tests(text: &str) -> String {
 
 fn without_comments(text: &str) -> String {
     let keep = |line: &str| !line.trim_start().starts_with("//");
-    text.lines()
-        .filter(|line| keep(line))
-        .flat_map(|line| [line, "\n"])
-        .collect()
+    text.lines().filter(|line| keep(line)).flat_map(|line| [line, "\n"]).collect()
 }
 
 /// Every module path that starts with `crate::` or, in the binary, `millrace::`; groups are taken apart.
@@ -183,15 +163,8 @@ fn expand(text: &str, prefix: &str, found: &mut Vec<String>) -> usize {
             }
         }
     }
-    let name: String = text
-        .chars()
-        .take_while(|c| c.is_alphanumeric() || *c == '_' || *c == '*')
-        .collect();
-    let path = if prefix.is_empty() {
-        name.clone()
-    } else {
-        format!("{prefix}::{name}")
-    };
+    let name: String = text.chars().take_while(|c| c.is_alphanumeric() || *c == '_' || *c == '*').collect();
+    let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}::{name}") };
     match text[name.len()..].strip_prefix("::") {
         Some(rest) => name.len() + 2 + expand(rest, &path, found),
         None => {
@@ -202,9 +175,7 @@ fn expand(text: &str, prefix: &str, found: &mut Vec<String>) -> usize {
 }
 
 fn row(name: &str) -> Option<u8> {
-    ROWS.iter()
-        .find(|(folder, _)| *folder == name)
-        .map(|(_, row)| *row)
+    ROWS.iter().find(|(folder, _)| *folder == name).map(|(_, row)| *row)
 }
 
 /// Why `from` may not import `to`, both top-level modules.
@@ -221,9 +192,7 @@ fn import_problem(from: &str, to: &str) -> Option<String> {
     if to_row < from_row || SIDEWAYS.contains(&(from, to)) {
         return None;
     }
-    Some(format!(
-        "{from} (row {from_row}) imports {to} (row {to_row}): imports only go down"
-    ))
+    Some(format!("{from} (row {from_row}) imports {to} (row {to_row}): imports only go down"))
 }
 
 fn assert_none(what: &str, problems: &[String]) {
@@ -235,17 +204,10 @@ fn every_folder_has_a_row() {
     let mut problems = BTreeSet::new();
     for source in sources() {
         if source.folder() != "lib" && row(source.folder()).is_none() {
-            problems.insert(format!(
-                "src/{}: `{}` has no row",
-                source.path,
-                source.folder()
-            ));
+            problems.insert(format!("src/{}: `{}` has no row", source.path, source.folder()));
         }
     }
-    assert_none(
-        "folders without a row",
-        &problems.into_iter().collect::<Vec<_>>(),
-    );
+    assert_none("folders without a row", &problems.into_iter().collect::<Vec<_>>());
 }
 
 #[test]
@@ -291,10 +253,7 @@ fn child_never_imports_its_own_mod() {
         for path in paths {
             let first = path.split("::").next().unwrap();
             if first != "super" && !siblings.contains(first) {
-                problems.push(format!(
-                    "src/{}: `{path}` comes from {folder}/mod.rs",
-                    source.path
-                ));
+                problems.push(format!("src/{}: `{path}` comes from {folder}/mod.rs", source.path));
             }
         }
     }
@@ -334,32 +293,19 @@ fn files_are_short_and_say_what_they_are_for() {
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
         let name = file.strip_prefix(root()).unwrap().display().to_string();
-        let lines = text
-            .lines()
-            .take_while(|line| !line.starts_with("#[cfg(test)]"))
-            .count();
+        let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
         if lines > LINES_MAX && !name.ends_with("tests.rs") {
-            problems.push(format!(
-                "{name}: {lines} lines before its tests, at most {LINES_MAX}"
-            ));
+            problems.push(format!("{name}: {lines} lines before its tests, at most {LINES_MAX}"));
         }
         let first = text.lines().next().unwrap_or_default();
         match first.strip_prefix("//! ") {
             None => problems.push(format!("{name}: line 1 is not `//! ...`")),
-            Some(said) if said.chars().count() > FIRST_LINE_CHARS_MAX => problems.push(format!(
-                "{name}: {} characters in line 1, at most {FIRST_LINE_CHARS_MAX}",
-                said.chars().count()
-            )),
+            Some(said) if said.chars().count() > FIRST_LINE_CHARS_MAX => problems
+                .push(format!("{name}: {} characters in line 1, at most {FIRST_LINE_CHARS_MAX}", said.chars().count())),
             Some(_) => {}
         }
         let stem = file.file_stem().unwrap().to_str().unwrap();
-        let folder = file
-            .parent()
-            .unwrap()
-            .file_name()
-            .unwrap()
-            .to_str()
-            .unwrap();
+        let folder = file.parent().unwrap().file_name().unwrap().to_str().unwrap();
         for part in [stem, folder] {
             if BANNED_NAMES.contains(&part) {
                 problems.push(format!("{name}: `{part}` says nothing, see the glossary"));
@@ -372,11 +318,7 @@ fn files_are_short_and_say_what_they_are_for() {
 #[test]
 fn no_stub_is_left() {
     // Taken apart so that this file does not find itself.
-    let stubs = [
-        concat!("todo", "!("),
-        concat!("unimplemented", "!("),
-        concat!("#[ign", "ore]"),
-    ];
+    let stubs = [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[ign", "ore]")];
     let mut files = Vec::new();
     for folder in ["src", "loadtest/src", "tests"] {
         rust_files(&root().join(folder), &mut files);
@@ -385,10 +327,7 @@ fn no_stub_is_left() {
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
         for stub in stubs.iter().filter(|stub| text.contains(**stub)) {
-            problems.push(format!(
-                "{}: {stub}",
-                file.strip_prefix(root()).unwrap().display()
-            ));
+            problems.push(format!("{}: {stub}", file.strip_prefix(root()).unwrap().display()));
         }
     }
     assert_none("stubs", &problems);
@@ -398,11 +337,7 @@ fn no_stub_is_left() {
 fn mod_files_say_more_than_their_list() {
     let mut problems = Vec::new();
     for source in sources() {
-        let comments = source
-            .text
-            .lines()
-            .filter(|line| line.starts_with("//!"))
-            .count();
+        let comments = source.text.lines().filter(|line| line.starts_with("//!")).count();
         if source.path.ends_with("/mod.rs") && source.text.lines().count() > 1 && comments == 0 {
             problems.push(format!("src/{}: a bare list of modules", source.path));
         }
@@ -429,11 +364,7 @@ fn import_rules_hold_for_made_up_folders() {
         ("http", "base", false),
         ("limit", "limit", false),
     ] {
-        assert_eq!(
-            import_problem(from, to).is_some(),
-            refused,
-            "{from} -> {to}"
-        );
+        assert_eq!(import_problem(from, to).is_some(), refused, "{from} -> {to}");
     }
 }
 
@@ -446,13 +377,7 @@ fn import_scanner_takes_groups_apart() {
             .to_owned(),
         text: String::new(),
     };
-    let want = [
-        "base::Secret",
-        "limit::Table",
-        "limit::rule::Rule",
-        "wire",
-        "http::Head",
-    ];
+    let want = ["base::Secret", "limit::Table", "limit::rule::Rule", "wire", "http::Head"];
     assert_eq!(imports(&source), want);
 }
 

@@ -25,10 +25,7 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let found = self
-            .headers
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name));
+        let found = self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
@@ -42,8 +39,7 @@ impl Reply {
     }
 
     pub(crate) fn closes(&self) -> bool {
-        self.header("connection")
-            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
+        self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 }
 
@@ -53,10 +49,7 @@ impl Client {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
-        Self {
-            stream,
-            unread: Vec::new(),
-        }
+        Self { stream, unread: Vec::new() }
     }
 
     /// Writes everything; a peer that closed meanwhile is no error here, its answer is still read.
@@ -78,23 +71,17 @@ impl Client {
 
     /// Closes with RST instead of FIN.
     pub(crate) fn reset(self) {
-        socket2::SockRef::from(&self.stream)
-            .set_linger(Some(Duration::ZERO))
-            .unwrap();
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     pub(crate) fn shrink_receive_buffer(&self) {
-        socket2::SockRef::from(&self.stream)
-            .set_recv_buffer_size(4096)
-            .unwrap();
+        socket2::SockRef::from(&self.stream).set_recv_buffer_size(4096).unwrap();
     }
 
     /// Reads one whole answer; `None` when the peer closed without one.
     pub(crate) fn read(&mut self) -> Option<Reply> {
         let mut reply = self.read_head()?;
-        let chunked = reply
-            .header("transfer-encoding")
-            .is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
+        let chunked = reply.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
         if chunked {
             reply.cut = !self.read_chunks(&mut reply.body);
         } else if let Some(length) = reply.header("content-length") {
@@ -125,11 +112,7 @@ impl Client {
                 break at;
             }
             if !self.read_more() {
-                assert!(
-                    self.unread.is_empty(),
-                    "half a head: {:?}",
-                    String::from_utf8_lossy(&self.unread)
-                );
+                assert!(self.unread.is_empty(), "half a head: {:?}", String::from_utf8_lossy(&self.unread));
                 return None;
             }
         };
@@ -137,14 +120,10 @@ impl Client {
         let head = String::from_utf8(head).unwrap();
         let mut lines = head.trim_end().split("\r\n");
         let status_line = lines.next().unwrap();
-        let status = status_line
-            .strip_prefix("HTTP/1.1 ")
-            .and_then(|rest| rest.get(..3));
+        let status = status_line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
         let status = status.and_then(|code| code.parse().ok());
         let pair = |line: &str| {
-            let (name, value) = line
-                .split_once(':')
-                .unwrap_or_else(|| panic!("bad line {line:?}"));
+            let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("bad line {line:?}"));
             (name.to_owned(), value.trim().to_owned())
         };
         Some(Reply {
@@ -266,10 +245,7 @@ impl Client {
 
 fn gone(error: &io::Error) -> bool {
     use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-    matches!(
-        error.kind(),
-        BrokenPipe | ConnectionAborted | ConnectionReset
-    )
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
 }
 
 /// A POST with the usual headers and [`KEY`].
@@ -289,7 +265,6 @@ pub(crate) fn chat(model: &str) -> Vec<u8> {
 
 /// A chat request with more fields, such as `,"stream":true`.
 pub(crate) fn chat_with(model: &str, more: &str) -> Vec<u8> {
-    let body =
-        format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hello"}}]{more}}}"#);
+    let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hello"}}]{more}}}"#);
     post("/v1/chat/completions", &body)
 }

@@ -15,8 +15,7 @@ use super::client::{Client, Reply};
 use super::process::{DEADLINE, Process, eventually};
 
 /// The key that every gateway of these tests knows; its check characters hold.
-pub(crate) const KEY: &str =
-    "mr_test_000000000000AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA359g7Y";
+pub(crate) const KEY: &str = "mr_test_000000000000AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA359g7Y";
 
 /// What a file-mode gateway is started with.
 #[derive(Default)]
@@ -34,11 +33,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// One project that sends its route `chat` to `base_url` as `model`.
     pub(crate) fn one(slug: &str, project: String, upstream: SocketAddr) -> Self {
-        Self {
-            projects: vec![(slug.to_owned(), project)],
-            ports: vec![upstream.port()],
-            ..Self::default()
-        }
+        Self { projects: vec![(slug.to_owned(), project)], ports: vec![upstream.port()], ..Self::default() }
     }
 }
 
@@ -63,13 +58,7 @@ impl Gateway {
         let folder = tempfile::tempdir().unwrap();
         let mut command = program(folder.path());
         command
-            .args([
-                "demo",
-                "--listen",
-                "127.0.0.1:0",
-                "--admin-listen",
-                "127.0.0.1:0",
-            ])
+            .args(["demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .args(["--key", KEY, "--workers", &workers.to_string()])
             .args(args);
         Self::start(command, folder)
@@ -96,12 +85,7 @@ impl Gateway {
         let mut process = Process::start(command, folder.path());
         let address = process.address_after("listening on http://");
         let admin = process.address_after("admin on http://");
-        Self {
-            address,
-            admin,
-            process,
-            folder,
-        }
+        Self { address, admin, process, folder }
     }
 
     /// A new connection to the data plane.
@@ -118,11 +102,7 @@ impl Gateway {
 
     /// Sum of all series of `name` whose labels contain `label`; `None` when there is none.
     pub(crate) fn metric(&self, name: &str, label: &str) -> Option<f64> {
-        let values: Vec<f64> = self
-            .series(name, label)
-            .into_iter()
-            .map(|(_, value)| value)
-            .collect();
+        let values: Vec<f64> = self.series(name, label).into_iter().map(|(_, value)| value).collect();
         (!values.is_empty()).then(|| values.iter().sum())
     }
 
@@ -138,24 +118,13 @@ impl Gateway {
             let whole = labels.is_empty() || labels.starts_with('{');
             (whole && labels.contains(label)).then(|| (labels.to_owned(), value.parse().unwrap()))
         };
-        reply
-            .text()
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .filter_map(pick)
-            .collect()
+        reply.text().lines().filter(|line| !line.starts_with('#')).filter_map(pick).collect()
     }
 
     /// Waits until no request is in flight; what every test ends with.
     pub(crate) fn assert_idle(&self) {
-        let idle = eventually(DEADLINE, || {
-            self.metric("millrace_inflight_requests", "") == Some(0.0)
-        });
-        assert!(
-            idle,
-            "in flight: {:?}",
-            self.series("millrace_inflight_requests", "")
-        );
+        let idle = eventually(DEADLINE, || self.metric("millrace_inflight_requests", "") == Some(0.0));
+        assert!(idle, "in flight: {:?}", self.series("millrace_inflight_requests", ""));
     }
 
     /// Replaces a project file by renaming, as editors and deployment tools do.
@@ -177,10 +146,7 @@ impl Gateway {
     /// Resident memory in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 }
@@ -205,11 +171,7 @@ fn server_file(at: &Path, settings: &Settings) -> String {
     if !settings.ports.is_empty() {
         let ports: Vec<_> = settings.ports.iter().map(u16::to_string).collect();
         let list = ports.join(", ");
-        writeln!(
-            text,
-            "egress:\n  allow:\n    - cidr: 127.0.0.1/32\n      ports: [{list}]"
-        )
-        .unwrap();
+        writeln!(text, "egress:\n  allow:\n    - cidr: 127.0.0.1/32\n      ports: [{list}]").unwrap();
     }
     text.push_str(&settings.server_lines);
     text
@@ -220,10 +182,7 @@ fn keys_file(slugs: &[&str]) -> String {
     for byte in Sha256::digest(KEY.as_bytes()) {
         write!(digest, "{byte:02x}").unwrap();
     }
-    format!(
-        "keys:\n  - id: tests\n    digest: \"sha256:{digest}\"\n    projects: [{}]\n",
-        slugs.join(", ")
-    )
+    format!("keys:\n  - id: tests\n    digest: \"sha256:{digest}\"\n    projects: [{}]\n", slugs.join(", "))
 }
 
 /// Keys and settings are refused when others may read them.

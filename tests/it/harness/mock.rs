@@ -29,11 +29,7 @@ impl Mock {
         command.args(["mock", "--listen", "127.0.0.1:0"]).args(args);
         let mut process = Process::start(command, folder.path());
         let address = process.address_after("listening on http://");
-        Self {
-            address,
-            _process: process,
-            _folder: folder,
-        }
+        Self { address, _process: process, _folder: folder }
     }
 
     /// The base address as a project file names it.
@@ -50,20 +46,13 @@ fn program() -> &'static PathBuf {
             return given.into();
         }
         let beside = PathBuf::from(env!("CARGO_BIN_EXE_millrace")).with_file_name("loadtest");
-        let release = beside
-            .parent()
-            .is_some_and(|folder| folder.ends_with("release"));
+        let release = beside.parent().is_some_and(|folder| folder.ends_with("release"));
         let mut build = Command::new(env!("CARGO"));
-        build
-            .args(["build", "--locked", "-p", "loadtest"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        build.args(["build", "--locked", "-p", "loadtest"]).current_dir(env!("CARGO_MANIFEST_DIR"));
         if release {
             build.arg("--release");
         }
-        assert!(
-            build.status().unwrap().success(),
-            "cannot build the load generator"
-        );
+        assert!(build.status().unwrap().success(), "cannot build the load generator");
         beside
     })
 }

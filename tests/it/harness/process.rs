@@ -43,12 +43,7 @@ impl Process {
                 }
             }
         });
-        Self {
-            child,
-            lines,
-            seen: Vec::new(),
-            stderr,
-        }
+        Self { child, lines, seen: Vec::new(), stderr }
     }
 
     /// Waits for a printed line with `marker` and reads the address that follows it.
@@ -59,24 +54,17 @@ impl Process {
                 if let Some((_, rest)) = line.split_once(marker) {
                     let end = rest.find(|c: char| !c.is_ascii_hexdigit() && !".:[]".contains(c));
                     let address = &rest[..end.unwrap_or(rest.len())];
-                    return address
-                        .parse()
-                        .unwrap_or_else(|_| panic!("no address in {line:?}"));
+                    return address.parse().unwrap_or_else(|_| panic!("no address in {line:?}"));
                 }
             }
-            match self
-                .lines
-                .recv_timeout(until.saturating_duration_since(Instant::now()))
-            {
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.seen.push(line),
                 Err(RecvTimeoutError::Timeout) => {
                     panic!("no line with {marker:?} in {:?}", self.seen)
                 }
-                Err(RecvTimeoutError::Disconnected) => panic!(
-                    "ended before a line with {marker:?}: {:?}\n{}",
-                    self.seen,
-                    self.stderr_text()
-                ),
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("ended before a line with {marker:?}: {:?}\n{}", self.seen, self.stderr_text())
+                }
             }
         }
     }
@@ -113,11 +101,7 @@ impl Drop for Process {
         if thread::panicking() {
             let text = self.stderr_text();
             let tail: Vec<_> = text.lines().rev().take(40).collect();
-            eprintln!(
-                "stderr of process {}, newest first:\n{}",
-                self.child.id(),
-                tail.join("\n")
-            );
+            eprintln!("stderr of process {}, newest first:\n{}", self.child.id(), tail.join("\n"));
         }
     }
 }
