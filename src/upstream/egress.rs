@@ -52,9 +52,7 @@ impl Ports {
 }
 
 fn within(ranges: &[(u16, u16)], port: u16) -> bool {
-    ranges
-        .iter()
-        .any(|&(first, last)| first <= port && port <= last)
+    ranges.iter().any(|&(first, last)| first <= port && port <= last)
 }
 
 impl FromStr for Ports {
@@ -119,9 +117,7 @@ pub enum EgressError {
     #[error(transparent)]
     Url(#[from] UrlError),
     /// A port that nobody opened for this address.
-    #[error(
-        "port {port} is not allowed; open are 443, 80, 8000-8999, 11434 and what an administrator listed"
-    )]
+    #[error("port {port} is not allowed; open are 443, 80, 8000-8999, 11434 and what an administrator listed")]
     Port {
         /// The port asked for.
         port: u16,
@@ -154,11 +150,7 @@ impl Guard {
     /// A listener on `0.0.0.0` or `[::]` stands for every address of this machine with that port.
     #[must_use]
     pub fn new(rules: Rules, own_listeners: Vec<SocketAddr>) -> Self {
-        Self {
-            rules,
-            own_listeners,
-            local_addresses: interface_addresses,
-        }
+        Self { rules, own_listeners, local_addresses: interface_addresses }
     }
 
     /// Parses the text of an upstream URL and refuses what can never pass.
@@ -220,9 +212,7 @@ impl Guard {
         if addresses.is_empty() {
             return Err(EgressError::NoAddress);
         }
-        addresses
-            .iter()
-            .try_for_each(|&ip| self.permit(url.scheme(), SocketAddr::new(ip, url.port())))
+        addresses.iter().try_for_each(|&ip| self.permit(url.scheme(), SocketAddr::new(ip, url.port())))
     }
 
     fn listed(&self, address: IpAddr, port: u16) -> bool {
@@ -237,21 +227,15 @@ impl Guard {
 
     fn is_own(&self, address: SocketAddr) -> bool {
         let ip = address.ip();
-        self.own_listeners
-            .iter()
-            .filter(|own| own.port() == address.port())
-            .any(|own| {
-                // The kernel reads a connection to the unspecified address as one to loopback.
-                own.ip() == ip
-                    || ip.is_unspecified()
-                    || (own.ip().is_unspecified() && self.is_local(ip))
-            })
+        self.own_listeners.iter().filter(|own| own.port() == address.port()).any(|own| {
+            // The kernel reads a connection to the unspecified address as one to loopback.
+            own.ip() == ip || ip.is_unspecified() || (own.ip().is_unspecified() && self.is_local(ip))
+        })
     }
 
     fn is_local(&self, address: IpAddr) -> bool {
         // Unknown means yes: a guard that cannot see must not open.
-        address.is_loopback()
-            || (self.local_addresses)().is_none_or(|addresses| addresses.contains(&address))
+        address.is_loopback() || (self.local_addresses)().is_none_or(|addresses| addresses.contains(&address))
     }
 }
 

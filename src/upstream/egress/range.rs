@@ -36,14 +36,10 @@ impl Cidr {
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address) {
-            (IpAddr::V4(block), IpAddr::V4(other)) => in_block(
-                widen(block.to_bits()),
-                widen(other.to_bits()),
-                self.prefix + 96,
-            ),
-            (IpAddr::V6(block), IpAddr::V6(other)) => {
-                in_block(block.to_bits(), other.to_bits(), self.prefix)
+            (IpAddr::V4(block), IpAddr::V4(other)) => {
+                in_block(widen(block.to_bits()), widen(other.to_bits()), self.prefix + 96)
             }
+            (IpAddr::V6(block), IpAddr::V6(other)) => in_block(block.to_bits(), other.to_bits(), self.prefix),
             _ => false,
         }
     }
@@ -120,11 +116,7 @@ const DENIED_4: [Block4; 16] = [
     v4(100, 64, 0, 10, "carrier shared, 100.64.0.0/10"),
     v4(127, 0, 0, 8, "loopback, 127.0.0.0/8"),
     // A public number that every Azure machine reaches: the platform's own agent channel.
-    Block4(
-        Ipv4Addr::new(168, 63, 129, 16),
-        32,
-        "Azure platform, 168.63.129.16",
-    ),
+    Block4(Ipv4Addr::new(168, 63, 129, 16), 32, "Azure platform, 168.63.129.16"),
     v4(169, 254, 0, 16, "link-local, 169.254.0.0/16"),
     v4(172, 16, 0, 12, "private, 172.16.0.0/12"),
     v4(192, 0, 0, 24, "protocol assignments, 192.0.0.0/24"),
@@ -144,28 +136,12 @@ const DENIED_6: [Block6; 19] = [
     Block6(Ipv6Addr::LOCALHOST, 128, "loopback, ::1"),
     v6([0; 6], 96, "IPv4-compatible, ::/96"),
     v6([0, 0, 0, 0, 0, 0xffff], 96, "IPv4-mapped, ::ffff:0:0/96"),
-    v6(
-        [0, 0, 0, 0, 0xffff, 0],
-        96,
-        "IPv4-translated, ::ffff:0:0:0/96",
-    ),
+    v6([0, 0, 0, 0, 0xffff, 0], 96, "IPv4-translated, ::ffff:0:0:0/96"),
     v6([0x64, 0xff9b, 0, 0, 0, 0], 96, "NAT64, 64:ff9b::/96"),
-    v6(
-        [0x64, 0xff9b, 1, 0, 0, 0],
-        48,
-        "local NAT64, 64:ff9b:1::/48",
-    ),
+    v6([0x64, 0xff9b, 1, 0, 0, 0], 48, "local NAT64, 64:ff9b:1::/48"),
     v6([0x100, 0, 0, 0, 0, 0], 64, "discard, 100::/64"),
-    v6(
-        [0x2001, 0, 0, 0, 0, 0],
-        23,
-        "protocol assignments, 2001::/23",
-    ),
-    v6(
-        [0x2001, 0xdb8, 0, 0, 0, 0],
-        32,
-        "documentation, 2001:db8::/32",
-    ),
+    v6([0x2001, 0, 0, 0, 0, 0], 23, "protocol assignments, 2001::/23"),
+    v6([0x2001, 0xdb8, 0, 0, 0, 0], 32, "documentation, 2001:db8::/32"),
     v6([0x2002, 0, 0, 0, 0, 0], 16, "6to4, 2002::/16"),
     v6([0x3fff, 0, 0, 0, 0, 0], 20, "documentation, 3fff::/20"),
     v6([0x5f00, 0, 0, 0, 0, 0], 16, "segment routing, 5f00::/16"),
@@ -174,16 +150,8 @@ const DENIED_6: [Block6; 19] = [
     v6([0xfec0, 0, 0, 0, 0, 0], 10, "site-local, fec0::/10"),
     v6([0xff00, 0, 0, 0, 0, 0], 8, "multicast, ff00::/8"),
     // The registry hands out global unicast from 2000::/3 only; the rest is not the internet today.
-    v6(
-        [0, 0, 0, 0, 0, 0],
-        3,
-        "not global unicast, outside 2000::/3",
-    ),
-    v6(
-        [0x4000, 0, 0, 0, 0, 0],
-        2,
-        "not global unicast, outside 2000::/3",
-    ),
+    v6([0, 0, 0, 0, 0, 0], 3, "not global unicast, outside 2000::/3"),
+    v6([0x4000, 0, 0, 0, 0, 0], 2, "not global unicast, outside 2000::/3"),
 ];
 
 /// Names the denied range that holds `address` itself, without a look at what may be embedded in it.
@@ -198,9 +166,7 @@ pub(super) fn denied_range(address: IpAddr) -> Option<&'static str> {
             .find(|block| in_block(block.0.to_bits(), v6.to_bits(), block.1))
             .map(|block| block.2)
             // 0x8000::/1 is what the two wide blocks above leave over.
-            .or_else(|| {
-                (v6.to_bits() >> 127 == 1).then_some("not global unicast, outside 2000::/3")
-            }),
+            .or_else(|| (v6.to_bits() >> 127 == 1).then_some("not global unicast, outside 2000::/3")),
     }
 }
 
@@ -237,30 +203,8 @@ pub(super) fn embedded(address: Ipv6Addr) -> SmallVec<[Ipv4Addr; 4]> {
 ///
 /// Readings in 0.0.0.0/8 are dropped: no translator delivers them, and every other layout leaves such a reading.
 fn local_nat64(address: Ipv6Addr, found: &mut SmallVec<[Ipv4Addr; 4]>) {
-    let [
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        o6,
-        o7,
-        _,
-        o9,
-        o10,
-        o11,
-        o12,
-        o13,
-        o14,
-        o15,
-    ] = address.octets();
-    for reading in [
-        [o6, o7, o9, o10],
-        [o7, o9, o10, o11],
-        [o9, o10, o11, o12],
-        [o12, o13, o14, o15],
-    ] {
+    let [_, _, _, _, _, _, o6, o7, _, o9, o10, o11, o12, o13, o14, o15] = address.octets();
+    for reading in [[o6, o7, o9, o10], [o7, o9, o10, o11], [o9, o10, o11, o12], [o12, o13, o14, o15]] {
         let [first, ..] = reading;
         if first != 0 {
             found.push(Ipv4Addr::from(reading));

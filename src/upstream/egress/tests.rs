@@ -7,19 +7,11 @@ use super::{Allow, EgressError, Guard, Host, Ports, Rules, Scheme, UrlError};
 fn guard(allow: &[(&str, &str)], own: &[&str]) -> Guard {
     let allow = allow
         .iter()
-        .map(|(cidr, ports)| Allow {
-            cidr: cidr.parse().unwrap(),
-            ports: ports.parse().unwrap(),
-        })
+        .map(|(cidr, ports)| Allow { cidr: cidr.parse().unwrap(), ports: ports.parse().unwrap() })
         .collect();
     let rules = Rules { allow, ports: None };
     let mut guard = Guard::new(rules, own.iter().map(|a| a.parse().unwrap()).collect());
-    guard.local_addresses = || {
-        Some(vec![
-            "203.0.113.9".parse().unwrap(),
-            "2001:db8::9".parse().unwrap(),
-        ])
-    };
+    guard.local_addresses = || Some(vec!["203.0.113.9".parse().unwrap(), "2001:db8::9".parse().unwrap()]);
     guard
 }
 
@@ -607,24 +599,12 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("https://api.openai.com:8000", "https://api.openai.com:8000"),
     ("https://api.openai.com:8443", "https://api.openai.com:8443"),
     ("https://api.openai.com:8999", "https://api.openai.com:8999"),
-    (
-        "https://ollama.example:11434",
-        "https://ollama.example:11434",
-    ),
+    ("https://ollama.example:11434", "https://ollama.example:11434"),
     ("https://a", "https://a"),
     ("https://localhost", "https://localhost"),
-    (
-        "https://my_model.internal/v1",
-        "https://my_model.internal/v1",
-    ),
-    (
-        "https://xn--bcher-kva.example",
-        "https://xn--bcher-kva.example",
-    ),
-    (
-        "https://XN--BCHER-KVA.example",
-        "https://xn--bcher-kva.example",
-    ),
+    ("https://my_model.internal/v1", "https://my_model.internal/v1"),
+    ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
+    ("https://XN--BCHER-KVA.example", "https://xn--bcher-kva.example"),
     ("https://127.0.0.1.nip.io", "https://127.0.0.1.nip.io"),
     ("https://0x7f.1.example", "https://0x7f.1.example"),
     ("https://1password.example", "https://1password.example"),
@@ -651,30 +631,15 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("https://198.17.255.255", "https://198.17.255.255"),
     ("https://198.20.0.0", "https://198.20.0.0"),
     ("https://223.255.255.255", "https://223.255.255.255"),
-    (
-        "https://[2606:4700:4700::1111]",
-        "https://[2606:4700:4700::1111]",
-    ),
-    (
-        "https://[2606:4700:4700::1111]:443/v1/",
-        "https://[2606:4700:4700::1111]/v1",
-    ),
-    (
-        "https://[2606:4700:4700::1111]:8080",
-        "https://[2606:4700:4700::1111]:8080",
-    ),
+    ("https://[2606:4700:4700::1111]", "https://[2606:4700:4700::1111]"),
+    ("https://[2606:4700:4700::1111]:443/v1/", "https://[2606:4700:4700::1111]/v1"),
+    ("https://[2606:4700:4700::1111]:8080", "https://[2606:4700:4700::1111]:8080"),
     ("https://[2001:200::1]", "https://[2001:200::1]"),
     ("https://[2001:db7::1]", "https://[2001:db7::1]"),
     ("https://[2003::1]", "https://[2003::1]"),
     ("https://[3fff:1000::1]", "https://[3fff:1000::1]"),
-    (
-        "https://[2606:4700::5efe:808:808]",
-        "https://[2606:4700::5efe:808:808]",
-    ),
-    (
-        "https://r.openai.azure.com/openai/deployments/gpt-4o",
-        "https://r.openai.azure.com/openai/deployments/gpt-4o",
-    ),
+    ("https://[2606:4700::5efe:808:808]", "https://[2606:4700::5efe:808:808]"),
+    ("https://r.openai.azure.com/openai/deployments/gpt-4o", "https://r.openai.azure.com/openai/deployments/gpt-4o"),
     (
         "https://e.example/v1beta1/projects/p_1/locations/eu~1/endpoints/x:predict@2",
         "https://e.example/v1beta1/projects/p_1/locations/eu~1/endpoints/x:predict@2",
@@ -715,24 +680,12 @@ fn long_forms_stop_at_their_bounds() {
     let label = |bytes: usize| "a".repeat(bytes);
     let name_253 = format!("{}.{}.{}.{}", label(63), label(63), label(63), label(61));
     for (case, url, want) in [
-        (
-            "label of 63",
-            format!("https://{}.example", label(63)),
-            None,
-        ),
-        (
-            "label of 64",
-            format!("https://{}.example", label(64)),
-            Some("name"),
-        ),
+        ("label of 63", format!("https://{}.example", label(63)), None),
+        ("label of 64", format!("https://{}.example", label(64)), Some("name")),
         ("name of 253", format!("https://{name_253}"), None),
         ("name of 254", format!("https://{name_253}a"), Some("name")),
         ("url of 1024", format!("https://a/{}", label(1_014)), None),
-        (
-            "url of 1025",
-            format!("https://a/{}", label(1_015)),
-            Some("length"),
-        ),
+        ("url of 1025", format!("https://a/{}", label(1_015)), Some("length")),
         ("url of a megabyte", "a".repeat(1 << 20), Some("length")),
     ] {
         assert_eq!(guard.parse(&url).err().map(kind), want, "{case}");
@@ -743,58 +696,19 @@ fn long_forms_stop_at_their_bounds() {
 fn parts_serve_header_and_certificate() {
     let guard = guard(&[("10.1.0.0/16", "8000")], &[]);
     for (text, authority, name, port, path) in [
-        (
-            "https://API.example/v1",
-            "api.example",
-            "api.example",
-            443,
-            "/v1",
-        ),
-        (
-            "https://api.example:8443",
-            "api.example:8443",
-            "api.example",
-            8443,
-            "",
-        ),
-        (
-            "http://10.1.2.3:8000/v1/",
-            "10.1.2.3:8000",
-            "10.1.2.3",
-            8000,
-            "/v1",
-        ),
-        (
-            "https://[2606:4700::1]",
-            "[2606:4700::1]",
-            "2606:4700::1",
-            443,
-            "",
-        ),
-        (
-            "https://[2606:4700::1]:8000",
-            "[2606:4700::1]:8000",
-            "2606:4700::1",
-            8000,
-            "",
-        ),
+        ("https://API.example/v1", "api.example", "api.example", 443, "/v1"),
+        ("https://api.example:8443", "api.example:8443", "api.example", 8443, ""),
+        ("http://10.1.2.3:8000/v1/", "10.1.2.3:8000", "10.1.2.3", 8000, "/v1"),
+        ("https://[2606:4700::1]", "[2606:4700::1]", "2606:4700::1", 443, ""),
+        ("https://[2606:4700::1]:8000", "[2606:4700::1]:8000", "2606:4700::1", 8000, ""),
     ] {
         let url = guard.parse(text).unwrap();
         assert_eq!(
-            (
-                url.authority().as_str(),
-                url.host_name().as_str(),
-                url.port(),
-                url.path()
-            ),
+            (url.authority().as_str(), url.host_name().as_str(), url.port(), url.path()),
             (authority, name, port, path),
             "{text}"
         );
-        assert_eq!(
-            url.literal().is_none(),
-            matches!(url.host(), Host::Name(_)),
-            "{text}"
-        );
+        assert_eq!(url.literal().is_none(), matches!(url.host(), Host::Name(_)), "{text}");
     }
     let parse = |text: &str| guard.parse(text).unwrap();
     let bound = parse("https://api.example/v1");
@@ -914,10 +828,7 @@ fn unreadable_interfaces_count_as_own() {
 #[test]
 fn interfaces_of_this_machine_are_seen() {
     let addresses = super::interface_addresses().unwrap();
-    assert!(
-        addresses.contains(&"127.0.0.1".parse().unwrap()),
-        "{addresses:?}"
-    );
+    assert!(addresses.contains(&"127.0.0.1".parse().unwrap()), "{addresses:?}");
 }
 
 #[test]
@@ -927,23 +838,11 @@ fn one_bad_answer_refuses_all() {
     for (case, addresses, want) in [
         ("none", &[][..], Some("none")),
         ("good", &["1.1.1.1", "2606:4700::1"][..], None),
-        (
-            "last is private",
-            &["1.1.1.1", "10.0.0.1"][..],
-            Some("range"),
-        ),
-        (
-            "first is private",
-            &["fd00::1", "1.1.1.1"][..],
-            Some("range"),
-        ),
+        ("last is private", &["1.1.1.1", "10.0.0.1"][..], Some("range")),
+        ("first is private", &["fd00::1", "1.1.1.1"][..], Some("range")),
     ] {
         let addresses: Vec<IpAddr> = addresses.iter().map(|a| a.parse().unwrap()).collect();
-        assert_eq!(
-            guard.permit_all(&url, &addresses).err().map(kind),
-            want,
-            "{case}"
-        );
+        assert_eq!(guard.permit_all(&url, &addresses).err().map(kind), want, "{case}");
     }
 }
 
@@ -953,14 +852,8 @@ fn listed_port_lets_a_name_pass_as_text_only() {
     let url = guard.parse("http://model.internal:7000/v1").unwrap();
     let ip = |text: &str| [text.parse::<IpAddr>().unwrap()];
     assert_eq!(guard.permit_all(&url, &ip("10.1.0.1")), Ok(()));
-    assert_eq!(
-        guard.permit_all(&url, &ip("10.2.0.1")).err().map(kind),
-        Some("range")
-    );
-    assert_eq!(
-        guard.permit_all(&url, &ip("1.1.1.1")).err().map(kind),
-        Some("plain")
-    );
+    assert_eq!(guard.permit_all(&url, &ip("10.2.0.1")).err().map(kind), Some("range"));
+    assert_eq!(guard.permit_all(&url, &ip("1.1.1.1")).err().map(kind), Some("plain"));
     let other = guard.parse("http://model.internal:7001/v1");
     assert_eq!(other.err().map(kind), Some("plain"));
 }

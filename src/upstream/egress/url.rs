@@ -165,9 +165,7 @@ pub enum UrlError {
     #[error("url has no host")]
     HostMissing,
     /// A label that is empty, too long, or of other characters; or a dot at the end.
-    #[error(
-        "host must be labels of letters, digits, `-` and `_`, 1 to 63 bytes each, without a dot at the end"
-    )]
+    #[error("host must be labels of letters, digits, `-` and `_`, 1 to 63 bytes each, without a dot at the end")]
     HostName,
     /// An address in another spelling than its canonical one.
     #[error("not a canonical address: write IPv4 as `192.0.2.1`, IPv6 as `[2001:db8::1]`")]
@@ -176,9 +174,7 @@ pub enum UrlError {
     #[error("port must be a number from 1 to 65535")]
     Port,
     /// A path with `//`, `.`, `..` or other characters.
-    #[error(
-        "path must be segments of letters, digits and `-._~:@+=,!$*`, none empty, none `.` or `..`"
-    )]
+    #[error("path must be segments of letters, digits and `-._~:@+=,!$*`, none empty, none `.` or `..`")]
     Path,
 }
 
@@ -210,12 +206,7 @@ pub(super) fn parse(text: &str) -> Result<BaseUrl, UrlError> {
         return Err(UrlError::UserInformation);
     }
     let (host, port) = parse_authority(authority)?;
-    Ok(BaseUrl {
-        scheme,
-        host,
-        port: port.unwrap_or(scheme.default_port()),
-        path: parse_path(path)?,
-    })
+    Ok(BaseUrl { scheme, host, port: port.unwrap_or(scheme.default_port()), path: parse_path(path)? })
 }
 
 fn parse_authority(authority: &str) -> Result<(Host, Option<u16>), UrlError> {
@@ -241,11 +232,7 @@ fn parse_authority(authority: &str) -> Result<(Host, Option<u16>), UrlError> {
 }
 
 fn parse_port(digits: &str) -> Result<u16, UrlError> {
-    if digits.is_empty()
-        || digits.len() > 5
-        || digits.starts_with('0')
-        || !digits.bytes().all(|b| b.is_ascii_digit())
-    {
+    if digits.is_empty() || digits.len() > 5 || digits.starts_with('0') || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(UrlError::Port);
     }
     digits.parse().map_err(|_| UrlError::Port)
@@ -296,9 +283,7 @@ fn is_label(label: &str) -> bool {
         && label.len() <= LABEL_BYTES_MAX
         && !label.starts_with('-')
         && !label.ends_with('-')
-        && label
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 fn parse_path(path: &str) -> Result<Box<str>, UrlError> {
