@@ -19,11 +19,7 @@ pub struct UnixTime(pub Duration);
 /// Returns the wall-clock time; zero if the clock stands before 1970.
 #[must_use]
 pub fn unix_time() -> UnixTime {
-    UnixTime(
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default(),
-    )
+    UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 /// Year, month, day, hour, minute, second and weekday (0 = Sunday) in UTC.
@@ -62,15 +58,10 @@ impl UnixTime {
         let shifted = days + 719_468;
         let era = shifted / 146_097;
         let day_of_era = shifted % 146_097;
-        let year_of_era =
-            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let month_shifted = (5 * day_of_year + 2) / 153;
-        let month = if month_shifted < 10 {
-            month_shifted + 3
-        } else {
-            month_shifted - 9
-        };
+        let month = if month_shifted < 10 { month_shifted + 3 } else { month_shifted - 9 };
         Civil {
             year: year_of_era + era * 400 + u64::from(month <= 2),
             month,
@@ -102,15 +93,10 @@ impl UnixTime {
     #[must_use]
     pub fn http_date(self) -> String {
         const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-        const MONTHS: [&str; 12] = [
-            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-        ];
+        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         let c = self.civil();
         let name = |names: &[&'static str], index: u64| {
-            usize::try_from(index)
-                .ok()
-                .and_then(|i| names.get(i).copied())
-                .unwrap_or("")
+            usize::try_from(index).ok().and_then(|i| names.get(i).copied()).unwrap_or("")
         };
         format!(
             "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
@@ -132,31 +118,11 @@ mod tests {
     #[test]
     fn dates_follow_the_calendar() {
         for (seconds, http, rfc) in [
-            (
-                0,
-                "Thu, 01 Jan 1970 00:00:00 GMT",
-                "1970-01-01T00:00:00.000Z",
-            ),
-            (
-                784_111_777,
-                "Sun, 06 Nov 1994 08:49:37 GMT",
-                "1994-11-06T08:49:37.000Z",
-            ),
-            (
-                951_782_400,
-                "Tue, 29 Feb 2000 00:00:00 GMT",
-                "2000-02-29T00:00:00.000Z",
-            ),
-            (
-                4_107_542_399,
-                "Sun, 28 Feb 2100 23:59:59 GMT",
-                "2100-02-28T23:59:59.000Z",
-            ),
-            (
-                4_107_542_400,
-                "Mon, 01 Mar 2100 00:00:00 GMT",
-                "2100-03-01T00:00:00.000Z",
-            ),
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT", "1970-01-01T00:00:00.000Z"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT", "1994-11-06T08:49:37.000Z"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT", "2000-02-29T00:00:00.000Z"),
+            (4_107_542_399, "Sun, 28 Feb 2100 23:59:59 GMT", "2100-02-28T23:59:59.000Z"),
+            (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT", "2100-03-01T00:00:00.000Z"),
         ] {
             let time = UnixTime(Duration::from_secs(seconds));
             assert_eq!(time.http_date(), http, "{seconds}");

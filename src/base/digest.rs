@@ -43,9 +43,7 @@ impl Digest {
     /// The first eight bytes as a number, for hash tables: the digest is already uniform.
     #[must_use]
     pub fn prefix(&self) -> u64 {
-        self.0
-            .first_chunk::<8>()
-            .map_or(0, |bytes| u64::from_le_bytes(*bytes))
+        self.0.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 }
 
@@ -94,21 +92,10 @@ mod tests {
 
     #[test]
     fn malformed_digest_is_refused() {
-        for text in [
-            "",
-            "sha256:",
-            "ba7816bf",
-            "sha256:zz",
-            "sha512:00",
-            "sha256:é",
-        ] {
+        for text in ["", "sha256:", "ba7816bf", "sha256:zz", "sha512:00", "sha256:é"] {
             assert_eq!(Digest::parse(text), Err(DigestError), "{text}");
         }
         let plus = format!("sha256:+f{}", "0".repeat(62));
-        assert_eq!(
-            Digest::parse(&plus),
-            Err(DigestError),
-            "a sign is no hex digit"
-        );
+        assert_eq!(Digest::parse(&plus), Err(DigestError), "a sign is no hex digit");
     }
 }

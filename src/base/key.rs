@@ -66,21 +66,12 @@ pub enum Kind {
 /// # Errors
 /// [`KeyFormError`] names the first thing that is wrong.
 pub fn verify_key_form(key: &str) -> Result<(), KeyFormError> {
-    let rest = PREFIXES
-        .iter()
-        .find_map(|prefix| key.strip_prefix(prefix))
-        .ok_or(KeyFormError::Prefix)?;
-    if rest.len() != ID_LEN + SECRET_LEN + CHECK_LEN
-        || !rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    {
+    let rest = PREFIXES.iter().find_map(|prefix| key.strip_prefix(prefix)).ok_or(KeyFormError::Prefix)?;
+    if rest.len() != ID_LEN + SECRET_LEN + CHECK_LEN || !rest.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(KeyFormError::Shape);
     }
     let (body, check) = key.split_at(key.len() - CHECK_LEN);
-    if check_of(body) == check {
-        Ok(())
-    } else {
-        Err(KeyFormError::Check)
-    }
+    if check_of(body) == check { Ok(()) } else { Err(KeyFormError::Check) }
 }
 
 /// Returns the public id inside a well-formed key: prefix and 12 characters, safe to log.

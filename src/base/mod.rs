@@ -4,15 +4,18 @@
 
 mod clock;
 mod digest;
+mod json_line;
 mod key;
 mod labels;
+pub mod log;
 mod request_id;
 mod secret;
 mod swap;
 mod units;
 
-pub use clock::{Instant, UnixTime, now, unix_time};
+pub use clock::{Civil, Instant, UnixTime, now, unix_time};
 pub use digest::{Digest, DigestError};
+pub use json_line::{JsonLine, TEXT_BYTES_MAX};
 pub use key::{KeyFormError, Kind as KeyKind, generate_key, key_id, verify_key_form};
 pub use labels::{Labels, TokenCounts};
 pub use request_id::{REQUEST_ID_BYTES_MAX, RequestId};

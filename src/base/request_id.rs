@@ -20,11 +20,7 @@ impl RequestId {
     pub fn made(bits: u128) -> Self {
         const HEX: [u8; 16] = *b"0123456789abcdef";
         let mut text = *b"req_00000000000000000000000000000000";
-        for (slot, byte) in text
-            .iter_mut()
-            .skip(4)
-            .zip(bits.to_be_bytes().iter().flat_map(|b| [b >> 4, b & 15]))
-        {
+        for (slot, byte) in text.iter_mut().skip(4).zip(bits.to_be_bytes().iter().flat_map(|b| [b >> 4, b & 15])) {
             *slot = HEX.get(usize::from(byte)).copied().unwrap_or(b'0');
         }
         Self(Form::Made(text))
@@ -84,11 +80,7 @@ mod tests {
             ("é", false),
             (long.as_str(), false),
         ] {
-            assert_eq!(
-                RequestId::from_client(text.as_bytes()).is_some(),
-                taken,
-                "{text}"
-            );
+            assert_eq!(RequestId::from_client(text.as_bytes()).is_some(), taken, "{text}");
         }
     }
 }

@@ -10,9 +10,7 @@ pub struct ByteSize(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
     /// Not a number with an optional unit.
-    #[error(
-        "expected seconds such as `30` or `0.5`, or a number and a unit such as `30 s`, `5 minutes`, `2 h`"
-    )]
+    #[error("expected seconds such as `30` or `0.5`, or a number and a unit such as `30 s`, `5 minutes`, `2 h`")]
     Duration,
     /// Not a number of bytes with an optional unit.
     #[error("expected bytes such as `65536`, or a number and a unit such as `64 KiB`, `10 MiB`")]
@@ -33,9 +31,7 @@ pub enum UnitError {
 /// [`UnitError`] says what form was expected.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     let text = text.trim();
-    let digits_end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits_end);
     let unit = unit.trim_start();
     if unit.is_empty() {
@@ -53,10 +49,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
         "year" | "years" => 365 * 86_400_000,
         _ => return Err(UnitError::Duration),
     };
-    count
-        .checked_mul(unit_ms)
-        .map(Duration::from_millis)
-        .ok_or(UnitError::TooLarge)
+    count.checked_mul(unit_ms).map(Duration::from_millis).ok_or(UnitError::TooLarge)
 }
 
 /// Reads a size: bytes, or an integer and `KiB`, `MiB` or `GiB`.
@@ -65,9 +58,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
 /// [`UnitError`] says what form was expected.
 pub fn parse_byte_size(text: &str) -> Result<ByteSize, UnitError> {
     let text = text.trim();
-    let digits_end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits_end);
     let count = parse_digits(number).ok_or(UnitError::ByteSize)?;
     let factor: u64 = match unit.trim_start() {
@@ -77,10 +68,7 @@ pub fn parse_byte_size(text: &str) -> Result<ByteSize, UnitError> {
         "GiB" => 1 << 30,
         _ => return Err(UnitError::ByteSize),
     };
-    count
-        .checked_mul(factor)
-        .map(ByteSize)
-        .ok_or(UnitError::TooLarge)
+    count.checked_mul(factor).map(ByteSize).ok_or(UnitError::TooLarge)
 }
 
 fn parse_seconds(number: &str) -> Result<Duration, UnitError> {
@@ -92,16 +80,9 @@ fn parse_seconds(number: &str) -> Result<Duration, UnitError> {
     if fraction.len() > 3 {
         return Err(UnitError::Decimals);
     }
-    let millis = fraction
-        .bytes()
-        .chain(std::iter::repeat(b'0'))
-        .take(3)
-        .fold(0u64, |sum, b| sum * 10 + u64::from(b - b'0'));
-    whole
-        .checked_mul(1_000)
-        .and_then(|ms| ms.checked_add(millis))
-        .map(Duration::from_millis)
-        .ok_or(UnitError::TooLarge)
+    let millis =
+        fraction.bytes().chain(std::iter::repeat(b'0')).take(3).fold(0u64, |sum, b| sum * 10 + u64::from(b - b'0'));
+    whole.checked_mul(1_000).and_then(|ms| ms.checked_add(millis)).map(Duration::from_millis).ok_or(UnitError::TooLarge)
 }
 
 fn parse_digits(text: &str) -> Option<u64> {
@@ -134,11 +115,7 @@ mod tests {
             ("99999999999999999999", Err(UnitError::Duration)),
             ("9999999999999999999 years", Err(UnitError::TooLarge)),
         ] {
-            assert_eq!(
-                parse_duration(text),
-                want_ms.map(Duration::from_millis),
-                "{text}"
-            );
+            assert_eq!(parse_duration(text), want_ms.map(Duration::from_millis), "{text}");
         }
     }
 

@@ -37,7 +37,7 @@ pub use project::check_project;
 pub use schema::{keys_schema, project_schema, server_schema};
 pub use server::check_server;
 pub use settings::{
-    Cidr, Driver, Egress, EgressAllow, KeyEntry, Limits, Log, LogLevel, Pin, Runtime, SecretSource,
-    Server, TlsRoots, Upstream,
+    Cidr, Driver, Egress, EgressAllow, KeyEntry, Limits, Log, LogLevel, Pin, Runtime, SecretSource, Server, TlsRoots,
+    Upstream,
 };
 pub use words::project_slug;

@@ -75,12 +75,7 @@ pub struct MockParams {
 
 impl Default for MockParams {
     fn default() -> Self {
-        Self {
-            latency: Duration::ZERO,
-            token_delay: Duration::ZERO,
-            response_text: None,
-            vector_size: 1_536,
-        }
+        Self { latency: Duration::ZERO, token_delay: Duration::ZERO, response_text: None, vector_size: 1_536 }
     }
 }
 
@@ -146,14 +141,7 @@ pub enum Provider {
 
 impl Provider {
     /// Every provider of this version.
-    pub const ALL: [Self; 6] = [
-        Self::OpenAi,
-        Self::Groq,
-        Self::OpenRouter,
-        Self::DeepSeek,
-        Self::Mistral,
-        Self::Mock,
-    ];
+    pub const ALL: [Self; 6] = [Self::OpenAi, Self::Groq, Self::OpenRouter, Self::DeepSeek, Self::Mistral, Self::Mock];
 
     /// The name in `model: provider/name`, in metrics and in logs.
     #[must_use]
@@ -227,19 +215,10 @@ impl Timeouts {
     pub fn resolve(route: &TimeoutsPatch, model: &TimeoutsPatch) -> Self {
         let default = Self::default();
         let total = model.total.or(route.total).unwrap_or(default.total);
-        let first_byte = model
-            .first_byte
-            .or(route.first_byte)
-            .unwrap_or(default.first_byte)
-            .min(total);
+        let first_byte = model.first_byte.or(route.first_byte).unwrap_or(default.first_byte).min(total);
         let connect = model.connect.or(route.connect).unwrap_or(default.connect);
         let idle = model.idle.or(route.idle).unwrap_or(default.idle);
-        Self {
-            connect: connect.min(first_byte),
-            first_byte,
-            idle: idle.min(total),
-            total,
-        }
+        Self { connect: connect.min(first_byte), first_byte, idle: idle.min(total), total }
     }
 }
 
@@ -250,15 +229,8 @@ mod tests {
     #[test]
     fn model_timeouts_win_over_the_route_and_total_caps_all() {
         let seconds = |s| Some(Duration::from_secs(s));
-        let route = TimeoutsPatch {
-            connect: seconds(2),
-            total: seconds(10),
-            ..TimeoutsPatch::default()
-        };
-        let model = TimeoutsPatch {
-            connect: seconds(1),
-            ..TimeoutsPatch::default()
-        };
+        let route = TimeoutsPatch { connect: seconds(2), total: seconds(10), ..TimeoutsPatch::default() };
+        let model = TimeoutsPatch { connect: seconds(1), ..TimeoutsPatch::default() };
         let got = Timeouts::resolve(&route, &model);
         assert_eq!(Some(got.connect), seconds(1));
         assert_eq!(Some(got.first_byte), seconds(10));

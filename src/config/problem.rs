@@ -149,34 +149,14 @@ pub struct Problem {
 impl Problem {
     /// Makes an error without a hint.
     #[must_use]
-    pub fn error(
-        path: impl Into<String>,
-        at: Position,
-        code: Code,
-        message: impl Into<String>,
-    ) -> Self {
-        Self {
-            path: path.into(),
-            at,
-            code,
-            message: message.into(),
-            hint: None,
-            severity: Severity::Error,
-        }
+    pub fn error(path: impl Into<String>, at: Position, code: Code, message: impl Into<String>) -> Self {
+        Self { path: path.into(), at, code, message: message.into(), hint: None, severity: Severity::Error }
     }
 
     /// Makes a warning without a hint.
     #[must_use]
-    pub fn warning(
-        path: impl Into<String>,
-        at: Position,
-        code: Code,
-        message: impl Into<String>,
-    ) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::error(path, at, code, message)
-        }
+    pub fn warning(path: impl Into<String>, at: Position, code: Code, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(path, at, code, message) }
     }
 
     /// Adds a hint.
@@ -305,17 +285,8 @@ impl Problems {
 
 /// Prepares a text of the author for a message: at most `chars_max` characters, no control characters.
 pub(super) fn shown(text: &str, chars_max: usize) -> String {
-    let mut out: String = text
-        .chars()
-        .take(chars_max)
-        .map(|c| {
-            if c.is_control() {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
-            }
-        })
-        .collect();
+    let mut out: String =
+        text.chars().take(chars_max).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
     if text.chars().nth(chars_max).is_some() {
         out.push_str("...");
     }

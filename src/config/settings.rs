@@ -49,10 +49,7 @@ impl Server {
     pub fn resolve_paths(&mut self, folder: &Path) {
         let join = |path: &mut PathBuf| *path = folder.join(&*path);
         join(&mut self.data_dir);
-        for path in [&mut self.projects_dir, &mut self.keys_file]
-            .into_iter()
-            .flatten()
-        {
+        for path in [&mut self.projects_dir, &mut self.keys_file].into_iter().flatten() {
             join(&mut path.value);
         }
         for source in self.secrets.values_mut() {
@@ -277,15 +274,8 @@ mod tests {
             ("::", 0, "2001:db8::1", true),
             ("::", 0, "8.8.8.8", false),
         ] {
-            let cidr = Cidr {
-                address: network.parse().unwrap(),
-                prefix,
-            };
-            assert_eq!(
-                cidr.contains(address.parse().unwrap()),
-                want,
-                "{network}/{prefix} {address}"
-            );
+            let cidr = Cidr { address: network.parse().unwrap(), prefix };
+            assert_eq!(cidr.contains(address.parse().unwrap()), want, "{network}/{prefix} {address}");
         }
     }
 }

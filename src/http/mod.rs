@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Strict HTTP/1.1, server and client, over monoio.
+//!
+//! Heads, framing, deadlines and buffers. Nothing here knows projects, models or JSON. The rules are those of RFC 9112,
+//! with every lenience that has led to request smuggling taken out.
+
+mod buffer;
+mod chunk;
+mod deadline;
+mod downstream;
+mod head;
+mod response;
+mod socket;
+mod stream;
+mod tls;
+mod upstream;
+
+pub use buffer::{Buffer, CHUNK_END, Framed, LAST_CHUNK};
+pub use chunk::{ChunkDecoder, ChunkError, Step};
+pub use deadline::{Deadline, Expired, Handle, TICK, interrupt_all, interrupt_idle, sweep};
+pub use downstream::{Downstream, DownstreamLimits, Gone, NoBody, NoHead};
+pub use head::{
+    FIELDS_CEILING, Framing, HeadError, HeadLimits, Method, Part, RequestHead, find_end, leading_blank, parse_request,
+};
+pub use response::{Coding, Content, ResponseError, ResponseHead, parse_response};
+pub use socket::{Socket, set_epoll};
+pub use stream::Stream;
+pub use tls::{RootsError, ServerName, TlsConnector, TlsStream};
+pub use upstream::{Cut, Upstream};

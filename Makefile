@@ -1,0 +1,74 @@
+# Every check and test of this repository. `make check` while working, `make test` before a merge.
+SHELL := bash
+STAGE := scripts/stage.sh
+CARGO ?= cargo
+# Recorded provider traffic, not part of this repository; tests that want it say that they skipped.
+MILLRACE_CORPUS ?= $(abspath ../shared/corpus)
+FUZZ_SECONDS ?= 60
+export MILLRACE_CORPUS
+
+.PHONY: help setup check format clippy unit tidy test socket clients clients-python clients-node \
+	release fuzz e2e-real loadtest flamegraph clean
+
+help: ## Prints this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Installs what the tests need, pinned, only if missing
+	@$(STAGE) setup scripts/setup.sh
+
+check: format clippy unit tidy ## Format, lints, unit tests, module rules
+
+format:
+	@$(STAGE) format $(CARGO) fmt --all --check
+
+clippy:
+	@$(STAGE) clippy $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+unit: ## Unit and documentation tests
+	@$(STAGE) unit $(CARGO) test --locked --workspace --lib --bins
+	@$(STAGE) doc $(CARGO) test --locked --doc
+
+tidy: ## Import rows, naming, file length, dependency floors
+	@$(STAGE) tidy $(CARGO) test --locked --test it -- tidy:: locked::
+
+# The mock provider is built first: tests over sockets start it.
+socket: ## Tests over sockets: the real binary and a scripted provider
+	@$(STAGE) mock $(CARGO) build --locked -p loadtest
+	@$(STAGE) socket $(CARGO) test --locked --test it
+
+release: ## The binary that ships: fat LTO
+	@$(STAGE) release $(CARGO) build --locked --release --bin millrace
+
+clients: clients-python clients-node ## Official SDKs, direct and through the gateway
+
+clients-python: release
+	@$(STAGE) clients-python .venv/bin/python -m pytest -q tests/clients/python
+
+clients-node: release
+	@$(STAGE) clients-node .venv/bin/python tests/clients/with_gateway.py npm --prefix tests/clients/node test
+
+fuzz: ## Each fuzz target for FUZZ_SECONDS
+	@$(STAGE) fuzz scripts/fuzz.sh $(FUZZ_SECONDS)
+
+test: ## All of it, with set-up: what continuous integration runs
+	@$(STAGE) --reset
+	@$(MAKE) --no-print-directory setup
+	@$(MAKE) --no-print-directory format clippy unit
+	@$(MAKE) --no-print-directory fuzz
+	@$(MAKE) --no-print-directory socket
+	@$(MAKE) --no-print-directory clients
+	@$(STAGE) --report
+
+e2e-real: release ## A real model server behind the gateway, not run by `make test`
+	@scripts/setup.sh --real
+	@$(STAGE) e2e-real .venv-real/bin/python tests/clients/e2e_real.py
+
+loadtest: ## Gateways side by side on one core, with ratios
+	@$(STAGE) release $(CARGO) build --locked --release --workspace
+	@target/release/loadtest compare $(ARGS)
+
+flamegraph: ## A flame graph of the hot path
+	@scripts/flamegraph.sh $(ARGS)
+
+clean:
+	rm -rf target fuzz/target .venv .venv-real tests/clients/node/node_modules

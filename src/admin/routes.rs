@@ -1,0 +1,154 @@
+//! What the admin server answers.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Extension, Request, State};
+use axum::http::{Response, StatusCode, Uri};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::routing::get;
+use http_body::Frame;
+use serde::Serialize;
+
+use super::host::is_ours;
+use super::reply::{json, problem, secured, with_body};
+use super::{AdminState, Check};
+use crate::base::{Instant, log, now};
+use crate::metrics::{Outside, Registry, Scrape};
+
+/// Most bytes of a scrape that are made before the admin thread does something else.
+const SCRAPE_PIECE_BYTES: usize = 64 * 1024;
+
+/// The local address of the connection that a request came in on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LocalAddress(pub(super) IpAddr);
+
+/// Everything the admin server answers; each request needs a [`LocalAddress`] among its extensions.
+pub(super) fn router(state: Arc<AdminState>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(livez))
+        .route("/healthz", get(livez))
+        .route("/health", get(livez))
+        .route("/readyz", get(readyz))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(Arc::clone(&state), guard))
+        .with_state(state)
+}
+
+/// Refuses what is not meant for us, before anything else looks at it.
+async fn guard(
+    State(state): State<Arc<AdminState>>,
+    Extension(LocalAddress(local)): Extension<LocalAddress>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
+    if is_ours(request.uri(), request.headers(), local, &state.hosts) {
+        return secured(next.run(request).await);
+    }
+    log::emit(log::Level::Warn, "admin request for a foreign host", &[]);
+    secured(problem(
+        StatusCode::MISDIRECTED_REQUEST,
+        "the `Host` is not one of this server; add the name to the admin hosts if it is",
+    ))
+}
+
+async fn not_found() -> Response<Body> {
+    problem(StatusCode::NOT_FOUND, "there is nothing at this path")
+}
+
+async fn wrong_method() -> Response<Body> {
+    problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method; see `Allow`")
+}
+
+async fn metrics(State(state): State<Arc<AdminState>>) -> Response<Body> {
+    let scrape = state.registry.scrape(Outside {
+        usage_queue_depth: count(state.queue.depth()),
+        access_lines_dropped: state.output.access_lines_dropped(),
+        app_lines_dropped: state.output.app_lines_dropped() + log::dropped(),
+    });
+    with_body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Body::new(ScrapeBody(scrape)))
+}
+
+/// A probe's answer.
+#[derive(Serialize)]
+struct Health<'a> {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<Vec<ShownCheck<'a>>>,
+}
+
+#[derive(Serialize)]
+struct ShownCheck<'a> {
+    name: &'a str,
+    ok: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    message: &'a str,
+}
+
+impl<'a> From<&'a Check> for ShownCheck<'a> {
+    fn from(check: &'a Check) -> Self {
+        Self { name: &check.name, ok: check.ok, message: &check.message }
+    }
+}
+
+async fn livez(State(state): State<Arc<AdminState>>, uri: Uri) -> Response<Body> {
+    let now = now();
+    let checks = liveness(&state.registry, now);
+    health(state.registry.is_alive(now), &checks, &uri)
+}
+
+/// One check for each worker: that its last heartbeat is young enough.
+pub(super) fn liveness(registry: &Registry, now: Instant) -> Vec<Check> {
+    let workers = registry.workers().iter().enumerate();
+    workers
+        .map(|(index, worker)| {
+            let age = worker.heartbeat_age(now);
+            Check {
+                name: format!("worker {index}"),
+                ok: worker.is_alive(now),
+                message: format!("last heartbeat {} ms ago", age.as_millis()),
+            }
+        })
+        .collect()
+}
+
+async fn readyz(State(state): State<Arc<AdminState>>, uri: Uri) -> Response<Body> {
+    let readiness = (state.readiness)();
+    health(readiness.ready, &readiness.checks, &uri)
+}
+
+fn health(ok: bool, checks: &[Check], uri: &Uri) -> Response<Body> {
+    let verbose =
+        uri.query().is_some_and(|query| query.split('&').any(|part| part == "verbose" || part.starts_with("verbose=")));
+    let (status, text) = if ok { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "unavailable") };
+    let body = Health { status: text, checks: verbose.then(|| checks.iter().map(ShownCheck::from).collect()) };
+    json(status, "application/json", &body)
+}
+
+/// A scrape, made while it is sent.
+struct ScrapeBody(Scrape);
+
+impl HttpBody for ScrapeBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let mut text = String::with_capacity(SCRAPE_PIECE_BYTES + 16 * 1024);
+        self.0.write(&mut text, SCRAPE_PIECE_BYTES);
+        if text.is_empty() {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from(text)))))
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,212 @@
+//! The chunked coding of RFC 9112, section 7.1, decoded strictly.
+//!
+//! Sizes are 1 to 15 hex digits. Extensions are skipped, trailers are dropped, both within bounds. Every line must end
+//! with CRLF: a bare line feed here is how two parsers come to see two different messages.
+
+use std::ops::Range;
+
+/// Longest chunk-size line with its extensions, and longest trailer section, in bytes.
+const LINE_MAX: u32 = 1024;
+const TRAILERS_MAX: u32 = 8 * 1024;
+
+/// The body is not in the chunked coding, or breaks a bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the chunked coding of the body is malformed")]
+pub struct ChunkError;
+
+/// What the decoder found next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Bytes of the body at this range of the input.
+    Content(Range<usize>),
+    /// The input is used up; more is needed.
+    More,
+    /// The body is complete.
+    End,
+}
+
+/// Decodes one body; keeps its place over input cut at any byte.
+#[derive(Debug, Clone)]
+pub struct ChunkDecoder {
+    state: State,
+    left: u64,
+    digits: u8,
+    seen: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Size,
+    Extension,
+    SizeEnd,
+    Content,
+    ContentCr,
+    ContentLf,
+    TrailerStart,
+    Trailer,
+    TrailerLf,
+    LastLf,
+    End,
+}
+
+impl Default for ChunkDecoder {
+    fn default() -> Self {
+        Self { state: State::Size, left: 0, digits: 0, seen: 0 }
+    }
+}
+
+impl ChunkDecoder {
+    /// Goes on in `input` from `*at`, which is moved behind what was used.
+    ///
+    /// # Errors
+    /// [`ChunkError`]; the message cannot be read on from there.
+    pub fn step(&mut self, input: &[u8], at: &mut usize) -> Result<Step, ChunkError> {
+        loop {
+            if self.state == State::End {
+                return Ok(Step::End);
+            }
+            if self.state == State::Content {
+                return Ok(self.content(input, at));
+            }
+            let Some(byte) = input.get(*at).copied() else {
+                return Ok(Step::More);
+            };
+            *at += 1;
+            self.state = self.next(byte)?;
+        }
+    }
+
+    /// Whether the body is complete.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        self.state == State::End
+    }
+
+    fn content(&mut self, input: &[u8], at: &mut usize) -> Step {
+        let there = input.len().saturating_sub(*at);
+        if there == 0 {
+            return Step::More;
+        }
+        let count = usize::try_from(self.left).unwrap_or(usize::MAX).min(there);
+        let range = *at..*at + count;
+        *at = range.end;
+        self.left -= u64::try_from(count).unwrap_or(self.left);
+        if self.left == 0 {
+            self.state = State::ContentCr;
+        }
+        Step::Content(range)
+    }
+
+    fn next(&mut self, byte: u8) -> Result<State, ChunkError> {
+        self.seen += 1;
+        let line_max = if matches!(self.state, State::TrailerStart | State::Trailer | State::TrailerLf) {
+            TRAILERS_MAX
+        } else {
+            LINE_MAX
+        };
+        if self.seen > line_max {
+            return Err(ChunkError);
+        }
+        match (self.state, byte) {
+            (State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.digit(byte),
+            (State::Size, b'\r') if self.digits > 0 => Ok(State::SizeEnd),
+            (State::Size, b';') if self.digits > 0 => Ok(State::Extension),
+            (State::Extension, b'\r') => Ok(State::SizeEnd),
+            (State::Extension, b'\t' | b' '..=b'~' | 0x80..=0xff) => Ok(State::Extension),
+            (State::SizeEnd, b'\n') => {
+                self.seen = 0;
+                self.digits = 0;
+                Ok(if self.left == 0 { State::TrailerStart } else { State::Content })
+            }
+            (State::ContentCr, b'\r') => Ok(State::ContentLf),
+            (State::ContentLf, b'\n') => {
+                self.seen = 0;
+                Ok(State::Size)
+            }
+            (State::TrailerStart, b'\r') => Ok(State::LastLf),
+            (State::TrailerStart, b'!'..=b'9' | b';'..=b'~') => Ok(State::Trailer),
+            (State::Trailer, b'\r') => Ok(State::TrailerLf),
+            (State::Trailer, b'\t' | b' '..=b'~' | 0x80..=0xff) => Ok(State::Trailer),
+            (State::TrailerLf, b'\n') => Ok(State::TrailerStart),
+            (State::LastLf, b'\n') => Ok(State::End),
+            _ => Err(ChunkError),
+        }
+    }
+
+    fn digit(&mut self, byte: u8) -> Result<State, ChunkError> {
+        self.digits += 1;
+        if self.digits > 15 {
+            return Err(ChunkError);
+        }
+        let value = match byte {
+            b'0'..=b'9' => byte - b'0',
+            _ => (byte | 0x20) - b'a' + 10,
+        };
+        self.left = self.left << 4 | u64::from(value);
+        Ok(State::Size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, usize, bool), ChunkError> {
+        let mut decoder = ChunkDecoder::default();
+        let (mut body, mut used) = (Vec::new(), 0);
+        for piece in pieces {
+            let mut at = 0;
+            loop {
+                match decoder.step(piece, &mut at)? {
+                    Step::Content(range) => body.extend_from_slice(&piece[range]),
+                    Step::More => break,
+                    Step::End => return Ok((body, used + at, true)),
+                }
+            }
+            used += at;
+        }
+        Ok((body, used, false))
+    }
+
+    #[test]
+    fn body_is_the_same_at_every_cut() {
+        let wire = b"5;name=\"v\"\r\nhello\r\nA\r\n, world!!!\r\n0\r\nTrailer: x\r\n\r\nnext";
+        for cut in 0..wire.len() {
+            let (body, used, ended) = decode(&[&wire[..cut], &wire[cut..]]).unwrap();
+            assert_eq!(body, b"hello, world!!!", "cut at {cut}");
+            assert!(ended);
+            // What was used of the second piece counts from the cut, so the sum is the whole message.
+            assert_eq!(used.max(wire.len() - 4), wire.len() - 4, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn malformed_chunks_are_refused() {
+        for (name, wire) in [
+            ("no digits", &b"\r\nx"[..]),
+            ("sign", b"+5\r\nhello\r\n"),
+            ("prefix", b"0x5\r\nhello\r\n"),
+            ("space before the size", b" 5\r\nhello\r\n"),
+            ("space behind the size", b"5 \r\nhello\r\n"),
+            ("bare line feed", b"5\nhello\r\n"),
+            ("bare line feed in an extension", b"5;a\nhello\r\n"),
+            ("content too long", b"5\r\nhello!\r\n"),
+            ("no end of content", b"5\r\nhello0\r\n\r\n"),
+            ("16 digits", b"0000000000000005\r\nhello\r\n"),
+            ("negative", b"-1\r\n"),
+            ("NUL in an extension", b"5;\0\r\nhello\r\n"),
+            ("trailer without a name", b"0\r\n: x\r\n\r\n"),
+            ("bare line feed after a trailer", b"0\r\nA: x\n\r\n"),
+        ] {
+            assert_eq!(decode(&[wire]), Err(ChunkError), "{name}");
+        }
+        let long = [b"5;".as_slice(), &[b'a'; 2000], b"\r\nhello\r\n"].concat();
+        assert_eq!(decode(&[&long]), Err(ChunkError), "long extension");
+    }
+
+    #[test]
+    fn cut_body_is_not_complete() {
+        let (body, _, ended) = decode(&[b"5\r\nhel"]).unwrap();
+        assert_eq!((body.as_slice(), ended), (&b"hel"[..], false));
+    }
+}

@@ -1,0 +1,247 @@
+//! Response heads of providers: strict, and reduced to what we use.
+//!
+//! Nothing of an upstream head is passed on except through the fields named here (an allow-list by construction).
+
+use std::{mem::MaybeUninit, ops::Range};
+
+use super::head::{FIELDS_CEILING, Framing, parse_length};
+
+/// Why an upstream head is refused. The connection is destroyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ResponseError {
+    #[error("the response head is malformed")]
+    Malformed,
+    #[error("the response head has too many fields")]
+    TooManyFields,
+    #[error("the response's body length is ambiguous")]
+    Framing,
+    #[error("the provider switched protocols")]
+    SwitchedProtocols,
+}
+
+/// What a body claims to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Content {
+    /// `text/event-stream`, with or without parameters.
+    EventStream,
+    /// Anything else; types lie, so nothing is decided on them.
+    #[default]
+    Other,
+}
+
+/// How a body is compressed, although we ask for `identity`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Coding {
+    /// Not at all.
+    #[default]
+    Identity,
+    /// `gzip` or `x-gzip`.
+    Gzip,
+    /// `deflate`, several layers or an unknown coding: not decoded.
+    Unknown,
+}
+
+/// A parsed response head. Ranges count from its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResponseHead {
+    /// Bytes of the head, its empty line included.
+    pub len: usize,
+    /// Status, 100 to 599.
+    pub status: u16,
+    /// How the body is delimited.
+    pub framing: Framing,
+    /// Whether the connection may be used again after the body.
+    pub keep_alive: bool,
+    /// What the body claims to be.
+    pub content: Content,
+    /// How the body is compressed.
+    pub coding: Coding,
+    /// `retry-after`
+    pub retry_after: Option<Range<usize>>,
+    /// `retry-after-ms`
+    pub retry_after_ms: Option<Range<usize>>,
+    /// `openai-processing-ms`
+    pub processing_ms: Option<Range<usize>>,
+    /// `openai-version`
+    pub version: Option<Range<usize>>,
+}
+
+/// Parses a complete response head, as [`super::head::find_end`] delimited it.
+///
+/// # Errors
+/// [`ResponseError`] names what is wrong.
+pub fn parse_response(bytes: &[u8]) -> Result<ResponseHead, ResponseError> {
+    let mut slots = [const { MaybeUninit::uninit() }; FIELDS_CEILING];
+    let mut response = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    match config.parse_response_with_uninit_headers(&mut response, bytes, &mut slots) {
+        Ok(httparse::Status::Complete(len)) if len == bytes.len() => {}
+        Ok(_) => return Err(ResponseError::Malformed),
+        Err(httparse::Error::TooManyHeaders) => return Err(ResponseError::TooManyFields),
+        Err(_) => return Err(ResponseError::Malformed),
+    }
+    let (Some(status), Some(minor)) = (response.code, response.version) else {
+        return Err(ResponseError::Malformed);
+    };
+    if status == 101 {
+        return Err(ResponseError::SwitchedProtocols);
+    }
+    if !(100..600).contains(&status) {
+        return Err(ResponseError::Malformed);
+    }
+    let mut fields = Fields { base: bytes.as_ptr().addr(), ..Fields::default() };
+    for header in response.headers.iter() {
+        fields.take(header)?;
+    }
+    let framing = fields.framing(status)?;
+    let says_keep = if minor == 1 { !fields.says_close } else { fields.says_keep_alive };
+    Ok(ResponseHead {
+        len: bytes.len(),
+        status,
+        keep_alive: says_keep && framing != Framing::Close,
+        framing,
+        content: fields.content,
+        coding: fields.coding,
+        retry_after: fields.retry_after,
+        retry_after_ms: fields.retry_after_ms,
+        processing_ms: fields.processing_ms,
+        version: fields.version,
+    })
+}
+
+#[derive(Default)]
+struct Fields {
+    base: usize,
+    length: Option<u64>,
+    chunked: bool,
+    says_close: bool,
+    says_keep_alive: bool,
+    content: Content,
+    coding: Coding,
+    retry_after: Option<Range<usize>>,
+    retry_after_ms: Option<Range<usize>>,
+    processing_ms: Option<Range<usize>>,
+    version: Option<Range<usize>>,
+}
+
+impl Fields {
+    fn take(&mut self, header: &httparse::Header<'_>) -> Result<(), ResponseError> {
+        let (name, value) = (header.name.as_bytes(), header.value);
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        match name.len() {
+            10 if is("connection") => {
+                for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                    self.says_close |= option.eq_ignore_ascii_case(b"close");
+                    self.says_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            11 if is("retry-after") => self.retry_after = Some(self.range(value)),
+            12 if is("content-type") => {
+                let start = value.get(..17).unwrap_or_default();
+                if start.eq_ignore_ascii_case(b"text/event-stream") {
+                    self.content = Content::EventStream;
+                }
+            }
+            14 if is("content-length") => {
+                if self.length.is_some() {
+                    return Err(ResponseError::Framing);
+                }
+                self.length = Some(parse_length(value).ok_or(ResponseError::Framing)?);
+            }
+            14 if is("openai-version") => self.version = Some(self.range(value)),
+            14 if is("retry-after-ms") => self.retry_after_ms = Some(self.range(value)),
+            16 if is("content-encoding") => self.coding(value),
+            17 if is("transfer-encoding") => {
+                if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(ResponseError::Framing);
+                }
+                self.chunked = true;
+            }
+            20 if is("openai-processing-ms") => self.processing_ms = Some(self.range(value)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn coding(&mut self, value: &[u8]) {
+        let gzip = value.eq_ignore_ascii_case(b"gzip") || value.eq_ignore_ascii_case(b"x-gzip");
+        self.coding = match (self.coding, gzip) {
+            (coding, _) if value.eq_ignore_ascii_case(b"identity") => coding,
+            (Coding::Identity, true) => Coding::Gzip,
+            _ => Coding::Unknown,
+        };
+    }
+
+    fn framing(&self, status: u16) -> Result<Framing, ResponseError> {
+        if self.chunked && self.length.is_some() {
+            return Err(ResponseError::Framing);
+        }
+        if status < 200 || status == 204 || status == 304 {
+            // A body announced here would be read as the next response: refused rather than guessed.
+            let announced = self.chunked || self.length.is_some_and(|length| length > 0 && status != 304);
+            return if announced { Err(ResponseError::Framing) } else { Ok(Framing::None) };
+        }
+        Ok(match (self.chunked, self.length) {
+            (true, _) => Framing::Chunked,
+            (false, Some(0)) => Framing::None,
+            (false, Some(length)) => Framing::Length(length),
+            (false, None) => Framing::Close,
+        })
+    }
+
+    fn range(&self, value: &[u8]) -> Range<usize> {
+        let start = value.as_ptr().addr().saturating_sub(self.base);
+        start..start + value.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_read_by_their_framing() {
+        for (name, head, want) in [
+            ("length", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", Ok((Framing::Length(5), true))),
+            ("chunked", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", Ok((Framing::Chunked, true))),
+            ("close", "HTTP/1.1 200 OK\r\n\r\n", Ok((Framing::Close, false))),
+            (
+                "says close",
+                "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\n",
+                Ok((Framing::Length(5), false)),
+            ),
+            ("1.0", "HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\n", Ok((Framing::Length(5), false))),
+            ("no reason", "HTTP/1.1 200\r\ncontent-length: 0\r\n\r\n", Ok((Framing::None, true))),
+            (
+                "both",
+                "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n",
+                Err(ResponseError::Framing),
+            ),
+            (
+                "two lengths",
+                "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\n",
+                Err(ResponseError::Framing),
+            ),
+            ("body with 204", "HTTP/1.1 204 No\r\ncontent-length: 5\r\n\r\n", Err(ResponseError::Framing)),
+            ("101", "HTTP/1.1 101 Switching\r\n\r\n", Err(ResponseError::SwitchedProtocols)),
+            ("garbage", "SSH-2.0-x\r\n\r\n", Err(ResponseError::Malformed)),
+        ] {
+            let got = parse_response(head.as_bytes()).map(|head| (head.framing, head.keep_alive));
+            assert_eq!(got, want, "{name}");
+        }
+    }
+
+    #[test]
+    fn event_stream_is_known_with_and_without_charset() {
+        for (value, want) in [
+            ("text/event-stream", Content::EventStream),
+            ("Text/Event-Stream; charset=utf-8", Content::EventStream),
+            ("application/json", Content::Other),
+        ] {
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {value}\r\n\r\n");
+            let got = parse_response(head.as_bytes()).map(|head| head.content);
+            assert_eq!(got, Ok(want), "{value}");
+        }
+    }
+}

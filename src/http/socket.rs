@@ -1,0 +1,156 @@
+//! A socket read and written only when it is ready.
+//!
+//! Readiness comes from monoio, the bytes move by plain `recv` and `send` with `MSG_DONTWAIT`. So the kernel never holds
+//! a buffer of ours, a wait can be dropped at any point without losing bytes, and a waiting connection owns no buffer:
+//! 10,000 idle streams cost their sockets and little more. It works alike on epoll and on io_uring.
+
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+    io::{self, IoSlice},
+    net::SocketAddr,
+    os::fd::{AsRawFd, RawFd},
+    pin::pin,
+    task::Poll,
+};
+
+use monoio::net::TcpStream;
+use nix::{
+    errno::Errno,
+    sys::socket::{MsgFlags, SockaddrStorage, recv, send, sendmsg},
+};
+
+thread_local! {
+    static EPOLL: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Tells this thread's sockets which driver runs them; called once when a worker starts.
+pub fn set_epoll(epoll: bool) {
+    EPOLL.with(|cell| cell.set(epoll));
+}
+
+/// A connected TCP socket with `TCP_NODELAY`.
+pub struct Socket {
+    stream: TcpStream,
+    fd: RawFd,
+}
+
+impl Socket {
+    /// Takes over a connected stream and switches Nagle's algorithm off.
+    ///
+    /// # Errors
+    /// The error of `setsockopt`: the peer may be gone already.
+    pub fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let fd = stream.as_raw_fd();
+        Ok(Self { stream, fd })
+    }
+
+    /// Takes over any descriptor, only to wait for it: a listener or a datagram socket in a stream's clothes.
+    #[must_use]
+    pub fn waiting(stream: TcpStream) -> Self {
+        let fd = stream.as_raw_fd();
+        Self { stream, fd }
+    }
+
+    /// Connects to an address. The caller bounds the time.
+    ///
+    /// # Errors
+    /// The error of `connect`.
+    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
+        Self::new(TcpStream::connect_addr(address).await?)
+    }
+
+    /// Reads what is there.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is there yet. `Ok(0)` is the end.
+    pub fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match recv(self.fd, into, MsgFlags::MSG_DONTWAIT) {
+                Err(Errno::EINTR) => {}
+                other => return other.map_err(io::Error::from),
+            }
+        }
+    }
+
+    /// Writes as much as the kernel takes.
+    ///
+    /// # Errors
+    /// `WouldBlock` when its buffer is full.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        loop {
+            match send(self.fd, bytes, flags) {
+                Err(Errno::EINTR) => {}
+                other => return other.map_err(io::Error::from),
+            }
+        }
+    }
+
+    /// Writes several slices with one system call, as much as the kernel takes.
+    ///
+    /// # Errors
+    /// `WouldBlock` when its buffer is full.
+    pub fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        loop {
+            match sendmsg::<SockaddrStorage>(self.fd, slices, &[], flags, None) {
+                Err(Errno::EINTR) => {}
+                other => return other.map_err(io::Error::from),
+            }
+        }
+    }
+
+    /// Waits until a read would not block: bytes, the end or an error are there.
+    ///
+    /// # Errors
+    /// The driver's error.
+    pub async fn readable(&self) -> io::Result<()> {
+        if EPOLL.with(Cell::get) {
+            // monoio keeps the last readiness of an epoll socket, which our own `recv` does not clear. The strict form
+            // asks the kernel and clears it; after that the relaxed form needs no further system call.
+            if let Poll::Ready(ready) = poll_now(self.stream.readable(false)).await {
+                return ready;
+            }
+            return self.stream.readable(true).await;
+        }
+        self.stream.readable(false).await
+    }
+
+    /// Waits until a write would take at least one byte.
+    ///
+    /// # Errors
+    /// The driver's error.
+    pub async fn writable(&self) -> io::Result<()> {
+        if EPOLL.with(Cell::get) {
+            if let Poll::Ready(ready) = poll_now(self.stream.writable(false)).await {
+                return ready;
+            }
+            return self.stream.writable(true).await;
+        }
+        self.stream.writable(false).await
+    }
+
+    /// Tells whether bytes, the end or an error wait to be read. On a pooled connection each of them means: destroy it.
+    pub async fn is_readable(&self) -> bool {
+        if EPOLL.with(Cell::get) {
+            return poll_now(self.stream.readable(false)).await.is_ready();
+        }
+        let mut probe = [0u8; 1];
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
+        !matches!(recv(self.fd, &mut probe, flags), Err(Errno::EAGAIN))
+    }
+
+    /// Ends our sending direction; the peer reads the end after what was written.
+    pub fn shutdown_write(&self) {
+        // An error means that the peer is gone, which is what the caller wants anyway.
+        let _ = nix::sys::socket::shutdown(self.fd, nix::sys::socket::Shutdown::Write);
+    }
+}
+
+/// Polls a future once, without waiting.
+async fn poll_now<F: Future>(future: F) -> Poll<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
+}

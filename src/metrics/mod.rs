@@ -1,0 +1,23 @@
+//! What is counted, and how Prometheus reads it.
+//!
+//! Each worker writes blocks of its own ([`WorkerBlock`], and one in each [`Series`] it uses); a scrape sums them. The data path
+//! takes no lock, runs no compare-and-swap loop and allocates only when a worker uses a series for the first time.
+//! Labels come from compiled configurations alone: never a key, a request id or text of a client.
+
+mod cell;
+mod histogram;
+mod process;
+mod registry;
+mod scrape;
+mod series;
+mod text;
+mod worker;
+
+pub use cell::{Counter, Gauge};
+pub use registry::{OVERFLOW_LABEL, Registry, SERIES_MAX};
+pub use scrape::{Outside, Scrape};
+pub use series::{ENDPOINTS, Endpoint, OUTCOMES, Observation, Outcome, Series};
+pub use worker::{HEARTBEAT_MAX, PROTOCOL_ERRORS, ProtocolError, STALL_MIN, WorkerBlock};
+
+#[cfg(test)]
+mod tests;

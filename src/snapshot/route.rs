@@ -1,0 +1,105 @@
+//! Routes and targets as the data path sees them.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    base::{Labels, Secret},
+    http::ServerName,
+    metrics::Series,
+    provider::Mock,
+    upstream::Origin,
+    wire::{Defaults, Endpoint, Prompt},
+};
+
+/// A named entry of a project, called as `project/route`.
+pub struct Route {
+    /// The full name, `project/route`.
+    pub full_name: Box<str>,
+    /// Slug of the project.
+    pub project: Box<str>,
+    /// When the route was first published, in seconds since 1970, for `GET /v1/models`.
+    pub created: u64,
+    /// Serves chat, completions and responses.
+    pub chat: Option<Arc<Target>>,
+    /// Serves embeddings.
+    pub embedding: Option<Arc<Target>>,
+}
+
+impl Route {
+    /// The target of an endpoint; none when the route has no model of that kind.
+    #[must_use]
+    pub fn target(&self, endpoint: Endpoint) -> Option<&Arc<Target>> {
+        match endpoint {
+            Endpoint::Embeddings => self.embedding.as_ref(),
+            Endpoint::Chat | Endpoint::Completions | Endpoint::Responses => self.chat.as_ref(),
+        }
+    }
+}
+
+/// Bounds of an exchange with one target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TargetTimeouts {
+    /// TCP and TLS.
+    pub connect: Duration,
+    /// From the sent request to the first byte of the answer.
+    pub first_byte: Duration,
+    /// Longest gap between two content events.
+    pub idle: Duration,
+    /// All attempts together.
+    pub total: Duration,
+}
+
+/// One address with one credential of one provider model.
+pub struct Target {
+    /// What its requests are counted under.
+    pub labels: Arc<Labels>,
+    /// The counters of those labels.
+    pub series: Arc<Series>,
+    /// How it is reached.
+    pub reach: Reach,
+    /// The provider's name of the model, as a JSON string with quotes.
+    pub model_json: Box<[u8]>,
+    /// System text that is put first.
+    pub prompt: Option<Prompt>,
+    /// `params`: members added when the client did not set them.
+    pub defaults: Defaults,
+    /// Whether streams must be asked for usage.
+    pub asks_usage: bool,
+    /// Bounds of its exchanges.
+    pub timeouts: TargetTimeouts,
+    /// Whether a resend on a dead reused connection is silent and uncounted.
+    pub retry_safe: bool,
+    /// Header lines that tell the client what served: route, provider, model, target.
+    pub answer_lines: Box<[u8]>,
+}
+
+/// How a target is reached.
+pub enum Reach {
+    /// The built-in provider: no socket at all.
+    Mock(Mock),
+    /// A provider over HTTP.
+    Http(HttpTarget),
+}
+
+/// A provider's address and the fixed parts of requests to it.
+pub struct HttpTarget {
+    /// Where connections go.
+    pub origin: Arc<Origin>,
+    /// The name that the provider's certificate must have; none for plain HTTP.
+    pub server_name: Option<ServerName>,
+    heads: [Secret; Endpoint::ALL.len()],
+}
+
+impl HttpTarget {
+    /// Builds the request heads with `head`, one an endpoint.
+    pub fn new(origin: Arc<Origin>, server_name: Option<ServerName>, head: impl FnMut(Endpoint) -> Secret) -> Self {
+        Self { origin, server_name, heads: Endpoint::ALL.map(head) }
+    }
+
+    /// The fixed part of the request head of an endpoint. It holds the credential.
+    #[must_use]
+    pub fn head(&self, endpoint: Endpoint) -> &[u8] {
+        let index = Endpoint::ALL.iter().position(|known| *known == endpoint).unwrap_or(0);
+        self.heads.get(index).map_or(&[], |head| head.reveal().as_bytes())
+    }
+}

@@ -1,0 +1,447 @@
+//! A strict JSON scanner: it checks and finds, never builds.
+//!
+//! One forward pass in linear time, without recursion and without allocation. It accepts what RFC 8259 allows, minus
+//! what readers disagree about: lone surrogates, numbers beyond a double's range, a byte order mark. The caller has
+//! checked that the bytes are UTF-8.
+
+use super::json_place::{JsonFault, Span};
+use super::json_text::{has_special, parse_code_unit, special_bytes};
+
+/// Most bytes of one document.
+pub(super) const BYTES_MAX: usize = 1 << 30;
+/// Deepest nesting that can be asked for: one bit a level.
+pub(super) const DEPTH_CEILING: u32 = 128;
+/// Longest number, in bytes; longer ones take some readers quadratic time.
+const NUMBER_BYTES_MAX: usize = 256;
+
+/// A string as it stands in the document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Text {
+    /// With both quotes.
+    pub(super) span: Span,
+    /// A backslash is in it.
+    pub(super) escaped: bool,
+}
+
+/// A value that was skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Value {
+    pub(super) span: Span,
+    /// Elements or members of an array or object; 0 for other values.
+    pub(super) children: u32,
+    /// First byte, which tells the type: `"`, `{`, `[`, `t`, `f`, `n`, `-` or a digit.
+    pub(super) first: u8,
+    /// A string with a backslash in it.
+    pub(super) escaped: bool,
+}
+
+/// The position in a document; see the file's head.
+pub(super) struct Scanner<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// Open containers that the caller itself entered.
+    depth: u32,
+    depth_max: u32,
+    nodes_left: u32,
+    text_bytes: usize,
+}
+
+impl<'a> Scanner<'a> {
+    /// Starts at an offset of `bytes`, with limits on nesting (at most [`DEPTH_CEILING`]) and on the number of values.
+    pub(super) fn new(bytes: &'a [u8], at: usize, depth_max: u32, nodes_max: u32) -> Self {
+        Self { bytes, at, depth: 0, depth_max: depth_max.min(DEPTH_CEILING), nodes_left: nodes_max, text_bytes: 0 }
+    }
+
+    /// Goes on in the middle of a document whose first part was scanned before, with that many containers entered.
+    pub(super) fn resume(bytes: &'a [u8], at: usize, depth: u32) -> Self {
+        Self { depth, ..Self::new(bytes, at, DEPTH_CEILING, u32::MAX) }
+    }
+
+    /// Gives the bytes of all string values stepped over so far, names and quotes not counted.
+    #[inline]
+    pub(super) fn text_bytes(&self) -> usize {
+        self.text_bytes
+    }
+
+    /// Gives the offset of the next byte.
+    #[inline]
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Gives the next byte, or NUL at the end: no valid byte outside strings.
+    #[inline]
+    pub(super) fn peek(&self) -> u8 {
+        self.bytes.get(self.at).copied().unwrap_or(0)
+    }
+
+    /// Steps over white space.
+    #[inline]
+    pub(super) fn skip_space(&mut self) {
+        if self.peek() <= b' ' {
+            self.skip_space_run();
+        }
+    }
+
+    #[inline(never)]
+    fn skip_space_run(&mut self) {
+        while matches!(self.peek(), b' ' | b'\t' | b'\n' | b'\r') {
+            self.at += 1;
+        }
+    }
+
+    #[inline]
+    fn unexpected(&self) -> JsonFault {
+        if self.at >= self.bytes.len() { JsonFault::End } else { JsonFault::Unexpected }
+    }
+
+    /// Enters an object: steps over `{`; false if it is empty, then over `}` too.
+    #[inline]
+    pub(super) fn open_object(&mut self) -> Result<bool, JsonFault> {
+        self.open(b'{', b'}')
+    }
+
+    /// Enters an array: steps over `[`; false if it is empty, then over `]` too.
+    #[inline]
+    pub(super) fn open_array(&mut self) -> Result<bool, JsonFault> {
+        self.open(b'[', b']')
+    }
+
+    #[inline]
+    fn open(&mut self, opening: u8, closing: u8) -> Result<bool, JsonFault> {
+        if self.peek() != opening {
+            return Err(self.unexpected());
+        }
+        if self.depth >= self.depth_max {
+            return Err(JsonFault::Depth);
+        }
+        self.count_node()?;
+        self.at += 1;
+        self.skip_space();
+        if self.peek() == closing {
+            self.at += 1;
+            return Ok(false);
+        }
+        self.depth += 1;
+        Ok(true)
+    }
+
+    /// Steps over what follows an element of the entered array; false at its end.
+    #[inline]
+    pub(super) fn next_element(&mut self) -> Result<bool, JsonFault> {
+        self.next(b']')
+    }
+
+    /// Steps over what follows a member of the entered object; false at its end.
+    #[inline]
+    pub(super) fn next_member(&mut self) -> Result<bool, JsonFault> {
+        self.next(b'}')
+    }
+
+    #[inline]
+    fn next(&mut self, closing: u8) -> Result<bool, JsonFault> {
+        self.skip_space();
+        let byte = self.peek();
+        if byte == b',' {
+            self.at += 1;
+            self.skip_space();
+            return Ok(true);
+        }
+        if byte != closing {
+            return Err(self.unexpected());
+        }
+        self.at += 1;
+        self.depth = self.depth.saturating_sub(1);
+        Ok(false)
+    }
+
+    /// Reads a member's name and steps over its `:`, up to the value.
+    #[inline]
+    pub(super) fn name(&mut self) -> Result<Text, JsonFault> {
+        let name = self.string()?;
+        self.skip_space();
+        if self.peek() != b':' {
+            return Err(self.unexpected());
+        }
+        self.at += 1;
+        self.skip_space();
+        Ok(name)
+    }
+
+    #[inline]
+    fn count_node(&mut self) -> Result<(), JsonFault> {
+        self.nodes_left = self.nodes_left.checked_sub(1).ok_or(JsonFault::Nodes)?;
+        Ok(())
+    }
+
+    /// Steps over one value of any type and checks all of it.
+    #[inline]
+    pub(super) fn value(&mut self) -> Result<Value, JsonFault> {
+        let start = self.at;
+        let first = self.peek();
+        let mut children = 0;
+        let mut escaped = false;
+        match first {
+            b'"' => {
+                self.count_node()?;
+                escaped = self.string()?.escaped;
+                self.text_bytes += self.at - start - 2;
+            }
+            b'{' | b'[' => children = self.container()?,
+            _ => {
+                self.count_node()?;
+                self.scalar(first)?;
+            }
+        }
+        Ok(Value { span: Span::new(start, self.at), children, first, escaped })
+    }
+
+    /// Steps over a container with all its content; the stack is one bit a level, set for objects.
+    fn container(&mut self) -> Result<u32, JsonFault> {
+        let open_max = self.depth_max.saturating_sub(self.depth);
+        let mut stack: u128 = 0;
+        let mut open: u32 = 0;
+        let mut children: u32 = 0;
+        loop {
+            self.count_node()?;
+            let first = self.peek();
+            match first {
+                b'"' => {
+                    let start = self.at;
+                    self.string()?;
+                    self.text_bytes += self.at - start - 2;
+                }
+                b'{' | b'[' => {
+                    if open >= open_max {
+                        return Err(JsonFault::Depth);
+                    }
+                    self.at += 1;
+                    self.skip_space();
+                    let is_object = first == b'{';
+                    // `{` and `}`, `[` and `]` stand two apart in ASCII.
+                    if self.peek() == first + 2 {
+                        self.at += 1;
+                    } else {
+                        stack = (stack << 1) | u128::from(is_object);
+                        open += 1;
+                        if is_object {
+                            self.name()?;
+                        }
+                        children += u32::from(open == 1);
+                        continue;
+                    }
+                }
+                _ => self.scalar(first)?,
+            }
+            // A value ended: close containers until another value follows.
+            loop {
+                if open == 0 {
+                    return Ok(children);
+                }
+                let is_object = stack & 1 == 1;
+                let closing = if is_object { b'}' } else { b']' };
+                self.skip_space();
+                let byte = self.peek();
+                if byte == b',' {
+                    self.at += 1;
+                    self.skip_space();
+                    children += u32::from(open == 1);
+                    if is_object {
+                        self.name()?;
+                    }
+                    break;
+                }
+                if byte != closing {
+                    return Err(self.unexpected());
+                }
+                self.at += 1;
+                stack >>= 1;
+                open -= 1;
+            }
+        }
+    }
+
+    /// Steps over a literal or a number.
+    fn scalar(&mut self, first: u8) -> Result<(), JsonFault> {
+        match first {
+            b'n' => self.literal(b"null"),
+            b't' => self.literal(b"true"),
+            b'f' => self.literal(b"false"),
+            b'-' | b'0'..=b'9' => self.number(),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    #[inline]
+    fn literal(&mut self, word: &[u8]) -> Result<(), JsonFault> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        if !rest.starts_with(word) {
+            return Err(JsonFault::Unexpected);
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    #[inline]
+    fn digits(&mut self) -> Result<(), JsonFault> {
+        let start = self.at;
+        while self.peek().is_ascii_digit() {
+            self.at += 1;
+        }
+        if self.at == start {
+            return Err(JsonFault::Number);
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), JsonFault> {
+        let start = self.at;
+        if self.peek() == b'-' {
+            self.at += 1;
+        }
+        if self.peek() == b'0' {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == b'.' {
+            self.at += 1;
+            self.digits()?;
+        }
+        if self.peek() | 0x20 == b'e' {
+            self.at += 1;
+            if matches!(self.peek(), b'+' | b'-') {
+                self.at += 1;
+            }
+            self.digits()?;
+            self.check_range(start)?;
+        }
+        if self.at - start > NUMBER_BYTES_MAX {
+            return Err(JsonFault::Number);
+        }
+        Ok(())
+    }
+
+    /// Refuses an exponent that overflows a double: readers make of it infinity, an error or a huge integer.
+    #[cold]
+    fn check_range(&self, start: usize) -> Result<(), JsonFault> {
+        let literal = self.bytes.get(start..self.at).unwrap_or_default();
+        let finite = literal.len() <= NUMBER_BYTES_MAX
+            && std::str::from_utf8(literal).ok().and_then(|text| text.parse::<f64>().ok()).is_some_and(f64::is_finite);
+        if finite { Ok(()) } else { Err(JsonFault::Number) }
+    }
+
+    /// Reads a string, from its opening quote to after the closing one.
+    #[inline]
+    pub(super) fn string(&mut self) -> Result<Text, JsonFault> {
+        let start = self.at;
+        if self.peek() != b'"' {
+            return Err(self.unexpected());
+        }
+        self.at += 1;
+        let mut escaped = false;
+        loop {
+            self.skip_plain();
+            match self.bytes.get(self.at).copied() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(Text { span: Span::new(start, self.at), escaped });
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                Some(0..0x20) => return Err(JsonFault::Control),
+                Some(_) => self.at += 1,
+                None => return Err(JsonFault::End),
+            }
+        }
+    }
+
+    /// Steps over bytes of a string that need no look, 8 at a time and 32 at a time in long strings.
+    #[inline]
+    fn skip_plain(&mut self) {
+        let mut rest = self.bytes.get(self.at..).unwrap_or_default();
+        // Names and most values end within two words.
+        for _ in 0..2 {
+            let Some((word, after)) = rest.split_first_chunk::<8>() else {
+                return;
+            };
+            let special = special_bytes(u64::from_le_bytes(*word));
+            if special != 0 {
+                self.at += (special.trailing_zeros() / 8) as usize;
+                return;
+            }
+            self.at += 8;
+            rest = after;
+        }
+        self.skip_plain_long();
+    }
+
+    fn skip_plain_long(&mut self) {
+        let mut rest = self.bytes.get(self.at..).unwrap_or_default();
+        while let Some((block, after)) = rest.split_first_chunk::<32>() {
+            if has_special(block) {
+                break;
+            }
+            self.at += 32;
+            rest = after;
+        }
+        while let Some((word, after)) = rest.split_first_chunk::<8>() {
+            let special = special_bytes(u64::from_le_bytes(*word));
+            if special != 0 {
+                self.at += (special.trailing_zeros() / 8) as usize;
+                return;
+            }
+            self.at += 8;
+            rest = after;
+        }
+    }
+
+    /// Steps over a backslash and what it escapes.
+    fn escape(&mut self) -> Result<(), JsonFault> {
+        match self.bytes.get(self.at + 1).copied() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 2;
+                Ok(())
+            }
+            Some(b'u') => self.unicode_escape(),
+            Some(_) => Err(JsonFault::Escape),
+            None => Err(JsonFault::End),
+        }
+    }
+
+    fn unicode_escape(&mut self) -> Result<(), JsonFault> {
+        let unit = self.code_unit(self.at)?;
+        match unit {
+            0xDC00..0xE000 => Err(JsonFault::Surrogate),
+            0xD800..0xDC00 => {
+                let low = self.code_unit(self.at + 6);
+                if !matches!(low, Ok(0xDC00..0xE000)) {
+                    return Err(JsonFault::Surrogate);
+                }
+                self.at += 12;
+                Ok(())
+            }
+            _ => {
+                self.at += 6;
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads the `\uXXXX` at an offset.
+    fn code_unit(&self, at: usize) -> Result<u32, JsonFault> {
+        let escape = self.bytes.get(at..at + 6).ok_or(JsonFault::End)?;
+        parse_code_unit(escape).ok_or(JsonFault::Escape)
+    }
+
+    /// Checks that only white space follows.
+    pub(super) fn finish(&mut self) -> Result<(), JsonFault> {
+        self.skip_space();
+        if self.at < self.bytes.len() {
+            return Err(JsonFault::Trailing);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! The gateway as a process: demo, file mode, metrics.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+
+use super::client::{Client, Reply};
+use super::process::{DEADLINE, Process, eventually};
+
+/// The key that every gateway of these tests knows; its check characters hold.
+pub(crate) const KEY: &str = "mr_test_000000000000AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA359g7Y";
+
+/// What a file-mode gateway is started with.
+#[derive(Default)]
+pub(crate) struct Settings {
+    /// Lines for the server file beside the listeners, folders and egress.
+    pub(crate) server_lines: String,
+    /// Slug and text of each project file.
+    pub(crate) projects: Vec<(String, String)>,
+    /// Ports on 127.0.0.1 where upstreams listen.
+    pub(crate) ports: Vec<u16>,
+    /// Number of workers, 1 unless said.
+    pub(crate) workers: Option<u16>,
+}
+
+impl Settings {
+    /// One project that sends its route `chat` to `base_url` as `model`.
+    pub(crate) fn one(slug: &str, project: String, upstream: SocketAddr) -> Self {
+        Self { projects: vec![(slug.to_owned(), project)], ports: vec![upstream.port()], ..Self::default() }
+    }
+}
+
+/// A running gateway.
+pub(crate) struct Gateway {
+    /// The data plane.
+    pub(crate) address: SocketAddr,
+    /// The admin listener.
+    pub(crate) admin: SocketAddr,
+    process: Process,
+    folder: TempDir,
+}
+
+impl Gateway {
+    /// `millrace demo` with the built-in mock provider.
+    pub(crate) fn demo(workers: u16) -> Self {
+        Self::demo_with(workers, &[])
+    }
+
+    /// `millrace demo` with more arguments.
+    pub(crate) fn demo_with(workers: u16, args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = program(folder.path());
+        command
+            .args(["demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args(["--key", KEY, "--workers", &workers.to_string()])
+            .args(args);
+        Self::start(command, folder)
+    }
+
+    /// `millrace serve -c FILE` over files in a directory of its own.
+    pub(crate) fn serve(settings: &Settings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        fs::create_dir(at.join("projects")).unwrap();
+        let mut slugs = Vec::new();
+        for (slug, text) in &settings.projects {
+            fs::write(at.join(format!("projects/{slug}.yaml")), text).unwrap();
+            slugs.push(slug.as_str());
+        }
+        write_private(&at.join("keys.yaml"), &keys_file(&slugs));
+        write_private(&at.join("millrace.yaml"), &server_file(at, settings));
+        let mut command = program(at);
+        command.arg("serve").arg("-c").arg(at.join("millrace.yaml"));
+        Self::start(command, folder)
+    }
+
+    fn start(command: Command, folder: TempDir) -> Self {
+        let mut process = Process::start(command, folder.path());
+        let address = process.address_after("listening on http://");
+        let admin = process.address_after("admin on http://");
+        Self { address, admin, process, folder }
+    }
+
+    /// A new connection to the data plane.
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// One request on a connection of its own.
+    pub(crate) fn ask(&self, request: &[u8]) -> Reply {
+        let mut client = self.client();
+        client.send(request);
+        client.read().expect("an answer")
+    }
+
+    /// Sum of all series of `name` whose labels contain `label`; `None` when there is none.
+    pub(crate) fn metric(&self, name: &str, label: &str) -> Option<f64> {
+        let values: Vec<f64> = self.series(name, label).into_iter().map(|(_, value)| value).collect();
+        (!values.is_empty()).then(|| values.iter().sum())
+    }
+
+    /// Every series of `name` whose labels contain `label`.
+    pub(crate) fn series(&self, name: &str, label: &str) -> Vec<(String, f64)> {
+        let mut client = Client::connect(self.admin);
+        client.send(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let reply = client.read().expect("metrics");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let pick = |line: &str| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let labels = series.strip_prefix(name)?;
+            let whole = labels.is_empty() || labels.starts_with('{');
+            (whole && labels.contains(label)).then(|| (labels.to_owned(), value.parse().unwrap()))
+        };
+        reply.text().lines().filter(|line| !line.starts_with('#')).filter_map(pick).collect()
+    }
+
+    /// Waits until no request is in flight; what every test ends with.
+    pub(crate) fn assert_idle(&self) {
+        let idle = eventually(DEADLINE, || self.metric("millrace_inflight_requests", "") == Some(0.0));
+        assert!(idle, "in flight: {:?}", self.series("millrace_inflight_requests", ""));
+    }
+
+    /// Replaces a project file by renaming, as editors and deployment tools do.
+    pub(crate) fn write_project(&self, slug: &str, text: &str) {
+        let projects = self.folder.path().join("projects");
+        let next = self.folder.path().join("next.yaml");
+        fs::write(&next, text).unwrap();
+        fs::rename(&next, projects.join(format!("{slug}.yaml"))).unwrap();
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    pub(crate) fn wait(&mut self, at_most: Duration) -> ExitStatus {
+        self.process.wait(at_most)
+    }
+
+    /// Resident memory in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+/// The executable under test, without a variable of the person who runs the tests.
+fn program(folder: &Path) -> Command {
+    let path = std::env::var_os("MILLRACE_BIN");
+    let mut command = Command::new(path.unwrap_or_else(|| env!("CARGO_BIN_EXE_millrace").into()));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MILLRACE_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(folder);
+    command
+}
+
+fn server_file(at: &Path, settings: &Settings) -> String {
+    let mut text = String::new();
+    writeln!(text, "listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0").unwrap();
+    writeln!(text, "workers: {}", settings.workers.unwrap_or(1)).unwrap();
+    writeln!(text, "projects_dir: {}", at.join("projects").display()).unwrap();
+    writeln!(text, "keys_file: {}", at.join("keys.yaml").display()).unwrap();
+    if !settings.ports.is_empty() {
+        let ports: Vec<_> = settings.ports.iter().map(u16::to_string).collect();
+        let list = ports.join(", ");
+        writeln!(text, "egress:\n  allow:\n    - cidr: 127.0.0.1/32\n      ports: [{list}]").unwrap();
+    }
+    text.push_str(&settings.server_lines);
+    text
+}
+
+fn keys_file(slugs: &[&str]) -> String {
+    let mut digest = String::new();
+    for byte in Sha256::digest(KEY.as_bytes()) {
+        write!(digest, "{byte:02x}").unwrap();
+    }
+    format!("keys:\n  - id: tests\n    digest: \"sha256:{digest}\"\n    projects: [{}]\n", slugs.join(", "))
+}
+
+/// Keys and settings are refused when others may read them.
+fn write_private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}

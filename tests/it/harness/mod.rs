@@ -1,0 +1,13 @@
+//! The real gateway, the scripted provider and a raw client.
+//!
+//! Processes are killed when their handle drops, each has a directory of its own, and everything has a deadline.
+
+mod client;
+mod gateway;
+mod mock;
+mod process;
+
+pub(crate) use client::{Client, Reply, chat, chat_with, post};
+pub(crate) use gateway::{Gateway, KEY, Settings};
+pub(crate) use mock::Mock;
+pub(crate) use process::{DEADLINE, eventually};

@@ -1,0 +1,17 @@
+//! Everything that needs a socket, a process or the source.
+//!
+//! One binary, one module a claim. The gateway is the real executable and so is the scripted provider; ports come from
+//! the kernel. `MILLRACE_BIN` and `LOADTEST_BIN` put other builds under test.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
+
+mod harness;
+mod locked;
+mod smuggling;
+mod tidy;
