@@ -9,22 +9,28 @@ use super::problem::Code;
 
 /// A base URL in parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseUrl {
+pub(super) struct BaseUrl {
     /// Whether it is `https`; else `http`.
-    pub tls: bool,
+    pub(super) tls: bool,
     /// Host name in small letters, or an address literal; IPv6 without brackets.
-    pub host: String,
+    pub(super) host: String,
     /// Port, the scheme's own when not written.
-    pub port: u16,
+    pub(super) port: u16,
     /// Path without a trailing slash; empty for `/`.
-    pub path: String,
+    pub(super) path: String,
+}
+
+/// The port of a base URL; `None` when it is not one.
+#[must_use]
+pub fn base_url_port(text: &str) -> Option<u16> {
+    parse_base_url(text).ok().map(|url| url.port)
 }
 
 /// Splits a base URL and refuses every form that two parsers could read in two ways.
 ///
 /// # Errors
 /// The code and the reason: `egress_denied` for an address literal that is not canonical, else `bad_value`.
-pub fn parse_base_url(text: &str) -> Result<BaseUrl, (Code, String)> {
+pub(super) fn parse_base_url(text: &str) -> Result<BaseUrl, (Code, String)> {
     let bad = |message: &str| (Code::BadValue, message.to_owned());
     let (tls, rest) = if let Some(rest) = text.strip_prefix("https://") {
         (true, rest)
@@ -49,9 +55,7 @@ pub fn parse_base_url(text: &str) -> Result<BaseUrl, (Code, String)> {
         None => (rest, ""),
     };
     if authority.contains('@') {
-        return Err(bad(
-            "an address has no user name or password; use `credentials.api_key`",
-        ));
+        return Err(bad("an address has no user name or password; use `credentials.api_key`"));
     }
     if authority.contains('%') {
         return Err(bad("`%` is not accepted in a host"));
@@ -63,12 +67,7 @@ pub fn parse_base_url(text: &str) -> Result<BaseUrl, (Code, String)> {
     let (host, port) = split_port(authority)?;
     let host = check_host(host)?;
     let default_port = if tls { 443 } else { 80 };
-    Ok(BaseUrl {
-        tls,
-        host,
-        port: port.unwrap_or(default_port),
-        path: path.to_owned(),
-    })
+    Ok(BaseUrl { tls, host, port: port.unwrap_or(default_port), path: path.to_owned() })
 }
 
 /// Splits `host:port`; brackets stay with the host.
@@ -78,17 +77,12 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), (Code, String)> {
     let Some(colon) = tail.find(':') else {
         return Ok((authority, None));
     };
-    let (host, port) = authority
-        .split_at_checked(bracket_end + colon)
-        .unwrap_or((authority, ""));
+    let (host, port) = authority.split_at_checked(bracket_end + colon).unwrap_or((authority, ""));
     let digits = port.get(1..).unwrap_or_default();
     let canonical = !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
     match digits.parse::<u16>() {
         Ok(port) if canonical => Ok((host, Some(port))),
-        _ => Err((
-            Code::BadValue,
-            "a port is a number from 1 to 65535".to_owned(),
-        )),
+        _ => Err((Code::BadValue, "a port is a number from 1 to 65535".to_owned())),
     }
 }
 
@@ -96,8 +90,7 @@ fn check_host(host: &str) -> Result<String, (Code, String)> {
     let not_canonical = || {
         (
             Code::EgressDenied,
-            "not a canonical address: write four decimal numbers, or IPv6 in its shortest form"
-                .to_owned(),
+            "not a canonical address: write four decimal numbers, or IPv6 in its shortest form".to_owned(),
         )
     };
     if let Some(inner) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
@@ -119,9 +112,7 @@ fn check_host(host: &str) -> Result<String, (Code, String)> {
         let form = (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         if !form {
             return bad(
                 "a host is made of labels of letters, digits and `-`, without an empty one or a dot at the end",
@@ -149,29 +140,12 @@ mod tests {
     #[test]
     fn base_urls_are_split() {
         for (text, tls, host, port, path) in [
-            (
-                "https://api.openai.com/v1",
-                true,
-                "api.openai.com",
-                443,
-                "/v1",
-            ),
+            ("https://api.openai.com/v1", true, "api.openai.com", 443, "/v1"),
             ("http://127.0.0.1:8000/v1/", false, "127.0.0.1", 8000, "/v1"),
-            (
-                "https://[2606:4700::1]:8443",
-                true,
-                "2606:4700::1",
-                8443,
-                "",
-            ),
+            ("https://[2606:4700::1]:8443", true, "2606:4700::1", 8443, ""),
             ("http://vLLM:80/", false, "vllm", 80, ""),
         ] {
-            let want = BaseUrl {
-                tls,
-                host: host.to_owned(),
-                port,
-                path: path.to_owned(),
-            };
+            let want = BaseUrl { tls, host: host.to_owned(), port, path: path.to_owned() };
             assert_eq!(parse_base_url(text), Ok(want), "{text}");
         }
     }

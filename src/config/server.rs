@@ -11,8 +11,8 @@ use super::fields::{Fields, Item};
 use super::problem::{At, Checked, Code, Problem, Problems};
 use super::server_tables::{EGRESS_ALLOW, FILE, SERVER};
 use super::settings::{
-    Driver, Egress, EgressAllow, Limits, Log, LogLevel, Pin, Runtime, SecretSource, Server,
-    TlsRoots, Upstream,
+    Driver, Egress, EgressAllow, Limits, ListenerError, Log, LogLevel, Pin, Runtime, SecretSource, Server, TlsRoots,
+    Upstream,
 };
 use super::shape::check_table;
 use super::value;
@@ -25,10 +25,7 @@ use super::yaml::{self, Content, Form, Node};
 ///
 /// # Errors
 /// Every problem of the document, warnings included, sorted by position. At least one of them is an error.
-pub fn check_server(
-    text: &[u8],
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Checked<Server>, Vec<Problem>> {
+pub fn check_server(text: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Checked<Server>, Vec<Problem>> {
     let mut problems = Problems::default();
     let Some(mut root) = yaml::read(text, &mut problems) else {
         return problems.finish(None);
@@ -47,35 +44,10 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
     let tls_roots = read_roots(root, problems);
     let upstream = read_upstream(&root.table("upstream"), problems);
     let limits = read_limits(&root.table("limits"));
-    let admin = root.word("admin_listen");
     let admin_allow_remote = root.boolean("admin_allow_remote")?;
-    let admin_listen = address(admin.as_ref());
-    if let (Some(written), Some(address)) = (&admin, admin_listen)
-        && !address.ip().is_loopback()
-        && !admin_allow_remote
-    {
-        let message = "the admin plane listens on loopback only";
-        let hint = "set `admin_allow_remote: true` if other machines must reach it";
-        problems.push(written.refuse(Code::Conflict, message).hint(hint));
-    }
+    let admin_listen = address(root.word("admin_listen").as_ref());
     let listen = address(root.word("listen").as_ref());
-    if let (Some(listen), Some(admin_listen)) = (listen, admin_listen)
-        && overlap(listen, admin_listen)
-    {
-        let name = if root.has("admin_listen") {
-            "admin_listen"
-        } else {
-            "listen"
-        };
-        let message = format!(
-            "`listen` is {listen} and `admin_listen` is {admin_listen}: one port cannot serve both"
-        );
-        problems.extend(
-            root.word(name)
-                .map(|word| word.refuse(Code::Conflict, message)),
-        );
-    }
-    Some(Server {
+    let server = Server {
         listen: listen?,
         admin_listen: admin_listen?,
         admin_allow_remote,
@@ -91,6 +63,20 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
         tls_roots,
         log: read_log(&root.table("log"))?,
         drain_grace: root.table("drain").duration("grace")?,
+    };
+    if let Err(error) = server.check_listeners() {
+        problems.extend(refuse_listeners(root, error));
+    }
+    Some(server)
+}
+
+/// Blames the key that is written; `admin_listen` when both are.
+fn refuse_listeners(root: &Fields<'_>, error: ListenerError) -> Option<Problem> {
+    let name = if root.has("admin_listen") || !root.has("listen") { "admin_listen" } else { "listen" };
+    let problem = root.word(name)?.refuse(Code::Conflict, error.to_string());
+    Some(match error {
+        ListenerError::RemoteAdmin(_) => problem.hint("set `admin_allow_remote: true` if other machines must reach it"),
+        ListenerError::SamePort { .. } => problem,
     })
 }
 
@@ -122,35 +108,18 @@ fn read_log(fields: &Fields<'_>) -> Option<Log> {
     })
 }
 
-/// Whether two listeners would ask for the same port of the same address.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    let same_address = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
-    a.port() == b.port() && a.port() != 0 && same_address
-}
-
 fn address(word: Option<&At<String>>) -> Option<SocketAddr> {
     word?.value.parse().ok()
 }
 
 fn into_path(word: At<String>) -> At<PathBuf> {
-    At {
-        value: PathBuf::from(word.value),
-        at: word.at,
-        path: word.path,
-    }
+    At { value: PathBuf::from(word.value), at: word.at, path: word.path }
 }
 
-fn read_secrets(
-    root: &Fields<'_>,
-    env: Lookup<'_>,
-    problems: &mut Problems,
-) -> BTreeMap<String, SecretSource> {
+fn read_secrets(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> BTreeMap<String, SecretSource> {
     let mut secrets = BTreeMap::new();
     for (entry, path) in root.map("secrets") {
-        let item = Item {
-            node: &entry.value,
-            path,
-        };
+        let item = Item { node: &entry.value, path };
         match read_secret(&item, env) {
             Ok(Some(source)) => {
                 secrets.insert(entry.key.clone(), source);
@@ -186,19 +155,46 @@ fn read_secret(item: &Item<'_>, env: Lookup<'_>) -> Result<Option<SecretSource>,
             }
             let mut scalar = scalar.clone();
             expand_scalar(&mut scalar, env)?;
-            if scalar.text.trim().is_empty() {
-                return Err((Code::BadValue, "the variable is empty".to_owned()));
-            }
-            Ok(Some(SecretSource::Value(Secret::new(scalar.text))))
+            let secret = secret_text(&scalar.text);
+            secret.map(|secret| Some(SecretSource::Value(secret))).map_err(|error| (Code::BadValue, error.to_string()))
         }
         _ => Err((
             Code::WrongType,
-            format!(
-                "expected `\"${{VARIABLE}}\"` or `{{file: PATH}}`, found {}",
-                value::describe(item.node)
-            ),
+            format!("expected `\"${{VARIABLE}}\"` or `{{file: PATH}}`, found {}", value::describe(item.node)),
         )),
     }
+}
+
+/// Why a text cannot be a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SecretTextError {
+    /// Nothing, or only space.
+    #[error("the secret is empty")]
+    Empty,
+    /// A line feed inside it, for example: it could not be sent in a header.
+    #[error("the secret holds a character that cannot be sent in a header")]
+    Character,
+    /// Longer than 8 KiB.
+    #[error("the secret has more than 8 KiB")]
+    TooLong,
+}
+
+/// Takes the content of a variable or file as secret, without the space around it.
+///
+/// # Errors
+/// [`SecretTextError`] when it cannot stand in a header. The text is never repeated.
+pub fn secret_text(text: &str) -> Result<Secret, SecretTextError> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(SecretTextError::Empty);
+    }
+    if text.len() > 8 << 10 {
+        return Err(SecretTextError::TooLong);
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+        return Err(SecretTextError::Character);
+    }
+    Ok(Secret::new(text.to_owned()))
 }
 
 fn read_file(node: &Node, path: &str) -> Option<At<PathBuf>> {
@@ -213,19 +209,12 @@ fn read_roots(root: &Fields<'_>, problems: &mut Problems) -> TlsRoots {
     };
     match &item.node.content {
         Content::Refused => TlsRoots::System,
-        Content::Map(_) => {
-            read_file(item.node, &item.path).map_or(TlsRoots::System, TlsRoots::File)
-        }
+        Content::Map(_) => read_file(item.node, &item.path).map_or(TlsRoots::System, TlsRoots::File),
         _ => {
             let text = value::text(item.node).unwrap_or_default();
             if !text.eq_ignore_ascii_case("system") {
                 let message = "expected `system` or `{file: PATH}`";
-                problems.push(Problem::error(
-                    item.path,
-                    item.node.at,
-                    Code::BadValue,
-                    message,
-                ));
+                problems.push(Problem::error(item.path, item.node.at, Code::BadValue, message));
             }
             TlsRoots::System
         }
@@ -238,34 +227,22 @@ fn read_egress(root: &Fields<'_>, problems: &mut Problems) -> Egress {
     for item in egress.list("allow") {
         let fields = Fields::new(&EGRESS_ALLOW, item.node, item.path);
         let ports = read_ports(&fields, problems);
-        let network = fields
-            .word("cidr")
-            .and_then(|word| parse_cidr(&word.value).ok());
+        let network = fields.word("cidr").and_then(|word| parse_cidr(&word.value).ok());
         if let Some(network) = network {
             allow.push(EgressAllow { network, ports });
         }
     }
-    Egress {
-        allow,
-        ports: read_ports(&egress, problems),
-    }
+    Egress { allow, ports: read_ports(&egress, problems) }
 }
 
 fn read_ports(fields: &Fields<'_>, problems: &mut Problems) -> Vec<u16> {
     let mut ports = Vec::new();
     for item in fields.list("ports") {
-        let port = value::integer(item.node, 1, 65_535)
-            .ok()
-            .and_then(|port| u16::try_from(port).ok());
+        let port = value::integer(item.node, 1, 65_535).ok().and_then(|port| u16::try_from(port).ok());
         let Some(port) = port else { continue };
         if ports.contains(&port) {
             let message = format!("port {port} is listed twice");
-            problems.push(Problem::error(
-                item.path,
-                item.node.at,
-                Code::Duplicate,
-                message,
-            ));
+            problems.push(Problem::error(item.path, item.node.at, Code::Duplicate, message));
             continue;
         }
         ports.push(port);
@@ -282,17 +259,10 @@ fn read_upstream(fields: &Fields<'_>, problems: &mut Problems) -> Option<Upstrea
         dns_ttl_max: fields.duration("dns_ttl_max")?,
     };
     if upstream.dns_ttl_min > upstream.dns_ttl_max {
-        let written = fields
-            .item("dns_ttl_min")
-            .or_else(|| fields.item("dns_ttl_max"));
+        let written = fields.item("dns_ttl_min").or_else(|| fields.item("dns_ttl_max"));
         if let Some(item) = written {
             let message = "`dns_ttl_min` must be <= `dns_ttl_max`";
-            problems.push(Problem::error(
-                item.path,
-                item.node.at,
-                Code::OutOfRange,
-                message,
-            ));
+            problems.push(Problem::error(item.path, item.node.at, Code::OutOfRange, message));
         }
     }
     Some(upstream)
