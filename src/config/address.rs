@@ -49,9 +49,7 @@ pub fn parse_base_url(text: &str) -> Result<BaseUrl, (Code, String)> {
         None => (rest, ""),
     };
     if authority.contains('@') {
-        return Err(bad(
-            "an address has no user name or password; use `credentials.api_key`",
-        ));
+        return Err(bad("an address has no user name or password; use `credentials.api_key`"));
     }
     if authority.contains('%') {
         return Err(bad("`%` is not accepted in a host"));
@@ -63,12 +61,7 @@ pub fn parse_base_url(text: &str) -> Result<BaseUrl, (Code, String)> {
     let (host, port) = split_port(authority)?;
     let host = check_host(host)?;
     let default_port = if tls { 443 } else { 80 };
-    Ok(BaseUrl {
-        tls,
-        host,
-        port: port.unwrap_or(default_port),
-        path: path.to_owned(),
-    })
+    Ok(BaseUrl { tls, host, port: port.unwrap_or(default_port), path: path.to_owned() })
 }
 
 /// Splits `host:port`; brackets stay with the host.
@@ -78,17 +71,12 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), (Code, String)> {
     let Some(colon) = tail.find(':') else {
         return Ok((authority, None));
     };
-    let (host, port) = authority
-        .split_at_checked(bracket_end + colon)
-        .unwrap_or((authority, ""));
+    let (host, port) = authority.split_at_checked(bracket_end + colon).unwrap_or((authority, ""));
     let digits = port.get(1..).unwrap_or_default();
     let canonical = !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
     match digits.parse::<u16>() {
         Ok(port) if canonical => Ok((host, Some(port))),
-        _ => Err((
-            Code::BadValue,
-            "a port is a number from 1 to 65535".to_owned(),
-        )),
+        _ => Err((Code::BadValue, "a port is a number from 1 to 65535".to_owned())),
     }
 }
 
@@ -96,8 +84,7 @@ fn check_host(host: &str) -> Result<String, (Code, String)> {
     let not_canonical = || {
         (
             Code::EgressDenied,
-            "not a canonical address: write four decimal numbers, or IPv6 in its shortest form"
-                .to_owned(),
+            "not a canonical address: write four decimal numbers, or IPv6 in its shortest form".to_owned(),
         )
     };
     if let Some(inner) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
@@ -119,9 +106,7 @@ fn check_host(host: &str) -> Result<String, (Code, String)> {
         let form = (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         if !form {
             return bad(
                 "a host is made of labels of letters, digits and `-`, without an empty one or a dot at the end",
@@ -149,29 +134,12 @@ mod tests {
     #[test]
     fn base_urls_are_split() {
         for (text, tls, host, port, path) in [
-            (
-                "https://api.openai.com/v1",
-                true,
-                "api.openai.com",
-                443,
-                "/v1",
-            ),
+            ("https://api.openai.com/v1", true, "api.openai.com", 443, "/v1"),
             ("http://127.0.0.1:8000/v1/", false, "127.0.0.1", 8000, "/v1"),
-            (
-                "https://[2606:4700::1]:8443",
-                true,
-                "2606:4700::1",
-                8443,
-                "",
-            ),
+            ("https://[2606:4700::1]:8443", true, "2606:4700::1", 8443, ""),
             ("http://vLLM:80/", false, "vllm", 80, ""),
         ] {
-            let want = BaseUrl {
-                tls,
-                host: host.to_owned(),
-                port,
-                path: path.to_owned(),
-            };
+            let want = BaseUrl { tls, host: host.to_owned(), port, path: path.to_owned() };
             assert_eq!(parse_base_url(text), Ok(want), "{text}");
         }
     }

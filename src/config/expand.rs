@@ -50,9 +50,8 @@ pub(super) fn expand_scalar(scalar: &mut Scalar, lookup: Lookup<'_>) -> Result<(
             out.push('$');
             rest = after;
         } else if let Some(after) = after.strip_prefix('{') {
-            let (inside, after) = after
-                .split_once('}')
-                .ok_or_else(|| (Code::BadValue, "`${` without `}`".to_owned()))?;
+            let (inside, after) =
+                after.split_once('}').ok_or_else(|| (Code::BadValue, "`${` without `}`".to_owned()))?;
             out.push_str(&resolve(inside, lookup)?);
             expanded = true;
             rest = after;
@@ -77,14 +76,12 @@ fn resolve(inside: &str, lookup: Lookup<'_>) -> Result<String, (Code, String)> {
         None => (inside, None),
     };
     if !is_variable_name(name) {
-        let message = "a variable is written `${NAME}` or `${NAME:-default}`, with letters, digits and `_`; `$$` stands for `$`";
+        let message =
+            "a variable is written `${NAME}` or `${NAME:-default}`, with letters, digits and `_`; `$$` stands for `$`";
         return Err((Code::BadValue, message.to_owned()));
     }
     let value = lookup(name);
-    match (
-        value.filter(|value| !value.is_empty() || default.is_none()),
-        default,
-    ) {
+    match (value.filter(|value| !value.is_empty() || default.is_none()), default) {
         (Some(value), _) => Ok(value),
         (None, Some(default)) => Ok(default.to_owned()),
         (None, None) => Err((
@@ -136,10 +133,7 @@ mod tests {
             ("${}", Err(Code::BadValue)),
             ("${A B}", Err(Code::BadValue)),
         ] {
-            let mut scalar = Scalar {
-                text: text.to_owned(),
-                form: Form::Plain,
-            };
+            let mut scalar = Scalar { text: text.to_owned(), form: Form::Plain };
             let got = expand_scalar(&mut scalar, &lookup).map_err(|(code, _)| code);
             assert_eq!(got.map(|()| scalar.text.as_str()), want, "{text}");
         }

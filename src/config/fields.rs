@@ -37,21 +37,13 @@ impl<'n> Fields<'n> {
             Content::Map(entries) => entries,
             _ => &[],
         };
-        Self {
-            table,
-            entries,
-            at: node.at,
-            path,
-        }
+        Self { table, entries, at: node.at, path }
     }
 
     /// The value of a key, unless it is absent or null.
     pub(super) fn item(&self, name: &str) -> Option<Item<'n>> {
         let entry = self.entry(name)?;
-        Some(Item {
-            node: &entry.value,
-            path: join_key(&self.path, &entry.key),
-        })
+        Some(Item { node: &entry.value, path: join_key(&self.path, &entry.key) })
     }
 
     /// The entry of a key, unless its value is null.
@@ -83,8 +75,7 @@ impl<'n> Fields<'n> {
         let Kind::Size { min, max } = self.kind(name)? else {
             return None;
         };
-        self.value(name, |node| value::size(node, *min, *max).ok())
-            .map(ByteSize)
+        self.value(name, |node| value::size(node, *min, *max).ok()).map(ByteSize)
     }
 
     pub(super) fn duration(&self, name: &str) -> Option<Duration> {
@@ -121,9 +112,7 @@ impl<'n> Fields<'n> {
         Some(At {
             value: text,
             at: place.as_ref().map_or(self.at, |item| item.node.at),
-            path: place
-                .map_or_else(|| join_key(&self.path, name), |item| item.path)
-                .into(),
+            path: place.map_or_else(|| join_key(&self.path, name), |item| item.path).into(),
         })
     }
 
@@ -131,14 +120,8 @@ impl<'n> Fields<'n> {
     pub(super) fn secret(&self, name: &str) -> Option<At<String>> {
         let item = self.item(name)?;
         match &item.node.content {
-            Content::Scalar(scalar)
-                if scalar.form == Form::Secret && super::words::is_secret_name(&scalar.text) =>
-            {
-                Some(At {
-                    value: scalar.text.clone(),
-                    at: item.node.at,
-                    path: item.path.into(),
-                })
+            Content::Scalar(scalar) if scalar.form == Form::Secret && super::words::is_secret_name(&scalar.text) => {
+                Some(At { value: scalar.text.clone(), at: item.node.at, path: item.path.into() })
             }
             _ => None,
         }
@@ -152,12 +135,7 @@ impl<'n> Fields<'n> {
         };
         match self.item(name) {
             Some(item) => Fields::new(table, item.node, item.path),
-            None => Fields {
-                table,
-                entries: &[],
-                at: self.at,
-                path: join_key(&self.path, name),
-            },
+            None => Fields { table, entries: &[], at: self.at, path: join_key(&self.path, name) },
         }
     }
 
@@ -169,14 +147,7 @@ impl<'n> Fields<'n> {
         let Content::List(nodes) = &item.node.content else {
             return Vec::new();
         };
-        nodes
-            .iter()
-            .enumerate()
-            .map(|(index, node)| Item {
-                node,
-                path: join_index(&item.path, index),
-            })
-            .collect()
+        nodes.iter().enumerate().map(|(index, node)| Item { node, path: join_index(&item.path, index) }).collect()
     }
 
     /// The entries of a map with free names, each with its path.
@@ -187,10 +158,7 @@ impl<'n> Fields<'n> {
         let Content::Map(entries) = &item.node.content else {
             return Vec::new();
         };
-        entries
-            .iter()
-            .map(|entry| (entry, join_key(&item.path, &entry.key)))
-            .collect()
+        entries.iter().map(|entry| (entry, join_key(&item.path, &entry.key))).collect()
     }
 
     fn kind(&self, name: &str) -> Option<&'static Kind> {
@@ -203,13 +171,7 @@ impl<'n> Fields<'n> {
             return read(&entry.value);
         }
         let text = self.table.field(name)?.default?;
-        read(&Node {
-            at: self.at,
-            content: Content::Scalar(Scalar {
-                text: text.to_owned(),
-                form: Form::Plain,
-            }),
-        })
+        read(&Node { at: self.at, content: Content::Scalar(Scalar { text: text.to_owned(), form: Form::Plain }) })
     }
 }
 

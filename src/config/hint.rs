@@ -6,10 +6,7 @@ const EDITS_MAX: usize = 2;
 const CHARS_MAX: usize = 64;
 
 /// Finds the known name that was probably meant: within two edits, or starting with the text.
-pub(super) fn did_you_mean<'a>(
-    written: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
+pub(super) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let lower = written.to_lowercase();
     let length = lower.chars().count();
     if length == 0 || length > CHARS_MAX {
@@ -70,10 +67,7 @@ fn edit_distance(a: &str, b: &str) -> usize {
             let delete = at(&above, column + 1).saturating_add(1);
             let insert = at(&line, column).saturating_add(1);
             let mut edits = replace.min(delete).min(insert);
-            let swapped = row > 0
-                && column > 0
-                && a.get(row - 1) == Some(cb)
-                && b.get(column - 1) == Some(ca);
+            let swapped = row > 0 && column > 0 && a.get(row - 1) == Some(cb) && b.get(column - 1) == Some(ca);
             if swapped {
                 edits = edits.min(at(&before, column - 1).saturating_add(1));
             }
@@ -109,13 +103,9 @@ mod tests {
 
     #[test]
     fn distance_counts_a_swap_as_one_edit() {
-        for (a, b, want) in [
-            ("", "", 0),
-            ("abc", "abc", 0),
-            ("abc", "acb", 1),
-            ("abc", "ab", 1),
-            ("kitten", "sitting", 3),
-        ] {
+        for (a, b, want) in
+            [("", "", 0), ("abc", "abc", 0), ("abc", "acb", 1), ("abc", "ab", 1), ("kitten", "sitting", 3)]
+        {
             assert_eq!(edit_distance(a, b), want, "{a} {b}");
         }
     }

@@ -34,9 +34,7 @@ pub fn check_keys(text: &[u8]) -> Result<Checked<Vec<KeyEntry>>, Vec<Problem>> {
             problems.extend(repeated(id, first, "id"));
         }
         let written = fields.word("digest");
-        let digest = written
-            .as_ref()
-            .and_then(|text| Digest::parse(&text.value).ok());
+        let digest = written.as_ref().and_then(|text| Digest::parse(&text.value).ok());
         if let (Some(written), Some(digest)) = (&written, digest) {
             let first = digests.insert(digest, written.at.line);
             problems.extend(repeated(written, first, "digest"));
@@ -62,9 +60,7 @@ fn read_key(
 ) -> Option<KeyEntry> {
     let projects = read_names(fields, "projects", problems);
     let slugs: HashSet<&str> = projects.iter().map(|slug| slug.value.as_str()).collect();
-    let routes = fields
-        .has("routes")
-        .then(|| read_names(fields, "routes", problems));
+    let routes = fields.has("routes").then(|| read_names(fields, "routes", problems));
     for route in routes.iter().flatten() {
         let project = route.value.split('/').next().unwrap_or_default();
         if !slugs.contains(project) {
@@ -74,20 +70,12 @@ fn read_key(
     }
     for (name, message) in [
         ("projects", "a key without a project can call nothing"),
-        (
-            "routes",
-            "a key with an empty list can call nothing; leave `routes` out for every route",
-        ),
+        ("routes", "a key with an empty list can call nothing; leave `routes` out for every route"),
     ] {
         if let Some(item) = fields.item(name)
             && matches!(&item.node.content, yaml::Content::List(list) if list.is_empty())
         {
-            problems.push(Problem::error(
-                item.path,
-                item.node.at,
-                Code::OutOfRange,
-                message,
-            ));
+            problems.push(Problem::error(item.path, item.node.at, Code::OutOfRange, message));
         }
     }
     Some(KeyEntry {
@@ -97,19 +85,13 @@ fn read_key(
         projects,
         routes,
         enabled: fields.boolean("enabled")?,
-        expires: fields
-            .word("expires")
-            .and_then(|text| parse_time(&text.value)),
+        expires: fields.word("expires").and_then(|text| parse_time(&text.value)),
     })
 }
 
 /// Reads a list of names and refuses repetitions.
 fn read_names(fields: &Fields<'_>, name: &str, problems: &mut Problems) -> Vec<At<String>> {
-    let word = if name == "projects" {
-        &PROJECT_SLUG
-    } else {
-        &PROJECT_ROUTE
-    };
+    let word = if name == "projects" { &PROJECT_SLUG } else { &PROJECT_ROUTE };
     let mut seen: HashMap<String, u32> = HashMap::new();
     let mut names = Vec::new();
     for written in fields.list(name).iter().filter_map(Item::word) {

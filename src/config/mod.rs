@@ -28,10 +28,7 @@ mod yaml;
 
 pub use address::{BaseUrl, parse_base_url};
 pub use keys::check_keys;
-pub use model::{
-    MockParams, Model, ModelList, Project, Prompt, PromptRole, Provider, Route, Timeouts,
-    TimeoutsPatch,
-};
+pub use model::{MockParams, Model, ModelList, Project, Prompt, PromptRole, Provider, Route, Timeouts, TimeoutsPatch};
 pub use problem::{At, Checked, Code, Position, Problem, Severity};
 pub use project::check_project;
 pub use schema::{keys_schema, project_schema, server_schema};

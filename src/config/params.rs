@@ -24,15 +24,7 @@ pub(super) struct Params {
 }
 
 /// Keys that the gateway decides on itself.
-const DECIDED: [&str; 7] = [
-    "model",
-    "messages",
-    "input",
-    "stream",
-    "stream_options",
-    "n",
-    "tools",
-];
+const DECIDED: [&str; 7] = ["model", "messages", "input", "stream", "stream_options", "n", "tools"];
 /// Keys that client libraries take as a destination, a header or a transport.
 const DESTINATIONS: [&str; 21] = [
     "api_base",
@@ -58,21 +50,11 @@ const DESTINATIONS: [&str; 21] = [
     "url",
 ];
 /// Keys that hold a secret in client libraries.
-const CREDENTIALS: [&str; 6] = [
-    "api_key",
-    "authorization",
-    "azure_ad_token",
-    "bearer_token",
-    "openai_api_key",
-    "token",
-];
+const CREDENTIALS: [&str; 6] =
+    ["api_key", "authorization", "azure_ad_token", "bearer_token", "openai_api_key", "token"];
 
 /// Reads `params`: forbidden keys are refused, those of the mock provider are taken out.
-pub(super) fn read_params(
-    model: &Fields<'_>,
-    provider: Option<Provider>,
-    problems: &mut Problems,
-) -> Params {
+pub(super) fn read_params(model: &Fields<'_>, provider: Option<Provider>, problems: &mut Problems) -> Params {
     let mut params = Params::default();
     let Some(item) = model.item("params") else {
         return params;
@@ -96,10 +78,7 @@ pub(super) fn read_params(
             continue;
         }
         if let Some(refusal) = refuse_key(&entry.key) {
-            problems.push(
-                Problem::error(path, entry.key_at, refusal.code, refusal.message)
-                    .maybe_hint(refusal.hint),
-            );
+            problems.push(Problem::error(path, entry.key_at, refusal.code, refusal.message).maybe_hint(refusal.hint));
             continue;
         }
         if MOCK_PARAMS.field(&entry.key).is_some() {
@@ -143,25 +122,13 @@ fn refuse_key(key: &str) -> Option<Refusal> {
         ));
     }
     if DECIDED.contains(&folded) {
-        return Some(Refusal::new(
-            Code::Unsupported,
-            "comes from the client's request and has no default",
-        ));
+        return Some(Refusal::new(Code::Unsupported, "comes from the client's request and has no default"));
     }
-    matches!(folded, "max_retries" | "enable_prompt_cache").then(|| {
-        Refusal::new(
-            Code::Unsupported,
-            format!("`params.{folded}` is not supported yet"),
-        )
-    })
+    matches!(folded, "max_retries" | "enable_prompt_cache")
+        .then(|| Refusal::new(Code::Unsupported, format!("`params.{folded}` is not supported yet")))
 }
 
-fn read_timeout(
-    model: &Fields<'_>,
-    entry: &Entry,
-    path: &str,
-    problems: &mut Problems,
-) -> Option<Duration> {
+fn read_timeout(model: &Fields<'_>, entry: &Entry, path: &str, problems: &mut Problems) -> Option<Duration> {
     if entry.value.is_null() {
         return None;
     }
@@ -185,15 +152,8 @@ fn read_timeout(
 
 /// Reads the mock provider's own keys.
 fn read_mock(entries: &[Entry], item: &Item<'_>, problems: &mut Problems) -> MockParams {
-    let own: Vec<Entry> = entries
-        .iter()
-        .filter(|entry| MOCK_PARAMS.field(&entry.key).is_some())
-        .cloned()
-        .collect();
-    let own = Node {
-        at: item.node.at,
-        content: Content::Map(own),
-    };
+    let own: Vec<Entry> = entries.iter().filter(|entry| MOCK_PARAMS.field(&entry.key).is_some()).cloned().collect();
+    let own = Node { at: item.node.at, content: Content::Map(own) };
     check_table(&MOCK_PARAMS, &own, &item.path, problems);
     let fields = Fields::new(&MOCK_PARAMS, &own, item.path.clone());
     let millis = |name| Duration::from_millis(fields.integer(name).unwrap_or(0));
@@ -207,19 +167,10 @@ fn read_mock(entries: &[Entry], item: &Item<'_>, problems: &mut Problems) -> Moc
 }
 
 /// Reads `prompt` and `role`, which belong together.
-pub(super) fn read_prompt(
-    model: &Fields<'_>,
-    list: ModelList,
-    problems: &mut Problems,
-) -> Option<Prompt> {
+pub(super) fn read_prompt(model: &Fields<'_>, list: ModelList, problems: &mut Problems) -> Option<Prompt> {
     let role = model.choice("role");
     let mut warn = |item: &Item<'_>, message: &str| {
-        problems.push(Problem::warning(
-            item.path.as_str(),
-            item.node.at,
-            Code::NoEffect,
-            message,
-        ));
+        problems.push(Problem::warning(item.path.as_str(), item.node.at, Code::NoEffect, message));
     };
     if list == ModelList::Embedding {
         for name in ["prompt", "role"] {
@@ -240,12 +191,7 @@ pub(super) fn read_prompt(
         Some(_) => {
             let item = model.item("role")?;
             let message = "a prompt is sent as `system` or `developer`";
-            problems.push(Problem::error(
-                item.path,
-                item.node.at,
-                Code::Conflict,
-                message,
-            ));
+            problems.push(Problem::error(item.path, item.node.at, Code::Conflict, message));
             return None;
         }
     };

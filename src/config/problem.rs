@@ -265,19 +265,14 @@ impl Problems {
 
     /// Ends the reading: the config if there is no error, else every problem.
     pub(super) fn finish<T>(mut self, config: Option<T>) -> Result<Checked<T>, Vec<Problem>> {
-        self.found
-            .sort_by(|a, b| a.at.cmp(&b.at).then(a.severity.cmp(&b.severity)));
+        self.found.sort_by(|a, b| a.at.cmp(&b.at).then(a.severity.cmp(&b.severity)));
         if self.dropped > 0 {
             let at = self.found.last().map_or(Position::START, |last| last.at);
             let message = format!("{} more problems are not shown", self.dropped);
-            self.found
-                .push(Problem::error("", at, Code::TooLarge, message));
+            self.found.push(Problem::error("", at, Code::TooLarge, message));
         }
         match config {
-            Some(config) if !self.refused && self.dropped == 0 => Ok(Checked {
-                config,
-                warnings: self.found,
-            }),
+            Some(config) if !self.refused && self.dropped == 0 => Ok(Checked { config, warnings: self.found }),
             _ => Err(self.found),
         }
     }

@@ -21,10 +21,7 @@ use super::yaml::{self, Content};
 ///
 /// # Errors
 /// Every problem of the document, warnings included, sorted by position. At least one of them is an error.
-pub fn check_project(
-    text: &[u8],
-    secret_names: Option<&BTreeSet<String>>,
-) -> Result<Checked<Project>, Vec<Problem>> {
+pub fn check_project(text: &[u8], secret_names: Option<&BTreeSet<String>>) -> Result<Checked<Project>, Vec<Problem>> {
     let mut problems = Problems::default();
     let Some(root) = yaml::read(text, &mut problems) else {
         return problems.finish(None);
@@ -44,10 +41,7 @@ pub fn check_project(
     reader.models(&root, ModelList::Chat);
     reader.models(&root, ModelList::Embedding);
     let routes = reader.routes(&root);
-    let project = Project {
-        models: reader.models,
-        routes,
-    };
+    let project = Project { models: reader.models, routes };
     problems.finish(Some(project))
 }
 
@@ -86,36 +80,17 @@ impl Reader<'_> {
     }
 
     fn declare(&mut self, id: &At<String>, list: ModelList) {
-        if let Some(first) = self
-            .by_id
-            .get(&id.value)
-            .and_then(|index| self.declared.get(*index))
-        {
+        if let Some(first) = self.by_id.get(&id.value).and_then(|index| self.declared.get(*index)) {
             let message = format!("`model_id` `{}` is used twice", shown(&id.value, 64));
-            let hint = format!(
-                "first use in `{}`, line {}",
-                first.list.key(),
-                first.at.line
-            );
-            self.problems
-                .push(id.refuse(Code::Duplicate, message).hint(hint));
+            let hint = format!("first use in `{}`, line {}", first.list.key(), first.at.line);
+            self.problems.push(id.refuse(Code::Duplicate, message).hint(hint));
             return;
         }
         self.by_id.insert(id.value.clone(), self.declared.len());
-        self.declared.push(Declared {
-            list,
-            id: id.value.clone(),
-            at: id.at,
-            index: self.models.len(),
-        });
+        self.declared.push(Declared { list, id: id.value.clone(), at: id.at, index: self.models.len() });
     }
 
-    fn model(
-        &mut self,
-        fields: &Fields<'_>,
-        list: ModelList,
-        id: Option<At<String>>,
-    ) -> Option<Model> {
+    fn model(&mut self, fields: &Fields<'_>, list: ModelList, id: Option<At<String>>) -> Option<Model> {
         let target = fields.word("model");
         let provider = target.as_ref().and_then(|target| self.provider(target));
         let (api_key, base_url) = self.credentials(fields, provider);
@@ -148,18 +123,13 @@ impl Reader<'_> {
         let folded = name.to_ascii_lowercase().replace('_', "-");
         if PROVIDERS_LATER.contains(&folded.as_str()) {
             let message = format!("provider `{folded}` is not supported yet");
-            self.problems
-                .push(target.refuse(Code::Unsupported, message));
+            self.problems.push(target.refuse(Code::Unsupported, message));
             return None;
         }
         let known = Provider::ALL.map(Provider::name);
         let message = format!("{}; known: {}", shown_provider(name), listing(known));
         let hint = did_you_mean(name, known.into_iter().chain(PROVIDERS_LATER));
-        self.problems.push(
-            target
-                .refuse(Code::UnknownReference, message)
-                .maybe_hint(hint),
-        );
+        self.problems.push(target.refuse(Code::UnknownReference, message).maybe_hint(hint));
         None
     }
 
@@ -178,21 +148,14 @@ impl Reader<'_> {
             && !names.contains(&key.value)
         {
             let message = format!("no secret `{}` for this project", key.value);
-            let hint = self
-                .problems
-                .search(|| did_you_mean(&key.value, names.iter().map(String::as_str)));
-            self.problems
-                .push(key.refuse(Code::UnknownSecret, message).maybe_hint(hint));
+            let hint = self.problems.search(|| did_you_mean(&key.value, names.iter().map(String::as_str)));
+            self.problems.push(key.refuse(Code::UnknownSecret, message).maybe_hint(hint));
         }
         match provider {
             Some(Provider::Mock) => {
                 for name in ["api_key", "base_url"] {
                     if let Some(item) = credentials.item(name) {
-                        self.warn(
-                            &item,
-                            Code::NoEffect,
-                            "the mock provider needs no credentials",
-                        );
+                        self.warn(&item, Code::NoEffect, "the mock provider needs no credentials");
                     }
                 }
             }
@@ -202,12 +165,7 @@ impl Reader<'_> {
         (api_key, base_url)
     }
 
-    fn check_credentials(
-        &mut self,
-        fields: &Fields<'_>,
-        credentials: &Fields<'_>,
-        provider: Provider,
-    ) {
+    fn check_credentials(&mut self, fields: &Fields<'_>, credentials: &Fields<'_>, provider: Provider) {
         if let Some(url) = credentials.word("base_url") {
             let versioned = url.value.trim_end_matches('/').ends_with("/v1");
             if provider == Provider::OpenAi && !versioned {
@@ -215,16 +173,10 @@ impl Reader<'_> {
                 self.problems.push(url.warn(Code::Suspicious, message));
             }
         }
-        if ["api_key", "base_url", "azure_ad_token"]
-            .iter()
-            .any(|name| credentials.has(name))
-        {
+        if ["api_key", "base_url", "azure_ad_token"].iter().any(|name| credentials.has(name)) {
             return;
         }
-        let message = format!(
-            "provider `{}` needs a key: add `credentials.api_key`",
-            provider.name()
-        );
+        let message = format!("provider `{}` needs a key: add `credentials.api_key`", provider.name());
         let path = fields.path.as_str();
         // The other providers refuse such requests too, but only `openai` is documented to be refused here.
         self.problems.push(if provider == Provider::OpenAi {
@@ -252,12 +204,7 @@ impl Reader<'_> {
                 && let Some(item) = table.item(low_name)
             {
                 let message = format!("must be <= `{high_name}`");
-                self.problems.push(Problem::error(
-                    item.path,
-                    item.node.at,
-                    Code::OutOfRange,
-                    message,
-                ));
+                self.problems.push(Problem::error(item.path, item.node.at, Code::OutOfRange, message));
             }
         }
         patch
@@ -267,16 +214,11 @@ impl Reader<'_> {
         let entries = root.map("routes");
         if entries.is_empty() && !root.has("routes") {
             let message = "no routes: the project serves nothing";
-            self.problems
-                .push(Problem::warning("routes", root.at, Code::NoEffect, message));
+            self.problems.push(Problem::warning("routes", root.at, Code::NoEffect, message));
         } else if entries.is_empty()
             && let Some(item) = root.item("routes")
         {
-            self.warn(
-                &item,
-                Code::NoEffect,
-                "no routes: the project serves nothing",
-            );
+            self.warn(&item, Code::NoEffect, "no routes: the project serves nothing");
         }
         let mut routes = Vec::with_capacity(entries.len());
         for (entry, path) in entries {
@@ -292,19 +234,10 @@ impl Reader<'_> {
             };
             if !listed.iter().any(written) {
                 let message = "a route needs `chat_models` or `embedding_models` with an entry";
-                self.problems.push(Problem::error(
-                    path.as_str(),
-                    entry.key_at,
-                    Code::MissingKey,
-                    message,
-                ));
+                self.problems.push(Problem::error(path.as_str(), entry.key_at, Code::MissingKey, message));
             }
             routes.push(Route {
-                name: At {
-                    value: entry.key.clone(),
-                    at: entry.key_at,
-                    path: path.into(),
-                },
+                name: At { value: entry.key.clone(), at: entry.key_at, path: path.into() },
                 chat: self.references(&fields, ModelList::Chat),
                 embedding: self.references(&fields, ModelList::Embedding),
                 timeouts: self.timeouts(&fields),
@@ -322,8 +255,7 @@ impl Reader<'_> {
             if let Some(line) = seen.get(&id.value) {
                 let message = format!("`{}` is listed twice", shown(&id.value, 64));
                 let hint = format!("first use in line {line}");
-                self.problems
-                    .push(id.refuse(Code::Duplicate, message).hint(hint));
+                self.problems.push(id.refuse(Code::Duplicate, message).hint(hint));
                 continue;
             }
             if !seen.is_empty() && !extra_reported {
@@ -338,19 +270,11 @@ impl Reader<'_> {
     }
 
     fn reference(&mut self, id: &At<String>, list: ModelList) -> Option<usize> {
-        let declared = self
-            .by_id
-            .get(&id.value)
-            .and_then(|index| self.declared.get(*index));
+        let declared = self.by_id.get(&id.value).and_then(|index| self.declared.get(*index));
         if let Some(declared) = declared.filter(|declared| declared.list == list) {
             return Some(declared.index);
         }
-        let ids = || {
-            self.declared
-                .iter()
-                .filter(|declared| declared.list == list)
-                .map(|declared| declared.id.as_str())
-        };
+        let ids = || self.declared.iter().filter(|declared| declared.list == list).map(|declared| declared.id.as_str());
         let (message, hint) = match declared {
             Some(declared) => (
                 format!("`{}` is not in `{}`", shown(&id.value, 64), list.key()),
@@ -368,18 +292,12 @@ impl Reader<'_> {
                 )
             }
         };
-        self.problems
-            .push(id.refuse(Code::UnknownReference, message).maybe_hint(hint));
+        self.problems.push(id.refuse(Code::UnknownReference, message).maybe_hint(hint));
         None
     }
 
     fn warn(&mut self, item: &Item<'_>, code: Code, message: &str) {
-        self.problems.push(Problem::warning(
-            item.path.as_str(),
-            item.node.at,
-            code,
-            message,
-        ));
+        self.problems.push(Problem::warning(item.path.as_str(), item.node.at, code, message));
     }
 }
 

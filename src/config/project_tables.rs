@@ -17,11 +17,7 @@ pub(super) static PROJECT: Table = Table {
     fields: &[
         Field::new(
             "routes",
-            Kind::Map {
-                names: &words::ROUTE_NAME,
-                of: &Kind::Table(&ROUTE),
-                max: ROUTES_MAX,
-            },
+            Kind::Map { names: &words::ROUTE_NAME, of: &Kind::Table(&ROUTE), max: ROUTES_MAX },
             "Routes by name. At most 2,000.",
         ),
         Field::new("chat_models", MODELS, "Models for chat."),
@@ -32,24 +28,13 @@ pub(super) static PROJECT: Table = Table {
         Field::unsupported("mcp_servers", "Tool servers."),
         Field::unsupported("cache", "Address of a cache store."),
         Field::unsupported("mode", "Which credential pays."),
-        Field::unsupported(
-            "allow_paid_fallback",
-            "Whether credits pay when an own key fails.",
-        ),
+        Field::unsupported("allow_paid_fallback", "Whether credits pay when an own key fails."),
         Field::unsupported("prices", "Prices of models."),
-        Field::empty(
-            "plugins",
-            &["extension"],
-            NO_PLUGINS,
-            "Accepted only when empty: Millrace loads no plugins.",
-        ),
+        Field::empty("plugins", &["extension"], NO_PLUGINS, "Accepted only when empty: Millrace loads no plugins."),
     ],
 };
 
-const MODELS: Kind = Kind::List {
-    of: &Kind::Table(&MODEL),
-    max: MODELS_MAX,
-};
+const MODELS: Kind = Kind::List { of: &Kind::Table(&MODEL), max: MODELS_MAX };
 
 pub(super) static MODEL: Table = Table {
     name: "model",
@@ -143,37 +128,16 @@ pub(super) static MOCK_PARAMS: Table = Table {
     name: "mock_params",
     doc: "How the mock provider answers.",
     fields: &[
-        Field::new(
-            "latency_ms",
-            Kind::Int {
-                min: 0,
-                max: 600_000,
-            },
-            "Wait before the first byte, in milliseconds.",
-        )
-        .default("0"),
+        Field::new("latency_ms", Kind::Int { min: 0, max: 600_000 }, "Wait before the first byte, in milliseconds.")
+            .default("0"),
         Field::new(
             "token_delay_ms",
-            Kind::Int {
-                min: 0,
-                max: 60_000,
-            },
+            Kind::Int { min: 0, max: 60_000 },
             "Wait between two events of a stream, in milliseconds.",
         )
         .default("0"),
-        Field::new(
-            "response_text",
-            Kind::Text {
-                bytes_max: PROMPT_BYTES_MAX,
-            },
-            "Text of the answer.",
-        ),
-        Field::new(
-            "vector_size",
-            Kind::Int { min: 1, max: 8_192 },
-            "Numbers in one embedding.",
-        )
-        .default("1536"),
+        Field::new("response_text", Kind::Text { bytes_max: PROMPT_BYTES_MAX }, "Text of the answer."),
+        Field::new("vector_size", Kind::Int { min: 1, max: 8_192 }, "Numbers in one embedding.").default("1536"),
     ],
 };
 
@@ -181,36 +145,20 @@ pub(super) static TIMEOUTS: Table = Table {
     name: "timeouts",
     doc: "How long to wait for a provider. `connect` <= `first_byte` <= `total`, `idle` <= `total`.",
     fields: &[
-        Field::new(
-            "connect",
-            Kind::Duration {
-                min: "10 ms",
-                max: "30 s",
-            },
-            "TCP and TLS. 10 ms to 30 s, default 3 s.",
-        ),
+        Field::new("connect", Kind::Duration { min: "10 ms", max: "30 s" }, "TCP and TLS. 10 ms to 30 s, default 3 s."),
         Field::new(
             "first_byte",
-            Kind::Duration {
-                min: "100 ms",
-                max: "10 minutes",
-            },
+            Kind::Duration { min: "100 ms", max: "10 minutes" },
             "From the request until the first byte of the answer. 100 ms to 10 minutes, default 120 s.",
         ),
         Field::new(
             "idle",
-            Kind::Duration {
-                min: "1 s",
-                max: "10 minutes",
-            },
+            Kind::Duration { min: "1 s", max: "10 minutes" },
             "Longest gap between two events with content. 1 s to 10 minutes, default 60 s.",
         ),
         Field::new(
             "total",
-            Kind::Duration {
-                min: "1 s",
-                max: "2 hours",
-            },
+            Kind::Duration { min: "1 s", max: "2 hours" },
             "All attempts together. 1 s to 2 hours, default 30 minutes.",
         ),
     ],
@@ -220,16 +168,8 @@ pub(super) static ROUTE: Table = Table {
     name: "route",
     doc: "What clients call as `project/route`.",
     fields: &[
-        Field::new(
-            "chat_models",
-            MODEL_IDS,
-            "`model_id` of the chat model that serves the route.",
-        ),
-        Field::new(
-            "embedding_models",
-            MODEL_IDS,
-            "`model_id` of the embedding model that serves the route.",
-        ),
+        Field::new("chat_models", MODEL_IDS, "`model_id` of the chat model that serves the route."),
+        Field::new("embedding_models", MODEL_IDS, "`model_id` of the embedding model that serves the route."),
         Field::new(
             "timeouts",
             Kind::Table(&TIMEOUTS),
@@ -249,23 +189,12 @@ pub(super) static ROUTE: Table = Table {
         Field::unsupported("duration_limiting", "Limit of audio."),
         Field::unsupported("concurrency_limiting", "Limit of open requests."),
         Field::unsupported("max_output_tokens", "Most tokens of one answer."),
-        Field::unsupported(
-            "enforce_output_cap",
-            "Whether the cap is sent to the provider.",
-        ),
+        Field::unsupported("enforce_output_cap", "Whether the cap is sent to the provider."),
         Field::unsupported("stream_obfuscation", "Padding of events."),
         Field::unsupported("response_model", "Which model name an answer shows."),
         Field::unsupported("mcp_servers", "Tool servers."),
-        Field::empty(
-            "plugins",
-            &["extension"],
-            NO_PLUGINS,
-            "Accepted only when empty: Millrace loads no plugins.",
-        ),
+        Field::empty("plugins", &["extension"], NO_PLUGINS, "Accepted only when empty: Millrace loads no plugins."),
     ],
 };
 
-const MODEL_IDS: Kind = Kind::List {
-    of: &Kind::Word(&words::ID),
-    max: MODELS_MAX,
-};
+const MODEL_IDS: Kind = Kind::List { of: &Kind::Word(&words::ID), max: MODELS_MAX };

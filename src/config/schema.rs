@@ -33,10 +33,7 @@ fn document(root: &'static Table, title: &str) -> Value {
     let mut definitions = Map::new();
     let mut schema = table_schema(root, &mut definitions);
     let mut out = Map::new();
-    out.insert(
-        "$schema".to_owned(),
-        json!("https://json-schema.org/draft/2020-12/schema"),
-    );
+    out.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
     out.insert("title".to_owned(), json!(title));
     if let Value::Object(schema) = &mut schema {
         out.append(schema);
@@ -55,12 +52,8 @@ fn table_schema(table: &'static Table, definitions: &mut Map<String, Value>) -> 
         }
         properties.insert(field.name.to_owned(), schema);
     }
-    let required: Vec<&str> = table
-        .fields
-        .iter()
-        .filter(|field| field.state == State::Required)
-        .map(|field| field.name)
-        .collect();
+    let required: Vec<&str> =
+        table.fields.iter().filter(|field| field.state == State::Required).map(|field| field.name).collect();
     let mut schema = json!({
         "description": table.doc,
         "type": "object",
@@ -75,21 +68,14 @@ fn table_schema(table: &'static Table, definitions: &mut Map<String, Value>) -> 
 
 fn field_schema(field: &'static Field, definitions: &mut Map<String, Value>) -> Value {
     let (mut schema, doc) = match field.state {
-        State::Unsupported => (
-            json!({ "type": "null" }),
-            format!("{} Not supported yet: a value is refused.", field.doc),
-        ),
-        State::MustBeEmpty(_) => (
-            json!({ "type": ["object", "null"], "maxProperties": 0 }),
-            field.doc.to_owned(),
-        ),
+        State::Unsupported => {
+            (json!({ "type": "null" }), format!("{} Not supported yet: a value is refused.", field.doc))
+        }
+        State::MustBeEmpty(_) => (json!({ "type": ["object", "null"], "maxProperties": 0 }), field.doc.to_owned()),
         State::Required => (kind_schema(&field.kind, definitions), field.doc.to_owned()),
         State::Optional => {
             let value = kind_schema(&field.kind, definitions);
-            (
-                json!({ "anyOf": [value, { "type": "null" }] }),
-                field.doc.to_owned(),
-            )
+            (json!({ "anyOf": [value, { "type": "null" }] }), field.doc.to_owned())
         }
     };
     merge(&mut schema, json!({ "description": doc }));
@@ -184,9 +170,6 @@ fn any_case(words: &[&str]) -> String {
         '-' | '_' => "[-_]".to_owned(),
         c => format!("[{}{}]", c.to_ascii_lowercase(), c.to_ascii_uppercase()),
     };
-    let words: Vec<String> = words
-        .iter()
-        .map(|word| word.chars().map(letter).collect())
-        .collect();
+    let words: Vec<String> = words.iter().map(|word| word.chars().map(letter).collect()).collect();
     format!("^({})$", words.join("|"))
 }

@@ -11,8 +11,7 @@ use super::fields::{Fields, Item};
 use super::problem::{At, Checked, Code, Problem, Problems};
 use super::server_tables::{EGRESS_ALLOW, FILE, SERVER};
 use super::settings::{
-    Driver, Egress, EgressAllow, Limits, Log, LogLevel, Pin, Runtime, SecretSource, Server,
-    TlsRoots, Upstream,
+    Driver, Egress, EgressAllow, Limits, Log, LogLevel, Pin, Runtime, SecretSource, Server, TlsRoots, Upstream,
 };
 use super::shape::check_table;
 use super::value;
@@ -25,10 +24,7 @@ use super::yaml::{self, Content, Form, Node};
 ///
 /// # Errors
 /// Every problem of the document, warnings included, sorted by position. At least one of them is an error.
-pub fn check_server(
-    text: &[u8],
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Checked<Server>, Vec<Problem>> {
+pub fn check_server(text: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Checked<Server>, Vec<Problem>> {
     let mut problems = Problems::default();
     let Some(mut root) = yaml::read(text, &mut problems) else {
         return problems.finish(None);
@@ -62,18 +58,9 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
     if let (Some(listen), Some(admin_listen)) = (listen, admin_listen)
         && overlap(listen, admin_listen)
     {
-        let name = if root.has("admin_listen") {
-            "admin_listen"
-        } else {
-            "listen"
-        };
-        let message = format!(
-            "`listen` is {listen} and `admin_listen` is {admin_listen}: one port cannot serve both"
-        );
-        problems.extend(
-            root.word(name)
-                .map(|word| word.refuse(Code::Conflict, message)),
-        );
+        let name = if root.has("admin_listen") { "admin_listen" } else { "listen" };
+        let message = format!("`listen` is {listen} and `admin_listen` is {admin_listen}: one port cannot serve both");
+        problems.extend(root.word(name).map(|word| word.refuse(Code::Conflict, message)));
     }
     Some(Server {
         listen: listen?,
@@ -133,24 +120,13 @@ fn address(word: Option<&At<String>>) -> Option<SocketAddr> {
 }
 
 fn into_path(word: At<String>) -> At<PathBuf> {
-    At {
-        value: PathBuf::from(word.value),
-        at: word.at,
-        path: word.path,
-    }
+    At { value: PathBuf::from(word.value), at: word.at, path: word.path }
 }
 
-fn read_secrets(
-    root: &Fields<'_>,
-    env: Lookup<'_>,
-    problems: &mut Problems,
-) -> BTreeMap<String, SecretSource> {
+fn read_secrets(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> BTreeMap<String, SecretSource> {
     let mut secrets = BTreeMap::new();
     for (entry, path) in root.map("secrets") {
-        let item = Item {
-            node: &entry.value,
-            path,
-        };
+        let item = Item { node: &entry.value, path };
         match read_secret(&item, env) {
             Ok(Some(source)) => {
                 secrets.insert(entry.key.clone(), source);
@@ -193,10 +169,7 @@ fn read_secret(item: &Item<'_>, env: Lookup<'_>) -> Result<Option<SecretSource>,
         }
         _ => Err((
             Code::WrongType,
-            format!(
-                "expected `\"${{VARIABLE}}\"` or `{{file: PATH}}`, found {}",
-                value::describe(item.node)
-            ),
+            format!("expected `\"${{VARIABLE}}\"` or `{{file: PATH}}`, found {}", value::describe(item.node)),
         )),
     }
 }
@@ -213,19 +186,12 @@ fn read_roots(root: &Fields<'_>, problems: &mut Problems) -> TlsRoots {
     };
     match &item.node.content {
         Content::Refused => TlsRoots::System,
-        Content::Map(_) => {
-            read_file(item.node, &item.path).map_or(TlsRoots::System, TlsRoots::File)
-        }
+        Content::Map(_) => read_file(item.node, &item.path).map_or(TlsRoots::System, TlsRoots::File),
         _ => {
             let text = value::text(item.node).unwrap_or_default();
             if !text.eq_ignore_ascii_case("system") {
                 let message = "expected `system` or `{file: PATH}`";
-                problems.push(Problem::error(
-                    item.path,
-                    item.node.at,
-                    Code::BadValue,
-                    message,
-                ));
+                problems.push(Problem::error(item.path, item.node.at, Code::BadValue, message));
             }
             TlsRoots::System
         }
@@ -238,34 +204,22 @@ fn read_egress(root: &Fields<'_>, problems: &mut Problems) -> Egress {
     for item in egress.list("allow") {
         let fields = Fields::new(&EGRESS_ALLOW, item.node, item.path);
         let ports = read_ports(&fields, problems);
-        let network = fields
-            .word("cidr")
-            .and_then(|word| parse_cidr(&word.value).ok());
+        let network = fields.word("cidr").and_then(|word| parse_cidr(&word.value).ok());
         if let Some(network) = network {
             allow.push(EgressAllow { network, ports });
         }
     }
-    Egress {
-        allow,
-        ports: read_ports(&egress, problems),
-    }
+    Egress { allow, ports: read_ports(&egress, problems) }
 }
 
 fn read_ports(fields: &Fields<'_>, problems: &mut Problems) -> Vec<u16> {
     let mut ports = Vec::new();
     for item in fields.list("ports") {
-        let port = value::integer(item.node, 1, 65_535)
-            .ok()
-            .and_then(|port| u16::try_from(port).ok());
+        let port = value::integer(item.node, 1, 65_535).ok().and_then(|port| u16::try_from(port).ok());
         let Some(port) = port else { continue };
         if ports.contains(&port) {
             let message = format!("port {port} is listed twice");
-            problems.push(Problem::error(
-                item.path,
-                item.node.at,
-                Code::Duplicate,
-                message,
-            ));
+            problems.push(Problem::error(item.path, item.node.at, Code::Duplicate, message));
             continue;
         }
         ports.push(port);
@@ -282,17 +236,10 @@ fn read_upstream(fields: &Fields<'_>, problems: &mut Problems) -> Option<Upstrea
         dns_ttl_max: fields.duration("dns_ttl_max")?,
     };
     if upstream.dns_ttl_min > upstream.dns_ttl_max {
-        let written = fields
-            .item("dns_ttl_min")
-            .or_else(|| fields.item("dns_ttl_max"));
+        let written = fields.item("dns_ttl_min").or_else(|| fields.item("dns_ttl_max"));
         if let Some(item) = written {
             let message = "`dns_ttl_min` must be <= `dns_ttl_max`";
-            problems.push(Problem::error(
-                item.path,
-                item.node.at,
-                Code::OutOfRange,
-                message,
-            ));
+            problems.push(Problem::error(item.path, item.node.at, Code::OutOfRange, message));
         }
     }
     Some(upstream)

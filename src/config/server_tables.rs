@@ -40,11 +40,7 @@ pub(super) static SERVER: Table = Table {
             Kind::Word(&words::PATH),
             "Folder with one file `SLUG.yaml` a project. Relative to this file.",
         ),
-        Field::new(
-            "keys_file",
-            Kind::Word(&words::PATH),
-            "File with the API keys. Relative to this file.",
-        ),
+        Field::new("keys_file", Kind::Word(&words::PATH), "File with the API keys. Relative to this file."),
         Field::new(
             "data_dir",
             Kind::Word(&words::PATH),
@@ -55,10 +51,7 @@ pub(super) static SERVER: Table = Table {
             "secrets",
             Kind::Map {
                 names: &words::SECRET_NAME,
-                of: &Kind::OrFile {
-                    text: "`${NAME}` of a variable, and nothing else",
-                    table: &FILE,
-                },
+                of: &Kind::OrFile { text: "`${NAME}` of a variable, and nothing else", table: &FILE },
                 max: 10_000,
             },
             "Secrets that projects may name: `\"${VARIABLE}\"` or `{file: PATH}`, never the text itself.",
@@ -81,12 +74,7 @@ pub(super) static SERVER: Table = Table {
 pub(super) static FILE: Table = Table {
     name: "file",
     doc: "Content of a file.",
-    fields: &[Field::new(
-        "file",
-        Kind::Word(&words::PATH),
-        "Path of the file, relative to this document.",
-    )
-    .required()],
+    fields: &[Field::new("file", Kind::Word(&words::PATH), "Path of the file, relative to this document.").required()],
 };
 
 static RUNTIME: Table = Table {
@@ -98,12 +86,8 @@ static RUNTIME: Table = Table {
             Kind::Int { min: 1, max: 256 },
             "Number of workers, 1 to 256. Default: as many as the machine offers.",
         ),
-        Field::new(
-            "pin",
-            Kind::Choice(&["auto", "on", "off"]),
-            "Whether workers are pinned to cores. Default `auto`.",
-        )
-        .default("auto"),
+        Field::new("pin", Kind::Choice(&["auto", "on", "off"]), "Whether workers are pinned to cores. Default `auto`.")
+            .default("auto"),
         Field::new(
             "driver",
             Kind::Choice(&["auto", "io_uring", "epoll"]),
@@ -221,46 +205,31 @@ static UPSTREAM: Table = Table {
     fields: &[
         Field::new(
             "pool_idle_max",
-            Kind::Int {
-                min: 0,
-                max: 10_000,
-            },
+            Kind::Int { min: 0, max: 10_000 },
             "Idle connections kept per target and worker. Default 64.",
         )
         .default("64"),
         Field::new(
             "idle_timeout",
-            Kind::Duration {
-                min: "1 s",
-                max: "1 hour",
-            },
+            Kind::Duration { min: "1 s", max: "1 hour" },
             "Idle time after which a kept connection is closed, 1 s to 1 hour. Default 55 s.",
         )
         .default("55 s"),
         Field::new(
             "max_age",
-            Kind::Duration {
-                min: "1 s",
-                max: "1 day",
-            },
+            Kind::Duration { min: "1 s", max: "1 day" },
             "Age after which a connection takes no new request, 1 s to 1 day. Default 10 minutes.",
         )
         .default("10 minutes"),
         Field::new(
             "dns_ttl_min",
-            Kind::Duration {
-                min: "100 ms",
-                max: "1 hour",
-            },
+            Kind::Duration { min: "100 ms", max: "1 hour" },
             "Shortest use of a resolved address, 100 ms to 1 hour. Default 1 s.",
         )
         .default("1 s"),
         Field::new(
             "dns_ttl_max",
-            Kind::Duration {
-                min: "1 s",
-                max: "1 day",
-            },
+            Kind::Duration { min: "1 s", max: "1 day" },
             "Longest use of a resolved address, 1 s to 1 day. Default 5 minutes.",
         )
         .default("5 minutes"),
@@ -273,17 +242,10 @@ static EGRESS: Table = Table {
     fields: &[
         Field::new(
             "allow",
-            Kind::List {
-                of: &Kind::Table(&EGRESS_ALLOW),
-                max: LIST_MAX,
-            },
+            Kind::List { of: &Kind::Table(&EGRESS_ALLOW), max: LIST_MAX },
             "Private networks that projects may name, also over plain `http`.",
         ),
-        Field::new(
-            "ports",
-            PORTS,
-            "Ports besides 443, 80, 8000 to 8999 and 11434.",
-        ),
+        Field::new("ports", PORTS, "Ports besides 443, 80, 8000 to 8999 and 11434."),
     ],
 };
 
@@ -291,37 +253,19 @@ pub(super) static EGRESS_ALLOW: Table = Table {
     name: "egress_allow",
     doc: "One allowed network.",
     fields: &[
-        Field::new(
-            "cidr",
-            Kind::Word(&words::CIDR),
-            "The network, such as `10.0.0.0/8`, or one address.",
-        )
-        .required(),
-        Field::new(
-            "ports",
-            PORTS,
-            "Ports allowed in it. Default: the ports allowed everywhere.",
-        ),
+        Field::new("cidr", Kind::Word(&words::CIDR), "The network, such as `10.0.0.0/8`, or one address.").required(),
+        Field::new("ports", PORTS, "Ports allowed in it. Default: the ports allowed everywhere."),
     ],
 };
 
-const PORTS: Kind = Kind::List {
-    of: &Kind::Int {
-        min: 1,
-        max: 65_535,
-    },
-    max: LIST_MAX,
-};
+const PORTS: Kind = Kind::List { of: &Kind::Int { min: 1, max: 65_535 }, max: LIST_MAX };
 
 static TLS: Table = Table {
     name: "tls",
     doc: "Certificates of providers.",
     fields: &[Field::new(
         "roots",
-        Kind::OrFile {
-            text: "`system`",
-            table: &FILE,
-        },
+        Kind::OrFile { text: "`system`", table: &FILE },
         "Authorities that may vouch for a provider: `system`, or `{file: PATH}` of PEM certificates. Default `system`.",
     )],
 };
@@ -345,10 +289,7 @@ static DRAIN: Table = Table {
     doc: "What happens at a stop.",
     fields: &[Field::new(
         "grace",
-        Kind::Duration {
-            min: "0 s",
-            max: "2 hours",
-        },
+        Kind::Duration { min: "0 s", max: "2 hours" },
         "Longest time that open requests get after a stop signal, up to 2 hours. Default 300 s.",
     )
     .default("300 s")],
@@ -357,38 +298,17 @@ static DRAIN: Table = Table {
 pub(super) static KEYS: Table = Table {
     name: "keys",
     doc: "The API keys of one process. The keys themselves are not in it, only their digests.",
-    fields: &[Field::new(
-        "keys",
-        Kind::List {
-            of: &Kind::Table(&KEY),
-            max: 10_000,
-        },
-        "One entry a key.",
-    )
-    .required()],
+    fields: &[Field::new("keys", Kind::List { of: &Kind::Table(&KEY), max: 10_000 }, "One entry a key.").required()],
 };
 
 pub(super) static KEY: Table = Table {
     name: "key",
     doc: "One API key. `millrace key new` prints a key and its entry.",
     fields: &[
-        Field::new(
-            "id",
-            Kind::Word(&words::ID),
-            "Name in logs and reports, unique. Never the key.",
-        )
-        .required(),
-        Field::new(
-            "digest",
-            Kind::Word(&words::DIGEST),
-            "`sha256:` and the 64 hex digits of the SHA-256 of the key.",
-        )
-        .required(),
-        Field::new(
-            "description",
-            Kind::Text { bytes_max: 1_024 },
-            "What the key is for. At most 1 KiB.",
-        ),
+        Field::new("id", Kind::Word(&words::ID), "Name in logs and reports, unique. Never the key.").required(),
+        Field::new("digest", Kind::Word(&words::DIGEST), "`sha256:` and the 64 hex digits of the SHA-256 of the key.")
+            .required(),
+        Field::new("description", Kind::Text { bytes_max: 1_024 }, "What the key is for. At most 1 KiB."),
         Field::new(
             "projects",
             Kind::List { of: &Kind::Word(&words::PROJECT_SLUG), max: 10_000 },
@@ -401,10 +321,6 @@ pub(super) static KEY: Table = Table {
             "`project/route` it may call. Default: every route of its projects.",
         ),
         Field::new("enabled", Kind::Bool, "Whether it works at all. Default true.").default("true"),
-        Field::new(
-            "expires",
-            Kind::Word(&words::TIME),
-            "When it stops to work, as RFC 3339. Default: never.",
-        ),
+        Field::new("expires", Kind::Word(&words::TIME), "When it stops to work, as RFC 3339. Default: never."),
     ],
 };

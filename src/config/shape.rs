@@ -28,8 +28,7 @@ pub(super) fn check_table(table: &Table, node: &Node, path: &str, problems: &mut
 /// Finds the entry of a field that is not null.
 pub(super) fn find<'n>(field: &Field, entries: &'n [Entry]) -> Option<&'n Entry> {
     entries.iter().find(|entry| {
-        (entry.key == field.name || field.aliases.contains(&entry.key.as_str()))
-            && !entry.value.is_null()
+        (entry.key == field.name || field.aliases.contains(&entry.key.as_str())) && !entry.value.is_null()
     })
 }
 
@@ -68,12 +67,7 @@ fn check_entry(table: &Table, entry: &Entry, all: &[Entry], path: &str, problems
     match field.state {
         State::Unsupported => {
             let message = format!("`{}` is not supported yet", field.name);
-            problems.push(Problem::error(
-                path,
-                entry.key_at,
-                Code::Unsupported,
-                message,
-            ));
+            problems.push(Problem::error(path, entry.key_at, Code::Unsupported, message));
         }
         State::MustBeEmpty(reason) => check_empty(entry, reason, &path, problems),
         State::Required | State::Optional => {
@@ -88,12 +82,7 @@ fn check_empty(entry: &Entry, reason: &str, path: &str, problems: &mut Problems)
     };
     for entry in inner {
         let path = join_key(path, &entry.key);
-        problems.push(Problem::error(
-            path,
-            entry.key_at,
-            Code::Unsupported,
-            reason,
-        ));
+        problems.push(Problem::error(path, entry.key_at, Code::Unsupported, reason));
     }
 }
 
@@ -138,18 +127,12 @@ fn check_text(node: &Node, bytes_max: usize) -> Result<(), Refusal> {
         return Ok(());
     }
     let size = value::shown_size(u64::try_from(bytes_max).unwrap_or(u64::MAX));
-    Err(Refusal::new(
-        Code::OutOfRange,
-        format!("at most {size} of text are accepted"),
-    ))
+    Err(Refusal::new(Code::OutOfRange, format!("at most {size} of text are accepted")))
 }
 
 fn check_word(word: &Word, node: &Node) -> Result<(), Refusal> {
     let text = value::text(node).map_err(|mut refusal| {
-        refusal.message =
-            refusal
-                .message
-                .replacen("expected text", &format!("expected {}", word.name), 1);
+        refusal.message = refusal.message.replacen("expected text", &format!("expected {}", word.name), 1);
         refusal
     })?;
     (word.check)(text.trim()).map_err(|(code, message)| Refusal::new(code, message))
@@ -175,21 +158,14 @@ fn check_secret(node: &Node) -> Result<(), Refusal> {
             let message = "the name after `!secret` has 1 to 64 letters, digits, `_`, `.` or `-`";
             Err(Refusal::new(Code::BadValue, message))
         }
-        Content::Scalar(_) => Err(Refusal::new(
-            Code::LiteralSecret,
-            "a secret is not written into the document; use `!secret NAME`",
-        )),
+        Content::Scalar(_) => {
+            Err(Refusal::new(Code::LiteralSecret, "a secret is not written into the document; use `!secret NAME`"))
+        }
         _ => Err(Refusal::wrong_type("`!secret NAME`", node)),
     }
 }
 
-fn check_list(
-    of: &Kind,
-    max: usize,
-    node: &Node,
-    path: &str,
-    problems: &mut Problems,
-) -> Result<(), Refusal> {
+fn check_list(of: &Kind, max: usize, node: &Node, path: &str, problems: &mut Problems) -> Result<(), Refusal> {
     let Content::List(nodes) = &node.content else {
         return Err(Refusal::wrong_type("a list", node));
     };
@@ -203,21 +179,12 @@ fn check_list(
     Ok(())
 }
 
-fn check_map(
-    names: &Word,
-    of: &Kind,
-    max: usize,
-    (node, path): (&Node, &str),
-    problems: &mut Problems,
-) {
+fn check_map(names: &Word, of: &Kind, max: usize, (node, path): (&Node, &str), problems: &mut Problems) {
     let Some(entries) = entries(node, path, problems) else {
         return;
     };
     if entries.len() > max {
-        let message = format!(
-            "at most {max} entries are accepted, found {}",
-            entries.len()
-        );
+        let message = format!("at most {max} entries are accepted, found {}", entries.len());
         push(path, node, Refusal::new(Code::TooLarge, message), problems);
         return;
     }

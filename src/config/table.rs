@@ -50,10 +50,7 @@ pub(super) enum Kind {
     /// Bytes, or a number and `KiB`, `MiB`, `GiB`. Bounds in bytes.
     Size { min: u64, max: u64 },
     /// Seconds, or a number and a unit. Bounds as they are written in messages.
-    Duration {
-        min: &'static str,
-        max: &'static str,
-    },
+    Duration { min: &'static str, max: &'static str },
     /// Any text up to a number of bytes.
     Text { bytes_max: usize },
     /// A text of a certain form.
@@ -73,11 +70,7 @@ pub(super) enum Kind {
     /// A list of such values.
     List { of: &'static Kind, max: usize },
     /// A map with names of this form and such values.
-    Map {
-        names: &'static Word,
-        of: &'static Kind,
-        max: usize,
-    },
+    Map { names: &'static Word, of: &'static Kind, max: usize },
     /// Anything that JSON can say; checked by the reader of the key.
     Json,
 }
@@ -96,14 +89,7 @@ pub(super) struct Word {
 impl Field {
     /// A key that may be written.
     pub(super) const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
-        Self {
-            name,
-            aliases: &[],
-            kind,
-            state: State::Optional,
-            default: None,
-            doc,
-        }
+        Self { name, aliases: &[], kind, state: State::Optional, default: None, doc }
     }
 
     /// A key that is known but refused: it has no effect in this version.
@@ -140,35 +126,23 @@ impl Field {
 impl Table {
     /// Finds a key by its name or alias.
     pub(super) fn field(&self, key: &str) -> Option<&Field> {
-        self.fields
-            .iter()
-            .find(|field| field.name == key || field.aliases.contains(&key))
+        self.fields.iter().find(|field| field.name == key || field.aliases.contains(&key))
     }
 
     /// Every name and alias.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.fields
-            .iter()
-            .flat_map(|field| std::iter::once(field.name).chain(field.aliases.iter().copied()))
+        self.fields.iter().flat_map(|field| std::iter::once(field.name).chain(field.aliases.iter().copied()))
     }
 }
 
 /// Finds the word of a choice that a text means.
 pub(super) fn choose(words: &[&'static str], text: &str) -> Option<&'static str> {
     let same = |word: &&&'static str| {
-        word.len() == text.len()
-            && word
-                .bytes()
-                .zip(text.bytes())
-                .all(|(a, b)| fold(a) == fold(b))
+        word.len() == text.len() && word.bytes().zip(text.bytes()).all(|(a, b)| fold(a) == fold(b))
     };
     words.iter().find(same).copied()
 }
 
 fn fold(byte: u8) -> u8 {
-    if byte == b'-' {
-        b'_'
-    } else {
-        byte.to_ascii_lowercase()
-    }
+    if byte == b'-' { b'_' } else { byte.to_ascii_lowercase() }
 }

@@ -14,8 +14,8 @@ use super::server_tables::{KEYS, SERVER};
 use super::table::{Kind, State, Table};
 use super::yaml::{Content, Node};
 use super::{
-    Code, ModelList, Position, Problem, PromptRole, Provider, SecretSource, Severity, check_keys,
-    check_project, check_server, keys_schema, project_schema, server_schema,
+    Code, ModelList, Position, Problem, PromptRole, Provider, SecretSource, Severity, check_keys, check_project,
+    check_server, keys_schema, project_schema, server_schema,
 };
 
 fn root(folder: &str) -> PathBuf {
@@ -55,11 +55,7 @@ fn report(problems: &[Problem]) -> String {
         let (severity, code, path) = (p.severity.as_str(), p.code.as_str(), &p.path);
         let hint = p.hint.as_ref().map_or(String::new(), |h| format!(" ({h})"));
         let message = &p.message;
-        writeln!(
-            out,
-            "{line}:{column}: {severity}: {code}: {path}: {message}{hint}"
-        )
-        .unwrap();
+        writeln!(out, "{line}:{column}: {severity}: {code}: {path}: {message}{hint}").unwrap();
     }
     out
 }
@@ -111,10 +107,7 @@ fn valid_documents_give_exactly_the_expected_warnings() {
         };
         let want = expected(&path, &got);
         assert_eq!(got, want, "{name}");
-        assert!(
-            got.lines().all(|line| line.contains(": warning: ")),
-            "{name}"
-        );
+        assert!(got.lines().all(|line| line.contains(": warning: ")), "{name}");
     }
 }
 
@@ -153,29 +146,11 @@ fn project_is_read_as_written() {
     let large = &project.models[0];
     assert_eq!(large.id.value, "large");
     assert_eq!(large.id.path.as_ref(), "chat_models[0].model_id");
-    assert_eq!(
-        (large.provider, large.name.as_str()),
-        (Provider::OpenAi, "gpt-4o")
-    );
+    assert_eq!((large.provider, large.name.as_str()), (Provider::OpenAi, "gpt-4o"));
     assert_eq!(large.api_key.as_ref().unwrap().value, "OPENAI_API_KEY");
-    assert_eq!(
-        large.base_url.as_ref().unwrap().value,
-        "https://eu.example.com/v1"
-    );
-    let params: Vec<String> = large
-        .params
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    assert_eq!(
-        params,
-        [
-            "temperature=0.5",
-            "stop=[\"a\",\"b\"]",
-            "seed=7",
-            "logit_bias={\"50256\":-100}"
-        ]
-    );
+    assert_eq!(large.base_url.as_ref().unwrap().value, "https://eu.example.com/v1");
+    let params: Vec<String> = large.params.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    assert_eq!(params, ["temperature=0.5", "stop=[\"a\",\"b\"]", "seed=7", "logit_bias={\"50256\":-100}"]);
     let prompt = large.prompt.as_ref().unwrap();
     assert_eq!(prompt.text, "Answer briefly.\n");
     assert_eq!(prompt.role, PromptRole::Developer);
@@ -222,34 +197,20 @@ fn no_report_repeats_a_secret() {
     for (name, path) in fixtures("invalid") {
         if let Err(problems) = check(&name, &read(&path)) {
             let report = report(&problems);
-            assert!(
-                !report.contains("sk-live") && !report.contains("canary"),
-                "{name}: {report}"
-            );
+            assert!(!report.contains("sk-live") && !report.contains("canary"), "{name}: {report}");
         }
     }
 }
 
 #[test]
 fn problems_render_with_file_line_and_column() {
-    let problem = Problem::error(
-        "routes.r",
-        Position { line: 3, column: 7 },
-        Code::UnknownKey,
-        "unknown key `x`",
-    )
-    .hint("did you mean `y`?");
-    assert_eq!(
-        problem.render("a.yaml"),
-        "a.yaml:3:7: routes.r: unknown key `x` (did you mean `y`?)"
-    );
+    let problem = Problem::error("routes.r", Position { line: 3, column: 7 }, Code::UnknownKey, "unknown key `x`")
+        .hint("did you mean `y`?");
+    assert_eq!(problem.render("a.yaml"), "a.yaml:3:7: routes.r: unknown key `x` (did you mean `y`?)");
     let json = problem.to_json();
     assert_eq!(json["code"], "unknown_key");
     assert_eq!(json["severity"], "error");
-    assert_eq!(
-        (&json["line"], &json["column"]),
-        (&Value::from(3), &Value::from(7))
-    );
+    assert_eq!((&json["line"], &json["column"]), (&Value::from(3), &Value::from(7)));
 }
 
 #[test]
@@ -258,59 +219,28 @@ fn bombs_are_refused_at_their_limit() {
         writeln!(text, "  r{n}: {{chat_models: [a]}}").unwrap();
         text
     });
-    let laughs = format!(
-        "a: &a [x]\n{}",
-        (0..30).fold(String::new(), |text, _| text + "b: [*a, *a, *a, *a]\n")
-    );
+    let laughs = format!("a: &a [x]\n{}", (0..30).fold(String::new(), |text, _| text + "b: [*a, *a, *a, *a]\n"));
     let nested_maps: String = (0..100).fold(String::new(), |mut text, n| {
         writeln!(text, "{}a:", "  ".repeat(n)).unwrap();
         text
     });
     for (name, text, want) in [
-        (
-            "2 MiB",
-            "# ".to_owned() + &"x".repeat(2 << 20),
-            Code::TooLarge,
-        ),
-        (
-            "depth 100",
-            "a: ".to_owned() + &"[".repeat(100),
-            Code::TooLarge,
-        ),
+        ("2 MiB", "# ".to_owned() + &"x".repeat(2 << 20), Code::TooLarge),
+        ("depth 100", "a: ".to_owned() + &"[".repeat(100), Code::TooLarge),
         ("depth 100 in blocks", nested_maps, Code::TooLarge),
         ("depth of a million", "[".repeat(1_000_000), Code::TooLarge),
-        (
-            "maps a million deep",
-            "{a: ".repeat(250_000),
-            Code::TooLarge,
-        ),
-        (
-            "sequences a million deep",
-            "- ".repeat(500_000),
-            Code::TooLarge,
-        ),
+        ("maps a million deep", "{a: ".repeat(250_000), Code::TooLarge),
+        ("sequences a million deep", "- ".repeat(500_000), Code::TooLarge),
         ("keys a million deep", "? ".repeat(500_000), Code::TooLarge),
-        (
-            "many nodes",
-            format!("a: [{}]", "1,".repeat(200_000)),
-            Code::TooLarge,
-        ),
+        ("many nodes", format!("a: [{}]", "1,".repeat(200_000)), Code::TooLarge),
         ("2,001 routes", routes, Code::TooLarge),
-        (
-            "long key",
-            format!("? {}\n: 1", "k".repeat(1_000)),
-            Code::TooLarge,
-        ),
+        ("long key", format!("? {}\n: 1", "k".repeat(1_000)), Code::TooLarge),
         ("laughs", laughs, Code::YamlForbidden),
     ] {
         let problems = check_project(text.as_bytes(), None).unwrap_err();
         let found = problems.iter().any(|problem| problem.code == want);
         assert!(found, "{name}: {}", report(&problems));
-        assert!(
-            problems.len() <= 1_001,
-            "{name}: {} problems",
-            problems.len()
-        );
+        assert!(problems.len() <= 1_001, "{name}: {} problems", problems.len());
     }
 }
 
@@ -323,19 +253,12 @@ fn flood_of_mistakes_is_cut_short() {
     }
     text.push_str("routes:\n");
     for n in 0..2_000 {
-        writeln!(
-            text,
-            "  r{n}: {{chat_models: [a{n}, b{n}, c{n}, d{n}, e{n}]}}"
-        )
-        .unwrap();
+        writeln!(text, "  r{n}: {{chat_models: [a{n}, b{n}, c{n}, d{n}, e{n}]}}").unwrap();
     }
     let problems = check_project(text.as_bytes(), None).unwrap_err();
     assert_eq!(problems.len(), 1_001);
     let last = problems.last().unwrap();
-    assert!(
-        last.message.ends_with("more problems are not shown"),
-        "{last}"
-    );
+    assert!(last.message.ends_with("more problems are not shown"), "{last}");
 }
 
 #[test]
@@ -368,10 +291,7 @@ fn walk(table: &'static Table, visit: &mut dyn FnMut(&'static Table)) {
 
 #[test]
 fn every_default_is_a_value_its_key_accepts() {
-    let nothing = Node {
-        at: Position::START,
-        content: Content::Map(Vec::new()),
-    };
+    let nothing = Node { at: Position::START, content: Content::Map(Vec::new()) };
     for root in [&PROJECT, &MOCK_PARAMS, &SERVER, &KEYS] {
         walk(root, &mut |table| {
             let fields = Fields::new(table, &nothing, String::new());
@@ -394,15 +314,8 @@ fn every_default_is_a_value_its_key_accepts() {
 
 #[test]
 fn schemas_describe_every_key_and_refuse_others() {
-    for (table, schema) in [
-        (&PROJECT, project_schema()),
-        (&SERVER, server_schema()),
-        (&KEYS, keys_schema()),
-    ] {
-        assert_eq!(
-            schema["$schema"],
-            "https://json-schema.org/draft/2020-12/schema"
-        );
+    for (table, schema) in [(&PROJECT, project_schema()), (&SERVER, server_schema()), (&KEYS, keys_schema())] {
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
         walk(table, &mut |table| {
             let here = match &schema["$defs"][table.name] {
                 Value::Null => &schema,
@@ -436,11 +349,8 @@ fn check_as_everything(text: &[u8]) {
 #[test]
 fn cut_and_garbled_fixtures_never_panic() {
     let mut random = fastrand::Rng::with_seed(7);
-    let mut texts: Vec<Vec<u8>> = ["valid", "invalid"]
-        .into_iter()
-        .flat_map(fixtures)
-        .map(|(_, path)| read(&path))
-        .collect();
+    let mut texts: Vec<Vec<u8>> =
+        ["valid", "invalid"].into_iter().flat_map(fixtures).map(|(_, path)| read(&path)).collect();
     texts.extend(["config/millrace.yaml", "config/projects/example.yaml"].map(|f| read(&root(f))));
     let noise: &[u8] = b"\0\t\n\r\"'!#$%&*,-.:<>?@[]{}|`~ a0\xc3\xa9\xff\xef\xbb\xbf\\";
     for text in texts {

@@ -21,11 +21,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            hint: None,
-        }
+        Self { code, message: message.into(), hint: None }
     }
 
     /// The value has another type than the one that is wanted.
@@ -62,9 +58,7 @@ pub(super) fn scalar(node: &Node) -> Option<&Scalar> {
 
 /// Reads `true` or `false`.
 pub(super) fn boolean(node: &Node) -> Result<bool, Refusal> {
-    scalar(node)
-        .and_then(read_bool)
-        .ok_or_else(|| Refusal::wrong_type("`true` or `false`", node))
+    scalar(node).and_then(read_bool).ok_or_else(|| Refusal::wrong_type("`true` or `false`", node))
 }
 
 fn read_bool(scalar: &Scalar) -> Option<bool> {
@@ -79,9 +73,7 @@ fn read_bool(scalar: &Scalar) -> Option<bool> {
 /// Reads a whole number within bounds, both included.
 pub(super) fn integer(node: &Node, min: u64, max: u64) -> Result<u64, Refusal> {
     let wrong = || Refusal::wrong_type("a whole number", node);
-    let scalar = scalar(node)
-        .filter(|s| s.form != Form::Quoted)
-        .ok_or_else(wrong)?;
+    let scalar = scalar(node).filter(|s| s.form != Form::Quoted).ok_or_else(wrong)?;
     let (negative, digits) = match scalar.text.strip_prefix('-') {
         Some(digits) => (true, digits),
         None => (false, scalar.text.strip_prefix('+').unwrap_or(&scalar.text)),
@@ -91,18 +83,14 @@ pub(super) fn integer(node: &Node, min: u64, max: u64) -> Result<u64, Refusal> {
     }
     match digits.parse::<u64>() {
         Ok(number) if (!negative || number == 0) && (min..=max).contains(&number) => Ok(number),
-        _ => Err(Refusal::new(
-            Code::OutOfRange,
-            format!("must be {} to {}", grouped(min), grouped(max)),
-        )),
+        _ => Err(Refusal::new(Code::OutOfRange, format!("must be {} to {}", grouped(min), grouped(max)))),
     }
 }
 
 /// Reads a number of bytes within bounds, both included.
 pub(super) fn size(node: &Node, min: u64, max: u64) -> Result<u64, Refusal> {
-    let scalar = scalar(node)
-        .filter(|s| !s.is_null())
-        .ok_or_else(|| Refusal::wrong_type("a size such as `64 KiB`", node))?;
+    let scalar =
+        scalar(node).filter(|s| !s.is_null()).ok_or_else(|| Refusal::wrong_type("a size such as `64 KiB`", node))?;
     let range = || {
         let message = format!("must be {} to {}", shown_size(min), shown_size(max));
         Refusal::new(Code::OutOfRange, message)
@@ -117,18 +105,14 @@ pub(super) fn size(node: &Node, min: u64, max: u64) -> Result<u64, Refusal> {
 
 /// Reads a duration within bounds, both included. The bounds are durations as people write them.
 pub(super) fn duration(node: &Node, min: &str, max: &str) -> Result<Duration, Refusal> {
-    let scalar = scalar(node)
-        .filter(|s| !s.is_null())
-        .ok_or_else(|| Refusal::wrong_type("a duration such as `30 s`", node))?;
+    let scalar =
+        scalar(node).filter(|s| !s.is_null()).ok_or_else(|| Refusal::wrong_type("a duration such as `30 s`", node))?;
     let range = || Refusal::new(Code::OutOfRange, format!("must be {min} to {max}"));
     let bound = |text| parse_duration(text).unwrap_or_default();
     match parse_duration(&scalar.text) {
         Ok(value) if (bound(min)..=bound(max)).contains(&value) => Ok(value),
         Ok(_) | Err(UnitError::TooLarge) => Err(range()),
-        Err(UnitError::Decimals) => Err(Refusal::new(
-            Code::OutOfRange,
-            "at most 3 decimals are accepted",
-        )),
+        Err(UnitError::Decimals) => Err(Refusal::new(Code::OutOfRange, "at most 3 decimals are accepted")),
         Err(_) if is_negative_number(&scalar.text) => Err(range()),
         Err(error) => Err(Refusal::new(Code::BadValue, error.to_string())),
     }
@@ -140,8 +124,7 @@ pub(super) fn text(node: &Node) -> Result<&str, Refusal> {
         return Err(Refusal::wrong_type("text", node));
     };
     let other = scalar.is_null()
-        || (scalar.form == Form::Plain
-            && (read_bool(scalar).is_some() || core_number(&scalar.text).is_some()));
+        || (scalar.form == Form::Plain && (read_bool(scalar).is_some() || core_number(&scalar.text).is_some()));
     if !other {
         return Ok(&scalar.text);
     }
@@ -194,10 +177,7 @@ fn json_scalar(scalar: &Scalar) -> Result<Value, Refusal> {
             match core_number(&scalar.text) {
                 None => Ok(text()),
                 Some(Some(number)) => Ok(Value::Number(number)),
-                Some(None) => Err(Refusal::new(
-                    Code::OutOfRange,
-                    "JSON does not hold this number",
-                )),
+                Some(None) => Err(Refusal::new(Code::OutOfRange, "JSON does not hold this number")),
             }
         }
     }
@@ -219,10 +199,7 @@ fn core_number(text: &str) -> Option<Option<Number>> {
         return Some(None);
     }
     let (mantissa, exponent) = match unsigned.find(['e', 'E']) {
-        Some(at) => (
-            unsigned.get(..at).unwrap_or_default(),
-            unsigned.get(at + 1..),
-        ),
+        Some(at) => (unsigned.get(..at).unwrap_or_default(), unsigned.get(at + 1..)),
         None => (unsigned, None),
     };
     let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
@@ -244,8 +221,7 @@ fn core_number(text: &str) -> Option<Option<Number>> {
 }
 
 fn is_negative_number(text: &str) -> bool {
-    text.strip_prefix('-')
-        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    text.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// Writes a size with its largest whole unit.
@@ -277,13 +253,7 @@ mod tests {
     use crate::config::problem::Position;
 
     fn plain(text: &str) -> Node {
-        Node {
-            at: Position::START,
-            content: Content::Scalar(Scalar {
-                text: text.to_owned(),
-                form: Form::Plain,
-            }),
-        }
+        Node { at: Position::START, content: Content::Scalar(Scalar { text: text.to_owned(), form: Form::Plain }) }
     }
 
     #[test]
@@ -315,11 +285,7 @@ mod tests {
         ] {
             let mut refused = false;
             let value = json(&plain(text), "", &mut |_, _, _| refused = true);
-            assert_eq!(
-                (value.to_string().as_str(), refused),
-                (want, false),
-                "{text}"
-            );
+            assert_eq!((value.to_string().as_str(), refused), (want, false), "{text}");
         }
         for text in [".inf", "-.inf", ".nan", "1e999", "18446744073709551616"] {
             let mut refused = false;
@@ -348,12 +314,7 @@ mod tests {
 
     #[test]
     fn sizes_are_shown_with_their_largest_unit() {
-        for (bytes, want) in [
-            (0, "0 B"),
-            (1_500, "1500 B"),
-            (65_536, "64 KiB"),
-            (1 << 30, "1 GiB"),
-        ] {
+        for (bytes, want) in [(0, "0 B"), (1_500, "1500 B"), (65_536, "64 KiB"), (1 << 30, "1 GiB")] {
             assert_eq!(shown_size(bytes), want);
         }
         assert_eq!(grouped(1_000_000), "1,000,000");

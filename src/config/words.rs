@@ -31,11 +31,7 @@ const RESERVED_SLUGS: [&str; 14] = [
     "admin",
 ];
 
-pub(super) const ID: Word = Word {
-    name: "a name",
-    pattern: None,
-    check: |text| printable(text, 128),
-};
+pub(super) const ID: Word = Word { name: "a name", pattern: None, check: |text| printable(text, 128) };
 pub(super) const MODEL_ID: Word = Word {
     name: "a model id",
     pattern: Some("^[ -~]{1,128}$"),
@@ -50,9 +46,7 @@ pub(super) const MODEL_NAME: Word = Word {
     name: "`provider/name`",
     pattern: Some("^[^/]+/.+$"),
     check: |text| match text.split_once('/') {
-        Some((provider, name)) if !provider.trim().is_empty() && !name.trim().is_empty() => {
-            printable(text, 256)
-        }
+        Some((provider, name)) if !provider.trim().is_empty() && !name.trim().is_empty() => printable(text, 256),
         _ => bad("the form is `provider/name`, such as `openai/gpt-4o-mini`"),
     },
 };
@@ -63,9 +57,7 @@ pub(super) const ROUTE_NAME: Word = Word {
         if is_route_name(text) {
             return Ok(());
         }
-        bad(
-            "a route name has 1 to 64 letters, digits, `.`, `_` or `-` and begins with a letter or digit",
-        )
+        bad("a route name has 1 to 64 letters, digits, `.`, `_` or `-` and begins with a letter or digit")
     },
 };
 pub(super) const SECRET_NAME: Word = Word {
@@ -78,11 +70,8 @@ pub(super) const SECRET_NAME: Word = Word {
         bad("a secret name has 1 to 64 letters, digits, `_`, `.` or `-`")
     },
 };
-pub(super) const PROJECT_SLUG: Word = Word {
-    name: "a project slug",
-    pattern: Some("^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"),
-    check: check_slug,
-};
+pub(super) const PROJECT_SLUG: Word =
+    Word { name: "a project slug", pattern: Some("^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"), check: check_slug };
 pub(super) const PROJECT_ROUTE: Word = Word {
     name: "`project/route`",
     pattern: Some("^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?/[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
@@ -112,24 +101,17 @@ pub(super) const CIDR: Word = Word {
         Err(message) => Err((Code::BadValue, message)),
     },
 };
-pub(super) const PATH: Word = Word {
-    name: "a path",
-    pattern: None,
-    check: |text| printable(text, 4_096),
-};
+pub(super) const PATH: Word = Word { name: "a path", pattern: None, check: |text| printable(text, 4_096) };
 pub(super) const DIGEST: Word = Word {
     name: "a digest",
     pattern: Some("^sha256:[0-9A-Fa-f]{64}$"),
-    check: |text| {
-        match Digest::parse(text) {
+    check: |text| match Digest::parse(text) {
         Ok(_) => Ok(()),
         Err(_) if text.starts_with("mr_") => Err((
             Code::LiteralSecret,
-            "the key itself does not belong here; write its digest, as `millrace key new` prints it"
-                .to_owned(),
+            "the key itself does not belong here; write its digest, as `millrace key new` prints it".to_owned(),
         )),
         Err(error) => bad(&error.to_string()),
-    }
     },
 };
 pub(super) const TIME: Word = Word {
@@ -150,10 +132,7 @@ fn printable(text: &str, chars_max: usize) -> Verdict {
         return bad("must not be empty");
     }
     if text.chars().count() > chars_max {
-        return Err((
-            Code::OutOfRange,
-            format!("at most {chars_max} characters are accepted"),
-        ));
+        return Err((Code::OutOfRange, format!("at most {chars_max} characters are accepted")));
     }
     if text.chars().any(char::is_control) {
         return bad("only printable characters are accepted");
@@ -164,24 +143,17 @@ fn printable(text: &str, chars_max: usize) -> Verdict {
 fn is_route_name(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 /// Whether a text may name a secret.
 pub(super) fn is_secret_name(text: &str) -> bool {
-    (1..=64).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 fn check_slug(text: &str) -> Verdict {
     let form = (1..=63).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !text.starts_with('-')
         && !text.ends_with('-');
     if !form {
@@ -239,9 +211,7 @@ pub(super) fn parse_cidr(text: &str) -> Result<Cidr, String> {
     }
     let first = first_address(address, prefix);
     if first != address {
-        return Err(format!(
-            "the network begins at `{first}`: write `{first}/{prefix}`"
-        ));
+        return Err(format!("the network begins at `{first}`: write `{first}/{prefix}`"));
     }
     Ok(Cidr { address, prefix })
 }
@@ -250,15 +220,11 @@ fn first_address(address: IpAddr, prefix: u8) -> IpAddr {
     let prefix = u32::from(prefix);
     match address {
         IpAddr::V4(v4) => {
-            let mask = u32::MAX
-                .checked_shl(32u32.saturating_sub(prefix))
-                .unwrap_or(0);
+            let mask = u32::MAX.checked_shl(32u32.saturating_sub(prefix)).unwrap_or(0);
             IpAddr::V4((v4.to_bits() & mask).into())
         }
         IpAddr::V6(v6) => {
-            let mask = u128::MAX
-                .checked_shl(128u32.saturating_sub(prefix))
-                .unwrap_or(0);
+            let mask = u128::MAX.checked_shl(128u32.saturating_sub(prefix)).unwrap_or(0);
             IpAddr::V6((v6.to_bits() & mask).into())
         }
     }
@@ -285,11 +251,8 @@ pub(super) fn parse_time(text: &str) -> Option<UnixTime> {
     let days = days_before(year, month) + day - 1;
     let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
     let utc = seconds.checked_sub(offset_seconds(zone)?)?;
-    let nanos = fraction
-        .bytes()
-        .chain(std::iter::repeat(b'0'))
-        .take(9)
-        .fold(0u32, |sum, b| sum * 10 + u32::from(b - b'0'));
+    let nanos =
+        fraction.bytes().chain(std::iter::repeat(b'0')).take(9).fold(0u32, |sum, b| sum * 10 + u32::from(b - b'0'));
     Some(UnixTime(Duration::new(u64::try_from(utc).ok()?, nanos)))
 }
 
@@ -388,14 +351,8 @@ mod tests {
         for (text, want) in [
             ("1970-01-01T00:00:00Z", Some("1970-01-01T00:00:00.000Z")),
             ("2027-03-01T12:30:05.25Z", Some("2027-03-01T12:30:05.250Z")),
-            (
-                "2028-02-29T01:00:00+02:00",
-                Some("2028-02-28T23:00:00.000Z"),
-            ),
-            (
-                "1999-12-31t23:59:60-00:30",
-                Some("2000-01-01T00:30:00.000Z"),
-            ),
+            ("2028-02-29T01:00:00+02:00", Some("2028-02-28T23:00:00.000Z")),
+            ("1999-12-31t23:59:60-00:30", Some("2000-01-01T00:30:00.000Z")),
             ("2027-02-29T00:00:00Z", None),
             ("2027-01-01", None),
             ("2027-01-01T00:00:00", None),

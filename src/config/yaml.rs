@@ -68,8 +68,7 @@ pub(super) enum Form {
 impl Scalar {
     /// Whether the scalar means "absent".
     pub(super) fn is_null(&self) -> bool {
-        self.form == Form::Plain
-            && matches!(self.text.as_str(), "" | "~" | "null" | "Null" | "NULL")
+        self.form == Form::Plain && matches!(self.text.as_str(), "" | "~" | "null" | "Null" | "NULL")
     }
 }
 
@@ -81,23 +80,13 @@ impl Node {
 
     fn null(at: Position) -> Self {
         let text = String::new();
-        Self {
-            at,
-            content: Content::Scalar(Scalar {
-                text,
-                form: Form::Plain,
-            }),
-        }
+        Self { at, content: Content::Scalar(Scalar { text, form: Form::Plain }) }
     }
 }
 
 /// Appends a key to a path.
 pub(super) fn join_key(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// Appends the place in a list to a path.
@@ -114,21 +103,14 @@ pub(super) fn read(text: &[u8], problems: &mut Problems) -> Option<Node> {
             return None;
         }
     };
-    let mut builder = Builder {
-        parser: Parser::new_from_str(text),
-        problems,
-        nodes: 0,
-    };
+    let mut builder = Builder { parser: Parser::new_from_str(text), problems, nodes: 0 };
     builder.document().ok()
 }
 
 /// Checks what can be said without parsing.
 fn admit(text: &[u8]) -> Result<&str, Problem> {
     if text.len() > DOCUMENT_BYTES_MAX {
-        let message = format!(
-            "the document has {} bytes, at most 1 MiB is accepted",
-            text.len()
-        );
+        let message = format!("the document has {} bytes, at most 1 MiB is accepted", text.len());
         return Err(Problem::error("", Position::START, Code::TooLarge, message));
     }
     let valid = match std::str::from_utf8(text) {
@@ -136,20 +118,13 @@ fn admit(text: &[u8]) -> Result<&str, Problem> {
         Err(error) => {
             let before = text.get(..error.valid_up_to()).unwrap_or_default();
             let at = end_of(std::str::from_utf8(before).unwrap_or_default());
-            return Err(Problem::error(
-                "",
-                at,
-                Code::YamlSyntax,
-                "the text is not UTF-8",
-            ));
+            return Err(Problem::error("", at, Code::YamlSyntax, "the text is not UTF-8"));
         }
     };
     if valid.starts_with('\u{feff}') {
         let message = "a byte order mark is not accepted";
-        return Err(
-            Problem::error("", Position::START, Code::YamlForbidden, message)
-                .hint("save the file as UTF-8 without BOM"),
-        );
+        return Err(Problem::error("", Position::START, Code::YamlForbidden, message)
+            .hint("save the file as UTF-8 without BOM"));
     }
     // The parser takes NUL for the end of the text: what follows it would be ignored silently.
     match valid.char_indices().find(|(_, c)| !is_printable(*c)) {
@@ -180,10 +155,7 @@ fn end_of(text: &str) -> Position {
 
 fn position(line: usize, column_from_0: usize) -> Position {
     let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    Position {
-        line: narrow(line),
-        column: narrow(column_from_0).saturating_add(1),
-    }
+    Position { line: narrow(line), column: narrow(column_from_0).saturating_add(1) }
 }
 
 fn place(marker: Marker) -> Position {
@@ -228,22 +200,13 @@ impl<'t> Builder<'t, '_> {
         }
     }
 
-    fn node(
-        &mut self,
-        event: Event<'t>,
-        at: Position,
-        path: &str,
-        depth: usize,
-    ) -> Result<Node, Stop> {
+    fn node(&mut self, event: Event<'t>, at: Position, path: &str, depth: usize) -> Result<Node, Stop> {
         self.count(at)?;
         let content = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let secret = anchor == 0 && tag.as_deref().is_some_and(is_secret);
                 if secret || self.admits(anchor, tag.as_deref(), at, path) {
-                    Content::Scalar(Scalar {
-                        text: text.into_owned(),
-                        form: form_of(style, secret),
-                    })
+                    Content::Scalar(Scalar { text: text.into_owned(), form: form_of(style, secret) })
                 } else {
                     Content::Refused
                 }
@@ -259,11 +222,7 @@ impl<'t> Builder<'t, '_> {
                 if fine { map } else { Content::Refused }
             }
             _ => {
-                self.forbid(
-                    path,
-                    at,
-                    "anchors and aliases are not accepted; write the value again",
-                );
+                self.forbid(path, at, "anchors and aliases are not accepted; write the value again");
                 Content::Refused
             }
         };
@@ -300,8 +259,7 @@ impl<'t> Builder<'t, '_> {
             if let Some(line) = first_uses.get(&key) {
                 let message = format!("`{}` is written twice", shown(&key, 64));
                 let problem = Problem::error(value_path, key_at, Code::Duplicate, message);
-                self.problems
-                    .push(problem.hint(format!("first use in line {line}")));
+                self.problems.push(problem.hint(format!("first use in line {line}")));
                 continue;
             }
             first_uses.insert(key.clone(), key_at.line);
@@ -310,19 +268,12 @@ impl<'t> Builder<'t, '_> {
     }
 
     /// Reads a key. `None` when it is refused: its value is then read and forgotten.
-    fn key(
-        &mut self,
-        event: Event<'t>,
-        at: Position,
-        path: &str,
-        depth: usize,
-    ) -> Result<Option<String>, Stop> {
+    fn key(&mut self, event: Event<'t>, at: Position, path: &str, depth: usize) -> Result<Option<String>, Stop> {
         if let Event::Scalar(text, style, 0, None) = event {
             self.count(at)?;
             if text.len() > KEY_BYTES_MAX {
                 let message = "a key has more than 256 bytes";
-                self.problems
-                    .push(Problem::error(path, at, Code::TooLarge, message));
+                self.problems.push(Problem::error(path, at, Code::TooLarge, message));
                 return Err(Stop);
             }
             if text == "<<" && style == ScalarStyle::Plain {
@@ -332,10 +283,7 @@ impl<'t> Builder<'t, '_> {
             }
             return Ok(Some(text.into_owned()));
         }
-        let plain = matches!(
-            event,
-            Event::SequenceStart(0, None) | Event::MappingStart(0, None)
-        );
+        let plain = matches!(event, Event::SequenceStart(0, None) | Event::MappingStart(0, None));
         if plain || matches!(event, Event::Scalar(_, _, 0, Some(_))) {
             self.forbid(path, at, "a key is plain text");
         }
@@ -347,11 +295,7 @@ impl<'t> Builder<'t, '_> {
     /// Reports an anchor or a tag where none is accepted. `true` when there is neither.
     fn admits(&mut self, anchor: usize, tag: Option<&Tag>, at: Position, path: &str) -> bool {
         if anchor != 0 {
-            self.forbid(
-                path,
-                at,
-                "anchors and aliases are not accepted; write the value again",
-            );
+            self.forbid(path, at, "anchors and aliases are not accepted; write the value again");
         }
         if let Some(tag) = tag {
             let written = if tag.is_yaml_core_schema() {
@@ -374,8 +318,7 @@ impl<'t> Builder<'t, '_> {
             return Ok(());
         }
         let message = "the document has more than 50,000 nodes";
-        self.problems
-            .push(Problem::error("", at, Code::TooLarge, message));
+        self.problems.push(Problem::error("", at, Code::TooLarge, message));
         Err(Stop)
     }
 
@@ -384,14 +327,12 @@ impl<'t> Builder<'t, '_> {
             return Ok(());
         }
         let message = "lists and maps are nested more than 32 levels deep";
-        self.problems
-            .push(Problem::error("", at, Code::TooLarge, message));
+        self.problems.push(Problem::error("", at, Code::TooLarge, message));
         Err(Stop)
     }
 
     fn forbid(&mut self, path: &str, at: Position, message: impl Into<String>) {
-        self.problems
-            .push(Problem::error(path, at, Code::YamlForbidden, message));
+        self.problems.push(Problem::error(path, at, Code::YamlForbidden, message));
     }
 }
 
@@ -424,10 +365,5 @@ fn explain(error: &ScanError, path: &str) -> Problem {
         let message = "lists and maps are nested more than 32 levels deep";
         return Problem::error(path, at, Code::TooLarge, message);
     }
-    Problem::error(
-        path,
-        at,
-        Code::YamlSyntax,
-        format!("not valid YAML: {reason}"),
-    )
+    Problem::error(path, at, Code::YamlSyntax, format!("not valid YAML: {reason}"))
 }
