@@ -31,11 +31,7 @@ fn observation(step: u64) -> Observation {
         duration: Duration::from_micros(1_000 + step % 100_000),
         overhead: Duration::from_nanos(15_000 + step % 40_000),
         ttft: Some(Duration::from_micros(900 + step % 50_000)),
-        tokens: TokenCounts {
-            input: 200,
-            output: 50,
-            ..TokenCounts::default()
-        },
+        tokens: TokenCounts { input: 200, output: 50, ..TokenCounts::default() },
     }
 }
 
@@ -73,10 +69,7 @@ impl SharedHistogram {
     fn record(&self, duration: Duration) {
         let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let place = BOUNDS_US.iter().position(|bound| us <= *bound);
-        place
-            .and_then(|place| self.counts.get(place))
-            .unwrap_or(&self.over)
-            .fetch_add(1, Relaxed);
+        place.and_then(|place| self.counts.get(place)).unwrap_or(&self.over).fetch_add(1, Relaxed);
         self.sum_us.fetch_add(us, Relaxed);
     }
 }
@@ -135,9 +128,7 @@ fn record(c: &mut Criterion) {
         b.iter(|| {
             step += 1;
             if let Ok(mut map) = map.lock() {
-                map.entry(Arc::clone(&key))
-                    .or_default()
-                    .record(black_box(&observation(step)));
+                map.entry(Arc::clone(&key)).or_default().record(black_box(&observation(step)));
             }
         });
     });

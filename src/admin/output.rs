@@ -166,11 +166,7 @@ mod tests {
 
     impl Write for Script {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let count = if self.0.is_empty() {
-                bytes.len()
-            } else {
-                self.0.remove(0)?
-            };
+            let count = if self.0.is_empty() { bytes.len() } else { self.0.remove(0)? };
             self.1.extend_from_slice(&bytes[..count]);
             Ok(count)
         }
@@ -181,11 +177,7 @@ mod tests {
     }
 
     fn batch(text: &str) -> Batch {
-        Batch {
-            bytes: text.into(),
-            access_lines: 1,
-            app_lines: 2,
-        }
+        Batch { bytes: text.into(), access_lines: 1, app_lines: 2 }
     }
 
     #[test]
@@ -201,12 +193,7 @@ mod tests {
 
     #[test]
     fn short_and_blocked_writes_are_continued() {
-        let script = vec![
-            Ok(1),
-            Err(ErrorKind::WouldBlock.into()),
-            Err(ErrorKind::Interrupted.into()),
-            Ok(2),
-        ];
+        let script = vec![Ok(1), Err(ErrorKind::WouldBlock.into()), Err(ErrorKind::Interrupted.into()), Ok(2)];
         let mut sink = Script(script, Vec::new());
         write_whole(&mut sink, b"abcdef").unwrap();
         assert_eq!(sink.1, b"abcdef");
@@ -231,9 +218,7 @@ mod tests {
         let output = Output::start(writer).unwrap();
         let large = "x".repeat(1 << 20);
         // One batch is being written and the channel is full of others.
-        let refused = (0..BATCHES_MAX + 8)
-            .filter(|_| output.offer(batch(&large)).is_err())
-            .count();
+        let refused = (0..BATCHES_MAX + 8).filter(|_| output.offer(batch(&large)).is_err()).count();
         assert!((7..=8).contains(&refused), "{refused}");
         assert!(!output.close(Duration::from_millis(20)), "not stuck");
         drop(reader);

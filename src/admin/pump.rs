@@ -150,12 +150,8 @@ mod tests {
             assert!(queue.try_send(record(id)));
         }
         let (reader, writer) = pipe().unwrap();
-        let pump = Pump {
-            queue,
-            output: Arc::new(Output::start(writer).unwrap()),
-            access_log,
-            wake: Arc::new(Notify::new()),
-        };
+        let pump =
+            Pump { queue, output: Arc::new(Output::start(writer).unwrap()), access_log, wake: Arc::new(Notify::new()) };
         (pump, reader)
     }
 
@@ -189,9 +185,7 @@ mod tests {
             stop.send(true).unwrap();
             task.await.unwrap();
             let ids = read.await.unwrap();
-            let want: Vec<String> = (0..2_000)
-                .map(|id| RequestId::made(id).as_str().to_owned())
-                .collect();
+            let want: Vec<String> = (0..2_000).map(|id| RequestId::made(id).as_str().to_owned()).collect();
             assert_eq!(ids, want);
         });
     }
@@ -203,10 +197,7 @@ mod tests {
         let (_stop, stopped) = watch::channel(true);
         let reading = std::thread::spawn(|| read_ids(reader));
         run(pump(parts, stopped));
-        assert_eq!(
-            reading.join().unwrap().len(),
-            usize::try_from(rows).unwrap()
-        );
+        assert_eq!(reading.join().unwrap().len(), usize::try_from(rows).unwrap());
     }
 
     #[test]

@@ -47,13 +47,7 @@ impl Server {
         };
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(serve(listener, state, stopped));
-        Self {
-            address,
-            registry,
-            ready,
-            stop,
-            task,
-        }
+        Self { address, registry, ready, stop, task }
     }
 
     /// Sends raw bytes and reads until the server closes.
@@ -66,10 +60,7 @@ impl Server {
     }
 
     async fn request(&self, method: &str, target: &str, host: &str) -> String {
-        self.raw(&format!(
-            "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-        ))
-        .await
+        self.raw(&format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await
     }
 
     async fn get(&self, target: &str) -> String {
@@ -119,14 +110,8 @@ fn paths_and_methods_have_their_status() {
         ] {
             let answer = server.request(method, target, "localhost").await;
             assert_eq!(status(&answer), want, "{method} {target}");
-            assert!(
-                has_header(&answer, "x-content-type-options: nosniff"),
-                "{method} {target}"
-            );
-            assert!(
-                has_header(&answer, "cache-control: no-store"),
-                "{method} {target}"
-            );
+            assert!(has_header(&answer, "x-content-type-options: nosniff"), "{method} {target}");
+            assert!(has_header(&answer, "cache-control: no-store"), "{method} {target}");
         }
     });
 }
@@ -141,10 +126,7 @@ fn errors_are_problems() {
             ("foreign host", "GET", "/metrics", "evil.example"),
         ] {
             let answer = server.request(method, target, host).await;
-            assert!(
-                has_header(&answer, "content-type: application/problem+json"),
-                "{name}: {answer}"
-            );
+            assert!(has_header(&answer, "content-type: application/problem+json"), "{name}: {answer}");
             let problem: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
             assert_eq!(problem["status"].to_string(), status(&answer), "{name}");
             assert!(!answer.contains("script"), "{name}: echoes the client");
@@ -174,25 +156,11 @@ fn foreign_host_is_misdirected() {
         for (name, head, want) in [
             ("no host", "GET /livez HTTP/1.1\r\n", "421"),
             ("old version without host", "GET /livez HTTP/1.0\r\n", "421"),
-            (
-                "two hosts",
-                "GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n",
-                "421",
-            ),
-            (
-                "absolute",
-                "GET http://evil.example/livez HTTP/1.1\r\nHost: localhost\r\n",
-                "421",
-            ),
-            (
-                "path unknown as well",
-                "GET /x HTTP/1.1\r\nHost: evil.example\r\n",
-                "421",
-            ),
+            ("two hosts", "GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n", "421"),
+            ("absolute", "GET http://evil.example/livez HTTP/1.1\r\nHost: localhost\r\n", "421"),
+            ("path unknown as well", "GET /x HTTP/1.1\r\nHost: evil.example\r\n", "421"),
         ] {
-            let answer = server
-                .raw(&format!("{head}Connection: close\r\n\r\n"))
-                .await;
+            let answer = server.raw(&format!("{head}Connection: close\r\n\r\n")).await;
             assert_eq!(status(&answer), want, "{name}");
         }
     });
@@ -219,10 +187,7 @@ fn readiness_is_asked_each_time_and_told_in_full_when_verbose() {
 fn metrics_show_what_was_recorded() {
     run(async {
         let server = Server::start().await;
-        let labels = Labels {
-            project: "support".into(),
-            ..Labels::default()
-        };
+        let labels = Labels { project: "support".into(), ..Labels::default() };
         let seen = Observation {
             endpoint: Endpoint::Chat,
             status: 200,
@@ -234,10 +199,7 @@ fn metrics_show_what_was_recorded() {
         };
         server.registry.series(Arc::new(labels)).record(1, &seen);
         let answer = server.get("/metrics").await;
-        assert!(has_header(
-            &answer,
-            "content-type: text/plain; version=0.0.4; charset=utf-8"
-        ));
+        assert!(has_header(&answer, "content-type: text/plain; version=0.0.4; charset=utf-8"));
         assert!(answer.contains(r#"project="support""#));
         assert!(answer.contains("millrace_usage_queue_depth 0\n"));
         assert!(answer.contains("millrace_build_info{version="));
@@ -258,10 +220,7 @@ fn large_scrape_arrives_whole() {
             tokens: TokenCounts::default(),
         };
         for number in 0..2_000 {
-            let labels = Labels {
-                project: format!("p{number}").into(),
-                ..Labels::default()
-            };
+            let labels = Labels { project: format!("p{number}").into(), ..Labels::default() };
             server.registry.series(Arc::new(labels)).record(0, &seen);
         }
         let answer = server.get("/metrics").await;
@@ -285,10 +244,7 @@ fn dead_worker_fails_livez() {
         first.beat(now() + Duration::from_secs(3_600), Duration::ZERO);
         let answer = server.get("/livez?verbose").await;
         assert_eq!(status(&answer), "200");
-        assert!(
-            answer.contains(r#""name":"worker 1","ok":true"#),
-            "{answer}"
-        );
+        assert!(answer.contains(r#""name":"worker 1","ok":true"#), "{answer}");
         let late = now() + HEARTBEAT_MAX;
         let checks = super::routes::liveness(&server.registry, late);
         let oks: Vec<bool> = checks.iter().map(|check| check.ok).collect();
@@ -301,9 +257,7 @@ fn shutdown_ends_the_server_and_its_idle_connections() {
     run(async {
         let server = Server::start().await;
         let mut idle = TcpStream::connect(server.address).await.unwrap();
-        idle.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            .await
-            .unwrap();
+        idle.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         let mut first = [0; 12];
         idle.read_exact(&mut first).await.unwrap();
         assert_eq!(&first, b"HTTP/1.1 200");
@@ -324,10 +278,7 @@ fn head_beyond_its_bound_is_refused() {
     run(async {
         let server = Server::start().await;
         // One byte more would be left unread and reset the connection before the answer is read.
-        let mut head = format!(
-            "GET /livez HTTP/1.1\r\nHost: localhost\r\nx: {}",
-            "x".repeat(16 * 1024)
-        );
+        let mut head = format!("GET /livez HTTP/1.1\r\nHost: localhost\r\nx: {}", "x".repeat(16 * 1024));
         head.truncate(16 * 1024);
         let answer = server.raw(&head).await;
         assert_eq!(status(&answer), "431");

@@ -104,8 +104,8 @@ impl<'a> JsonLine<'a> {
         let [_, _, s0, s1] = four_digits(c.second);
         let [_, ms0, ms1, ms2] = four_digits(u64::from(value.0.subsec_millis()));
         self.out.extend_from_slice(&[
-            b'"', y0, y1, y2, y3, b'-', mo0, mo1, b'-', d0, d1, b'T', h0, h1, b':', mi0, mi1, b':',
-            s0, s1, b'.', ms0, ms1, ms2, b'Z', b'"',
+            b'"', y0, y1, y2, y3, b'-', mo0, mo1, b'-', d0, d1, b'T', h0, h1, b':', mi0, mi1, b':', s0, s1, b'.', ms0,
+            ms1, ms2, b'Z', b'"',
         ]);
     }
 
@@ -140,8 +140,7 @@ impl<'a> JsonLine<'a> {
                 break;
             }
         }
-        self.out
-            .extend_from_slice(digits.get(start..).unwrap_or_default());
+        self.out.extend_from_slice(digits.get(start..).unwrap_or_default());
     }
 
     fn name(&mut self, name: &'static str) {
@@ -158,12 +157,7 @@ fn whole_micros(duration: Duration) -> u64 {
 
 /// The four last digits, with leading zeros.
 fn four_digits(value: u64) -> [u8; 4] {
-    [
-        last_digit(value / 1_000),
-        last_digit(value / 100),
-        last_digit(value / 10),
-        last_digit(value),
-    ]
+    [last_digit(value / 1_000), last_digit(value / 100), last_digit(value / 10), last_digit(value)]
 }
 
 fn last_digit(value: u64) -> u8 {
@@ -179,10 +173,7 @@ fn capped(value: &str) -> &str {
 
 fn escape(out: &mut Vec<u8>, value: &str) {
     // Without an early end the loop is done many bytes at a time.
-    if value
-        .bytes()
-        .fold(true, |plain, byte| plain & is_plain(byte))
-    {
+    if value.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
         out.extend_from_slice(value.as_bytes());
         return;
     }
@@ -249,10 +240,7 @@ mod tests {
             line.flag("yes", true);
             line.millis("ms", Duration::from_micros(1_234_005));
             line.micros("us", Duration::from_nanos(17_900));
-            line.hex(
-                "trace",
-                b"\x00\xab\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\xff",
-            );
+            line.hex("trace", b"\x00\xab\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\xff");
             line.address("ip", "::1".parse().unwrap());
         });
         assert_eq!(
@@ -268,16 +256,10 @@ mod tests {
     #[test]
     fn numbers_have_all_their_digits() {
         for (value, want) in [(0, "0"), (9, "9"), (10, "10"), (100_200, "100200")] {
-            assert_eq!(
-                written(|line| line.uint("n", value)),
-                format!("{{\"n\":{want}}}\n")
-            );
+            assert_eq!(written(|line| line.uint("n", value)), format!("{{\"n\":{want}}}\n"));
             let ms = Duration::from_micros(value);
             let shown = format!("{}.{:03}", value / 1_000, value % 1_000);
-            assert_eq!(
-                written(|line| line.millis("n", ms)),
-                format!("{{\"n\":{shown}}}\n")
-            );
+            assert_eq!(written(|line| line.millis("n", ms)), format!("{{\"n\":{shown}}}\n"));
         }
         assert_eq!(written(|line| line.int("n", -5)), "{\"n\":-5}\n");
     }

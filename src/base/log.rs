@@ -298,9 +298,7 @@ mod tests {
     fn lines(log: &Log, seconds: u64) -> Vec<serde_json::Value> {
         let mut out = Vec::new();
         log.drain(at(seconds), usize::MAX, &mut out);
-        out.split_inclusive(|byte| *byte == b'\n')
-            .map(|line| serde_json::from_slice(line).unwrap())
-            .collect()
+        out.split_inclusive(|byte| *byte == b'\n').map(|line| serde_json::from_slice(line).unwrap()).collect()
     }
 
     #[test]
@@ -357,10 +355,7 @@ mod tests {
         assert!(lines(&log, 2).is_empty(), "the window is not over");
         let summary = lines(&log, WINDOW_S);
         assert_eq!(summary.len(), 1);
-        assert_eq!(
-            (&summary[0]["msg"], &summary[0]["repeated"]),
-            (&"same".into(), &5.into())
-        );
+        assert_eq!((&summary[0]["msg"], &summary[0]["repeated"]), (&"same".into(), &5.into()));
         assert!(lines(&log, 5 * WINDOW_S).is_empty(), "reported once");
     }
 
@@ -385,12 +380,7 @@ mod tests {
             ("list", None, Some("warn,hyper=trace"), warn()),
             ("named", None, Some("error,millrace=warn"), warn()),
             ("off", Some("off"), None, Ok(Some(Level::Off))),
-            (
-                "unknown",
-                Some("loud"),
-                None,
-                Err(LevelError("loud".into())),
-            ),
+            ("unknown", Some("loud"), None, Err(LevelError("loud".into()))),
             ("unknown shared", None, Some("loud"), Ok(None)),
         ] {
             let read = |variable: &str| match variable {

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use millrace::config::{DocumentKind, Server, Severity, check_keys, check_project, recognise};
+use millrace::control::FileSet;
 use millrace::metrics::Registry;
 use millrace::snapshot::{Refusal, Registries, compile};
 use millrace::upstream::{Allow, Cidr, Guard, Origins, Ports, Resolver, Rules};
 use serde_json::{Value, json};
 
 use super::args::{CheckArgs, Format};
-use super::load::{Loaded, in_file, load_text, read_document, unreadable};
+use super::documents::{Settings, in_file, read, settings};
 use super::print::{Paint, out, report};
 use super::{REFUSED, WRONG_USAGE};
 
@@ -20,10 +21,10 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let mut found = Vec::new();
     for path in &args.files {
         let file = path.display().to_string();
-        let text = match read_document(path) {
+        let text = match read(path) {
             Ok(text) => text,
-            Err(error) => {
-                found.push(unreadable(&file, &error));
+            Err(refusal) => {
+                found.push(refusal);
                 continue;
             }
         };
@@ -54,17 +55,25 @@ fn check_document(kind: DocumentKind, text: &[u8], path: &Path) -> Vec<Refusal> 
             let checked = check_keys(text);
             in_file(&file, checked.map_or_else(|problems| problems, |checked| checked.warnings))
         }
-        DocumentKind::Server => match load_text(text, path) {
-            Err(refusals) => refusals,
-            Ok(Loaded { server, sources, mut warnings }) => {
-                // The serving code itself has the last word. Nothing is looked up or connected here.
-                if let Err(refusals) = compile(sources, &registries(&server), 1) {
-                    warnings.extend(refusals);
-                }
-                warnings
-            }
-        },
+        DocumentKind::Server => check_settings(text, path),
     }
+}
+
+/// Checks settings with everything they name. The serving code itself has the last word; nothing is looked up or
+/// connected.
+fn check_settings(text: &[u8], path: &Path) -> Vec<Refusal> {
+    let Settings { server, mut warnings } = match settings(text, path) {
+        Ok(settings) => settings,
+        Err(refusals) => return refusals,
+    };
+    let loaded = FileSet::new(&server).load().and_then(|loaded| {
+        warnings.extend(loaded.warnings);
+        compile(loaded.sources, &registries(&server), 1)
+    });
+    if let Err(refusals) = loaded {
+        warnings.extend(refusals);
+    }
+    warnings
 }
 
 /// What compiling needs besides the sources, made from the settings as the server makes it.
@@ -75,21 +84,15 @@ fn registries(server: &Server) -> Registries {
 }
 
 /// The egress rules of the settings.
-pub(crate) fn rules(server: &Server) -> Rules {
+fn rules(server: &Server) -> Rules {
     let list = |ports: &[u16]| ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
     let allow = server.egress.allow.iter().filter_map(|allow| {
         let cidr: Cidr = format!("{}/{}", allow.network.address, allow.network.prefix).parse().ok()?;
-        // Without ports of its own a network has those that are allowed everywhere.
-        let everywhere = [PORTS_EVERYWHERE.to_owned(), list(&server.egress.ports)].join(",");
-        let ports = if allow.ports.is_empty() { everywhere } else { list(&allow.ports) };
-        let ports: Ports = ports.trim_end_matches(',').parse().ok()?;
+        let ports = if allow.ports.is_empty() { Ports::any() } else { list(&allow.ports).parse().ok()? };
         Some(Allow { cidr, ports })
     });
     Rules { allow: allow.collect(), ports: list(&server.egress.ports).parse().ok() }
 }
-
-/// Ports that need no administrator.
-const PORTS_EVERYWHERE: &str = "443,80,8000-8999,11434";
 
 fn as_json(valid: bool, found: &[Refusal]) -> Value {
     let problems = found.iter().map(|refusal| {

@@ -5,10 +5,9 @@
 
 mod args;
 mod check;
-mod demo;
+mod documents;
 mod key;
 mod launch;
-mod load;
 mod print;
 
 use std::process::ExitCode;
@@ -29,7 +28,7 @@ pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Serve(args) => launch::serve(args),
-        Command::Demo(args) => demo::demo(&args),
+        Command::Demo(args) => launch::demo(args),
         Command::Check(args) => check::check(&args),
         Command::Schema { document } => schema(document),
         Command::Key { command: KeyCommand::New(args) } => key::new(&args),

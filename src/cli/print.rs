@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use millrace::config::{Problem, Severity};
+use millrace::snapshot::Refusal;
 
 /// Writes to standard output. A reader that left early is no failure of ours.
 pub(crate) fn out(text: &str) -> anyhow::Result<ExitCode> {
@@ -21,11 +22,11 @@ pub(crate) fn report(error: &anyhow::Error) {
 }
 
 /// Writes problems to standard error, one a line.
-pub(crate) fn report_problems<'p>(problems: impl IntoIterator<Item = (&'p str, &'p Problem)>) {
+pub(crate) fn report_problems(refusals: &[Refusal]) {
     let paint = Paint::of(&io::stderr());
     let mut stderr = io::stderr().lock();
-    for (file, problem) in problems {
-        let _ = writeln!(stderr, "{}", paint.problem(file, problem));
+    for refusal in refusals {
+        let _ = writeln!(stderr, "{}", paint.problem(&refusal.file, &refusal.problem));
     }
 }
 

@@ -20,12 +20,6 @@ pub(super) struct BaseUrl {
     pub(super) path: String,
 }
 
-/// The port of a base URL; `None` when it is not one.
-#[must_use]
-pub fn base_url_port(text: &str) -> Option<u16> {
-    parse_base_url(text).ok().map(|url| url.port)
-}
-
 /// Splits a base URL and refuses every form that two parsers could read in two ways.
 ///
 /// # Errors

@@ -27,7 +27,6 @@ mod value;
 mod words;
 mod yaml;
 
-pub use address::base_url_port;
 pub use document::{DocumentKind, recognise};
 pub use keys::check_keys;
 pub use model::{MockParams, Model, ModelList, Project, Prompt, PromptRole, Provider, Route, Timeouts, TimeoutsPatch};

@@ -209,7 +209,7 @@ pub struct Egress {
 pub struct EgressAllow {
     /// The network.
     pub network: Cidr,
-    /// Ports allowed in it. Empty: the ports allowed everywhere.
+    /// Ports allowed in it. Empty: every port.
     pub ports: Vec<u16>,
 }
 

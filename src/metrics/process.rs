@@ -24,47 +24,21 @@ pub(super) fn write_process(sources: &Sources, out: &mut String) {
 type WorkerSum = (&'static str, &'static str, fn(&WorkerBlock) -> u64);
 
 const WORKER_GAUGES: [WorkerSum; 3] = [
-    (
-        "millrace_connections",
-        "Client connections open now.",
-        |w| w.connections.get(),
-    ),
-    (
-        "millrace_inflight_requests",
-        "Requests being answered now.",
-        |w| w.inflight_requests.get(),
-    ),
-    ("millrace_open_streams", "Streams being relayed now.", |w| {
-        w.open_streams.get()
-    }),
+    ("millrace_connections", "Client connections open now.", |w| w.connections.get()),
+    ("millrace_inflight_requests", "Requests being answered now.", |w| w.inflight_requests.get()),
+    ("millrace_open_streams", "Streams being relayed now.", |w| w.open_streams.get()),
 ];
 
 const WORKER_COUNTERS: [WorkerSum; 5] = [
-    (
-        "millrace_connections_accepted_total",
-        "Client connections accepted.",
-        |w| w.accepted.get(),
-    ),
-    (
-        "millrace_connections_handed_over_total",
-        "Accepted connections given to a less loaded worker.",
-        |w| w.handed_over.get(),
-    ),
-    (
-        "millrace_connections_refused_total",
-        "Client connections closed because a limit was reached.",
-        |w| w.refused_connections.get(),
-    ),
-    (
-        "millrace_panics_total",
-        "Requests ended by a fault of the gateway itself.",
-        |w| w.panics.get(),
-    ),
-    (
-        "millrace_dropped_rows_total",
-        "Usage records lost because the queue was full.",
-        |w| w.dropped_rows.get(),
-    ),
+    ("millrace_connections_accepted_total", "Client connections accepted.", |w| w.accepted.get()),
+    ("millrace_connections_handed_over_total", "Accepted connections given to a less loaded worker.", |w| {
+        w.handed_over.get()
+    }),
+    ("millrace_connections_refused_total", "Client connections closed because a limit was reached.", |w| {
+        w.refused_connections.get()
+    }),
+    ("millrace_panics_total", "Requests ended by a fault of the gateway itself.", |w| w.panics.get()),
+    ("millrace_dropped_rows_total", "Usage records lost because the queue was full.", |w| w.dropped_rows.get()),
 ];
 
 fn write_worker_sums(workers: &[Arc<WorkerBlock>], out: &mut String) {
@@ -78,12 +52,7 @@ fn write_worker_sums(workers: &[Arc<WorkerBlock>], out: &mut String) {
 
 fn write_worker_kinds(workers: &[Arc<WorkerBlock>], out: &mut String) {
     let name = "millrace_upstream_connections_total";
-    head(
-        out,
-        name,
-        "counter",
-        "Upstream connections opened, reused and broken.",
-    );
+    head(out, name, "counter", "Upstream connections opened, reused and broken.");
     let sum = |read: fn(&WorkerBlock) -> u64| workers.iter().map(|w| read(w)).sum::<u64>();
     for (event, count) in [
         ("opened", sum(|w| w.upstream_opened.get())),
@@ -93,12 +62,7 @@ fn write_worker_kinds(workers: &[Arc<WorkerBlock>], out: &mut String) {
         line(out, name, &["event=\"", event, "\""], count);
     }
     let name = "millrace_protocol_errors_total";
-    head(
-        out,
-        name,
-        "counter",
-        "Client connections that broke the protocol.",
-    );
+    head(out, name, "counter", "Client connections that broke the protocol.");
     let mut counts = [0u64; PROTOCOL_ERRORS.len()];
     for worker in workers {
         for (sum, count) in counts.iter_mut().zip(worker.protocol_errors()) {
@@ -112,12 +76,7 @@ fn write_worker_kinds(workers: &[Arc<WorkerBlock>], out: &mut String) {
 
 fn write_overhead(workers: &[Arc<WorkerBlock>], out: &mut String) {
     let name = "millrace_overhead_seconds";
-    head(
-        out,
-        name,
-        "histogram",
-        "Time added by the gateway itself up to the first byte sent.",
-    );
+    head(out, name, "histogram", "Time added by the gateway itself up to the first byte sent.");
     for (index, labels) in ["stream=\"false\"", "stream=\"true\""].iter().enumerate() {
         let mut total = Total::default();
         for worker in workers {
@@ -129,38 +88,25 @@ fn write_overhead(workers: &[Arc<WorkerBlock>], out: &mut String) {
 
 fn write_each_worker(sources: &Sources, out: &mut String) {
     let now = now();
-    let mut family =
-        |name: &'static str, kind, help, read: &dyn Fn(usize, &WorkerBlock) -> Value| {
-            head(out, name, kind, help);
-            for (index, worker) in sources.workers.iter().enumerate() {
-                let text = index.to_string();
-                line(out, name, &["worker=\"", &text, "\""], read(index, worker));
-            }
-        };
-    family(
-        "millrace_worker_generation",
-        "gauge",
-        "Generation of the snapshot that the worker holds.",
-        &|_, w| Value::Whole(w.generation.get()),
-    );
-    family(
-        "millrace_worker_connections",
-        "gauge",
-        "Client connections open now on the worker.",
-        &|_, w| Value::Whole(w.connections.get()),
-    );
-    family(
-        "millrace_worker_busy_ratio",
-        "gauge",
-        "Busy share of the last second, from 0 to 1.",
-        &|index, _| Value::Millionths(sources.busy_ppm.get(index).copied().unwrap_or(0)),
-    );
-    family(
-        "millrace_worker_busy_seconds_total",
-        "counter",
-        "Busy time since the worker started.",
-        &|_, w| Value::Millionths(w.busy_us.get()),
-    );
+    let mut family = |name: &'static str, kind, help, read: &dyn Fn(usize, &WorkerBlock) -> Value| {
+        head(out, name, kind, help);
+        for (index, worker) in sources.workers.iter().enumerate() {
+            let text = index.to_string();
+            line(out, name, &["worker=\"", &text, "\""], read(index, worker));
+        }
+    };
+    family("millrace_worker_generation", "gauge", "Generation of the snapshot that the worker holds.", &|_, w| {
+        Value::Whole(w.generation.get())
+    });
+    family("millrace_worker_connections", "gauge", "Client connections open now on the worker.", &|_, w| {
+        Value::Whole(w.connections.get())
+    });
+    family("millrace_worker_busy_ratio", "gauge", "Busy share of the last second, from 0 to 1.", &|index, _| {
+        Value::Millionths(sources.busy_ppm.get(index).copied().unwrap_or(0))
+    });
+    family("millrace_worker_busy_seconds_total", "counter", "Busy time since the worker started.", &|_, w| {
+        Value::Millionths(w.busy_us.get())
+    });
     family(
         "millrace_worker_stall_seconds",
         "gauge",
@@ -173,15 +119,10 @@ fn write_each_worker(sources: &Sources, out: &mut String) {
         "Times the worker's loop was held up for 200 ms or more.",
         &|_, w| Value::Whole(w.stalls()),
     );
-    family(
-        "millrace_worker_heartbeat_age_seconds",
-        "gauge",
-        "Time since the worker's loop last turned.",
-        &|_, w| {
-            let age = w.heartbeat_age(now).as_micros();
-            Value::Millionths(u64::try_from(age).unwrap_or(u64::MAX))
-        },
-    );
+    family("millrace_worker_heartbeat_age_seconds", "gauge", "Time since the worker's loop last turned.", &|_, w| {
+        let age = w.heartbeat_age(now).as_micros();
+        Value::Millionths(u64::try_from(age).unwrap_or(u64::MAX))
+    });
 }
 
 fn write_config(config: &ConfigState, out: &mut String) {
@@ -189,31 +130,16 @@ fn write_config(config: &ConfigState, out: &mut String) {
     head(out, name, "gauge", "Generation of the published snapshot.");
     line(out, name, &[], config.generation);
     let name = "millrace_config_serve_total";
-    head(
-        out,
-        name,
-        "counter",
-        "Configurations that were to be served, by result.",
-    );
+    head(out, name, "counter", "Configurations that were to be served, by result.");
     line(out, name, &["result=\"served\""], config.served);
     line(out, name, &["result=\"refused\""], config.refused);
     let name = "millrace_config_last_serve_timestamp_seconds";
-    head(
-        out,
-        name,
-        "gauge",
-        "When a configuration was last published, in Unix time.",
-    );
+    head(out, name, "gauge", "When a configuration was last published, in Unix time.");
     if let Some(at) = config.last_serve {
         line(out, name, &[], at.seconds());
     }
     let name = "millrace_config_error";
-    head(
-        out,
-        name,
-        "gauge",
-        "1 for each project whose stored configuration cannot be compiled.",
-    );
+    head(out, name, "gauge", "1 for each project whose stored configuration cannot be compiled.");
     for project in &config.broken {
         let mut label = String::from("project=\"");
         escape(&mut label, project);
@@ -224,28 +150,15 @@ fn write_config(config: &ConfigState, out: &mut String) {
 fn write_rest(sources: &Sources, out: &mut String) {
     let outside = &sources.outside;
     let name = "millrace_usage_queue_depth";
-    head(
-        out,
-        name,
-        "gauge",
-        "Usage records waiting for the admin thread.",
-    );
+    head(out, name, "gauge", "Usage records waiting for the admin thread.");
     line(out, name, &[], outside.usage_queue_depth);
     let name = "millrace_log_lines_dropped_total";
     head(out, name, "counter", "Log lines that could not be written.");
-    for (stream, count) in [
-        ("access", outside.access_lines_dropped),
-        ("app", outside.app_lines_dropped),
-    ] {
+    for (stream, count) in [("access", outside.access_lines_dropped), ("app", outside.app_lines_dropped)] {
         line(out, name, &["log=\"", stream, "\""], count);
     }
     let name = "millrace_series_overflow_total";
-    head(
-        out,
-        name,
-        "counter",
-        "Sets of labels that had to share the overflow series.",
-    );
+    head(out, name, "counter", "Sets of labels that had to share the overflow series.");
     line(out, name, &[], sources.overflow_count);
     let name = "millrace_build_info";
     head(out, name, "gauge", "What was built; the value is 1.");

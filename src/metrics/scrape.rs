@@ -43,11 +43,7 @@ pub struct Scrape {
 
 impl Scrape {
     pub(super) fn new(sources: Sources) -> Self {
-        Self {
-            sources,
-            family: 0,
-            next_series: 0,
-        }
+        Self { sources, family: 0, next_series: 0 }
     }
 
     /// Appends the next part of the text until `out` holds `bytes_max` bytes or a little more; false when all is written.
@@ -90,12 +86,7 @@ struct Family {
 }
 
 const SERIES_FAMILIES: [Family; 5] = [
-    Family {
-        name: "millrace_requests_total",
-        kind: "counter",
-        help: "Finished requests.",
-        write: write_requests,
-    },
+    Family { name: "millrace_requests_total", kind: "counter", help: "Finished requests.", write: write_requests },
     Family {
         name: "millrace_request_duration_seconds",
         kind: "histogram",
@@ -124,25 +115,14 @@ const SERIES_FAMILIES: [Family; 5] = [
 
 fn write_requests(out: &mut String, labels: &str, sums: &Sums) {
     let cells = ENDPOINTS.iter().flat_map(|endpoint| {
-        STATUS_CLASSES
-            .iter()
-            .flat_map(move |class| ["false", "true"].map(|stream| (endpoint, class, stream)))
+        STATUS_CLASSES.iter().flat_map(move |class| ["false", "true"].map(|stream| (endpoint, class, stream)))
     });
     for ((endpoint, class, stream), count) in cells.zip(&sums.requests) {
         if *count > 0 {
             line(
                 out,
                 "millrace_requests_total",
-                &[
-                    labels,
-                    ",endpoint=\"",
-                    endpoint,
-                    "\",status_class=\"",
-                    class,
-                    "\",stream=\"",
-                    stream,
-                    "\"",
-                ],
+                &[labels, ",endpoint=\"", endpoint, "\",status_class=\"", class, "\",stream=\"", stream, "\""],
                 *count,
             );
         }
@@ -150,41 +130,19 @@ fn write_requests(out: &mut String, labels: &str, sums: &Sums) {
 }
 
 fn write_duration(out: &mut String, labels: &str, sums: &Sums) {
-    histogram(
-        out,
-        "millrace_request_duration_seconds",
-        labels,
-        &sums.duration,
-        Doubling::bounds_us(),
-    );
+    histogram(out, "millrace_request_duration_seconds", labels, &sums.duration, Doubling::bounds_us());
 }
 
 fn write_ttft(out: &mut String, labels: &str, sums: &Sums) {
-    histogram(
-        out,
-        "millrace_time_to_first_token_seconds",
-        labels,
-        &sums.ttft,
-        Doubling::bounds_us(),
-    );
+    histogram(out, "millrace_time_to_first_token_seconds", labels, &sums.ttft, Doubling::bounds_us());
 }
 
 fn write_attempts(out: &mut String, labels: &str, sums: &Sums) {
-    by_name(
-        out,
-        ("millrace_upstream_attempts_total", labels, "outcome"),
-        &OUTCOMES,
-        sums.attempts,
-    );
+    by_name(out, ("millrace_upstream_attempts_total", labels, "outcome"), &OUTCOMES, sums.attempts);
 }
 
 fn write_tokens(out: &mut String, labels: &str, sums: &Sums) {
-    by_name(
-        out,
-        ("millrace_tokens_total", labels, "type"),
-        &TOKEN_TYPES,
-        sums.tokens,
-    );
+    by_name(out, ("millrace_tokens_total", labels, "type"), &TOKEN_TYPES, sums.tokens);
 }
 
 fn by_name<const N: usize>(

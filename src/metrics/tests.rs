@@ -43,13 +43,10 @@ fn text(registry: &Registry) -> String {
 
 /// Value of the sample that starts with this name and these labels.
 fn sample(text: &str, start: &str) -> Option<String> {
-    text.lines()
-        .find_map(|line| line.strip_prefix(start)?.strip_prefix(' '))
-        .map(str::to_owned)
+    text.lines().find_map(|line| line.strip_prefix(start)?.strip_prefix(' ')).map(str::to_owned)
 }
 
-const ACME: &str =
-    r#"organization="acme",project="support",route="chat",provider="openai",model="gpt-4o""#;
+const ACME: &str = r#"organization="acme",project="support",route="chat",provider="openai",model="gpt-4o""#;
 
 #[test]
 fn series_is_the_same_for_the_same_shown_labels() {
@@ -66,68 +63,23 @@ fn counters_survive_a_reload() {
     let registry = Registry::new(1);
     registry.series(labels("support", "a")).record(0, &seen());
     registry.series(labels("support", "a")).record(0, &seen());
-    let start = format!(
-        r#"millrace_requests_total{{{ACME},endpoint="chat",status_class="2xx",stream="false"}}"#
-    );
+    let start = format!(r#"millrace_requests_total{{{ACME},endpoint="chat",status_class="2xx",stream="false"}}"#);
     assert_eq!(sample(&text(&registry), &start).as_deref(), Some("2"));
 }
 
 #[test]
 fn requests_are_counted_by_endpoint_status_and_stream() {
     for (name, endpoint, status, stream, want) in [
-        (
-            "plain",
-            Endpoint::Chat,
-            200,
-            false,
-            ("chat", "2xx", "false"),
-        ),
-        (
-            "stream",
-            Endpoint::Messages,
-            200,
-            true,
-            ("messages", "2xx", "true"),
-        ),
-        (
-            "refused",
-            Endpoint::Responses,
-            429,
-            false,
-            ("responses", "4xx", "false"),
-        ),
-        (
-            "last cell",
-            Endpoint::Other,
-            599,
-            true,
-            ("other", "5xx", "true"),
-        ),
-        (
-            "client left",
-            Endpoint::Chat,
-            0,
-            true,
-            ("chat", "none", "true"),
-        ),
-        (
-            "no such status",
-            Endpoint::Chat,
-            999,
-            false,
-            ("chat", "5xx", "false"),
-        ),
+        ("plain", Endpoint::Chat, 200, false, ("chat", "2xx", "false")),
+        ("stream", Endpoint::Messages, 200, true, ("messages", "2xx", "true")),
+        ("refused", Endpoint::Responses, 429, false, ("responses", "4xx", "false")),
+        ("last cell", Endpoint::Other, 599, true, ("other", "5xx", "true")),
+        ("client left", Endpoint::Chat, 0, true, ("chat", "none", "true")),
+        ("no such status", Endpoint::Chat, 999, false, ("chat", "5xx", "false")),
     ] {
         let registry = Registry::new(1);
-        let observation = Observation {
-            endpoint,
-            status,
-            stream,
-            ..seen()
-        };
-        registry
-            .series(labels("support", "a"))
-            .record(0, &observation);
+        let observation = Observation { endpoint, status, stream, ..seen() };
+        registry.series(labels("support", "a")).record(0, &observation);
         let (endpoint, class, stream) = want;
         let start = format!(
             r#"millrace_requests_total{{{ACME},endpoint="{endpoint}",status_class="{class}",stream="{stream}"}}"#
@@ -144,13 +96,7 @@ fn spread() -> String {
     let registry = Registry::new(3);
     let series = registry.series(labels("support", "a"));
     let observation = Observation {
-        tokens: TokenCounts {
-            input: 100,
-            output: 10,
-            cache_read: 7,
-            cache_write: 0,
-            reasoning: 3,
-        },
+        tokens: TokenCounts { input: 100, output: 10, cache_read: 7, cache_write: 0, reasoning: 3 },
         ttft: Some(Duration::from_micros(2_500)),
         ..seen()
     };
@@ -167,9 +113,8 @@ fn workers_and_a_scraper_at_once_lose_nothing() {
     const EACH: u64 = 50_000;
     let registry = Registry::new(2);
     let start = format!("millrace_request_duration_seconds_count{{{ACME}}}");
-    let count = |registry: &Registry| -> u64 {
-        sample(&text(registry), &start).map_or(0, |value| value.parse().unwrap())
-    };
+    let count =
+        |registry: &Registry| -> u64 { sample(&text(registry), &start).map_or(0, |value| value.parse().unwrap()) };
     std::thread::scope(|scope| {
         let threads = [0, 1].map(|worker| {
             let series = registry.series(labels("support", "a"));
@@ -199,11 +144,7 @@ fn counts_of_workers_are_summed() {
         ("tokens_total", r#"type="cache_write""#, None),
         ("tokens_total", r#"type="reasoning""#, Some("9")),
         ("upstream_attempts_total", r#"outcome="success""#, Some("3")),
-        (
-            "upstream_attempts_total",
-            r#"outcome="rate_limited""#,
-            Some("1"),
-        ),
+        ("upstream_attempts_total", r#"outcome="rate_limited""#, Some("1")),
     ] {
         let start = format!("millrace_{name}{{{ACME},{label}}}");
         assert_eq!(sample(&text, &start).as_deref(), want, "{start}");
@@ -224,14 +165,8 @@ fn histograms_of_workers_are_summed() {
         (format!("{duration}_count{{{ACME}}}"), "3"),
         (format!(r#"{ttft}_bucket{{{ACME},le="0.00125"}}"#), "0"),
         (format!(r#"{ttft}_bucket{{{ACME},le="0.0025"}}"#), "3"),
-        (
-            format!(r#"{overhead}_bucket{{stream="false",le="0.000016"}}"#),
-            "0",
-        ),
-        (
-            format!(r#"{overhead}_bucket{{stream="false",le="0.000024"}}"#),
-            "3",
-        ),
+        (format!(r#"{overhead}_bucket{{stream="false",le="0.000016"}}"#), "0"),
+        (format!(r#"{overhead}_bucket{{stream="false",le="0.000024"}}"#), "3"),
         (format!(r#"{overhead}_sum{{stream="false"}}"#), "0.00006"),
     ] {
         assert_eq!(sample(&text, &start).as_deref(), Some(want), "{start}");
@@ -256,14 +191,8 @@ fn worker_blocks_are_shown_in_sum_and_each() {
         ("millrace_connections", "2"),
         ("millrace_open_streams", "8"),
         ("millrace_dropped_rows_total", "6"),
-        (
-            r#"millrace_upstream_connections_total{event="reused"}"#,
-            "10",
-        ),
-        (
-            r#"millrace_upstream_connections_total{event="broken"}"#,
-            "0",
-        ),
+        (r#"millrace_upstream_connections_total{event="reused"}"#, "10"),
+        (r#"millrace_upstream_connections_total{event="broken"}"#, "0"),
         (r#"millrace_protocol_errors_total{kind="truncated"}"#, "2"),
         (r#"millrace_worker_generation{worker="0"}"#, "7"),
         (r#"millrace_worker_generation{worker="1"}"#, "8"),
@@ -305,30 +234,20 @@ fn busy_share_is_that_between_two_samples() {
 #[test]
 fn label_values_are_escaped() {
     let registry = Registry::new(1);
-    registry
-        .series(labels("a\"b\\c\nd", "t"))
-        .record(0, &seen());
+    registry.series(labels("a\"b\\c\nd", "t")).record(0, &seen());
     let text = text(&registry);
     assert!(text.contains(r#"project="a\"b\\c\nd""#));
-    assert!(
-        text.lines()
-            .all(|line| line.starts_with('#') || line.starts_with("millrace_"))
-    );
+    assert!(text.lines().all(|line| line.starts_with('#') || line.starts_with("millrace_")));
 }
 
 #[test]
 fn series_beyond_the_bound_share_one_and_are_counted() {
     let registry = Registry::with_series_max(1, 2);
     for number in 0..100 {
-        registry
-            .series(labels(&format!("p{number}"), "t"))
-            .record(0, &seen());
+        registry.series(labels(&format!("p{number}"), "t")).record(0, &seen());
     }
     let text = text(&registry);
-    let shown: HashSet<&str> = text
-        .lines()
-        .filter(|line| line.starts_with("millrace_requests_total{"))
-        .collect();
+    let shown: HashSet<&str> = text.lines().filter(|line| line.starts_with("millrace_requests_total{")).collect();
     assert_eq!(shown.len(), 3);
     let overflow = shown.iter().find(|line| line.contains(OVERFLOW_LABEL));
     assert!(overflow.is_some_and(|line| line.ends_with(" 98")));
@@ -347,9 +266,7 @@ fn series_that_nobody_used_is_not_shown() {
 fn pieces_join_to_the_whole_text() {
     let registry = Registry::new(2);
     for number in 0..50 {
-        registry
-            .series(labels(&format!("p{number}"), "t"))
-            .record(1, &seen());
+        registry.series(labels(&format!("p{number}"), "t")).record(1, &seen());
     }
     let mut pieces = String::new();
     let mut scrape = registry.scrape(Outside::default());
@@ -377,13 +294,7 @@ fn families_are_declared_once_and_samples_are_unique() {
     for project in ["a", "b"] {
         let series = registry.series(labels(project, "t"));
         series.record(0, &seen());
-        series.record(
-            1,
-            &Observation {
-                stream: true,
-                ..seen()
-            },
-        );
+        series.record(1, &Observation { stream: true, ..seen() });
         series.record_attempt(0, Outcome::Connect);
     }
     let text = text(&registry);
@@ -416,8 +327,5 @@ fn names_stand_at_the_index_of_their_variant() {
     }
     assert_eq!(OUTCOMES[Outcome::Connect as usize], "connect");
     assert_eq!(OUTCOMES[Outcome::Cancelled as usize], "cancelled");
-    assert_eq!(
-        PROTOCOL_ERRORS[ProtocolError::Truncated as usize],
-        "truncated"
-    );
+    assert_eq!(PROTOCOL_ERRORS[ProtocolError::Truncated as usize], "truncated");
 }

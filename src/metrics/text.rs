@@ -19,17 +19,7 @@ impl From<u64> for Value {
 }
 
 pub(super) fn head(out: &mut String, name: &str, kind: &str, help: &str) {
-    for part in [
-        "# HELP ",
-        name,
-        " ",
-        help,
-        "\n# TYPE ",
-        name,
-        " ",
-        kind,
-        "\n",
-    ] {
+    for part in ["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"] {
         out.push_str(part);
     }
 }

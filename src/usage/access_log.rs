@@ -104,13 +104,7 @@ mod tests {
             status: 502,
             error_code: "upstream_error",
             ttft: Some(Duration::from_micros(250_001)),
-            tokens: TokenCounts {
-                input: 1,
-                output: 2,
-                cache_read: 3,
-                cache_write: 4,
-                reasoning: 5,
-            },
+            tokens: TokenCounts { input: 1, output: 2, cache_read: 3, cache_write: 4, reasoning: 5 },
             client_ip: Some("192.0.2.1".parse::<IpAddr>().unwrap()),
             stream: true,
             cancelled: true,
@@ -138,15 +132,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_left_out() {
         let value: Value = serde_json::from_str(&line(&record("req-1"))).unwrap();
-        for name in [
-            "trace_id",
-            "project",
-            "key_id",
-            "client_ip",
-            "error_code",
-            "ttft_ms",
-            "estimated",
-        ] {
+        for name in ["trace_id", "project", "key_id", "client_ip", "error_code", "ttft_ms", "estimated"] {
             assert!(value.get(name).is_none(), "{name}");
         }
     }
@@ -158,10 +144,7 @@ mod tests {
         append_line(&record("b"), &mut out);
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.lines().count(), 2);
-        assert!(
-            text.lines()
-                .all(|line| serde_json::from_str::<Value>(line).is_ok())
-        );
+        assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
     }
 
     proptest! {

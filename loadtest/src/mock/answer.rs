@@ -12,19 +12,8 @@ pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// An honest answer, plain or streamed as asked for.
 pub(crate) fn honest(ask: &Ask<'_>, steps: Vec<Step>) -> Plan {
-    let after = if closes(ask) {
-        After::Close
-    } else {
-        After::KeepAlive
-    };
-    Plan {
-        status: 200,
-        steps,
-        after,
-        model: None,
-        stream: ask.stream,
-        usage: Some(ask.usage()),
-    }
+    let after = if closes(ask) { After::Close } else { After::KeepAlive };
+    Plan { status: 200, steps, after, model: None, stream: ask.stream, usage: Some(ask.usage()) }
 }
 
 /// The steps of a plain answer: one write.
@@ -33,11 +22,7 @@ pub(crate) fn plain(ask: &Ask<'_>) -> Vec<Step> {
     let body = body::body(ask);
     let chunked = ask.options.chunked && !ask.http_10;
     let mut bytes = json_head(ask, 200, if chunked { None } else { Some(body.len()) });
-    bytes.extend_from_slice(&if chunked {
-        [&chunk(&body), LAST_CHUNK].concat()
-    } else {
-        body
-    });
+    bytes.extend_from_slice(&if chunked { [&chunk(&body), LAST_CHUNK].concat() } else { body });
     steps.push(Step::write(bytes));
     steps
 }
@@ -70,20 +55,12 @@ pub(crate) fn hold(ask: &Ask<'_>) -> Vec<Step> {
     first_wait(ask, &mut steps);
     let chunked = is_chunked(ask);
     let frame = |bytes: &[u8]| {
-        if chunked {
-            chunk(bytes)
-        } else {
-            bytes.to_vec()
-        }
+        if chunked { chunk(bytes) } else { bytes.to_vec() }
     };
     steps.push(Step::event(frame(&event::opening(ask).bytes)));
     let every = Duration::from_secs(5);
     steps.push(Step::Wait(every));
-    steps.push(Step::Repeat {
-        bytes: frame(b": hold\n\n"),
-        gap: every,
-        count: u64::MAX,
-    });
+    steps.push(Step::Repeat { bytes: frame(b": hold\n\n"), gap: every, count: u64::MAX });
     steps
 }
 
@@ -100,11 +77,7 @@ pub(crate) fn events(ask: &Ask<'_>) -> Vec<Event> {
 pub(crate) fn before(ask: &Ask<'_>) -> Vec<Step> {
     let mut random = fastrand::Rng::with_seed(ask.seed);
     let wait = ask.options.latency.sample(&mut random);
-    if wait.is_zero() {
-        Vec::new()
-    } else {
-        vec![Step::Wait(wait)]
-    }
+    if wait.is_zero() { Vec::new() } else { vec![Step::Wait(wait)] }
 }
 
 /// What comes between head and first event.
@@ -126,39 +99,20 @@ pub(crate) fn closes(ask: &Ask<'_>) -> bool {
 
 /// The head of a JSON answer; without a length it is chunked.
 pub(crate) fn json_head(ask: &Ask<'_>, status: u16, length: Option<usize>) -> Vec<u8> {
-    let framing = length.map_or_else(
-        || "transfer-encoding: chunked\r\n".to_owned(),
-        |length| format!("content-length: {length}\r\n"),
-    );
-    head(
-        status,
-        &format!(
-            "content-type: application/json\r\n{framing}{}",
-            own_lines(ask)
-        ),
-    )
+    let framing = length
+        .map_or_else(|| "transfer-encoding: chunked\r\n".to_owned(), |length| format!("content-length: {length}\r\n"));
+    head(status, &format!("content-type: application/json\r\n{framing}{}", own_lines(ask)))
 }
 
 /// The head of an event stream.
 pub(crate) fn stream_head(ask: &Ask<'_>) -> Vec<u8> {
-    let framing = if is_chunked(ask) {
-        "transfer-encoding: chunked\r\n"
-    } else {
-        ""
-    };
+    let framing = if is_chunked(ask) { "transfer-encoding: chunked\r\n" } else { "" };
     let kind = "content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n";
     head(200, &format!("{kind}{framing}{}", own_lines(ask)))
 }
 
 /// Header lines that every answer carries.
 pub(crate) fn own_lines(ask: &Ask<'_>) -> String {
-    let close = if closes(ask) {
-        "connection: close\r\n"
-    } else {
-        ""
-    };
-    format!(
-        "x-request-id: mock-{}-{}\r\nopenai-processing-ms: 1\r\n{close}",
-        ask.connection, ask.request
-    )
+    let close = if closes(ask) { "connection: close\r\n" } else { "" };
+    format!("x-request-id: mock-{}-{}\r\nopenai-processing-ms: 1\r\n{close}", ask.connection, ask.request)
 }

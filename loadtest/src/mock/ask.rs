@@ -111,14 +111,7 @@ impl Options {
             first_ms: script.number("first_ms", 0, 3_600_000)?,
             size: script.number("size", 600, 256 << 20)?,
             events,
-            gap: script.delay(
-                "gap",
-                if paced {
-                    Delay::Fixed(10.0)
-                } else {
-                    Delay::NONE
-                },
-            )?,
+            gap: script.delay("gap", if paced { Delay::Fixed(10.0) } else { Delay::NONE })?,
             bytes: script.number("bytes", 250, 64 << 20)?,
             stamp: script.has("stamp"),
             chunked: script.has("chunked"),
@@ -135,20 +128,12 @@ impl Options {
 
 impl<'a> Ask<'a> {
     /// Puts a request and its script together.
-    pub(crate) fn new(
-        request: &'a Request,
-        endpoint: Endpoint,
-        fields: &'a Fields,
-    ) -> Result<Self, String> {
+    pub(crate) fn new(request: &'a Request, endpoint: Endpoint, fields: &'a Fields) -> Result<Self, String> {
         let script = Script::parse(fields.model.as_deref().unwrap_or_default())?;
         let stream = fields.stream.unwrap_or(false) && endpoint != Endpoint::Embeddings;
         let paced = !matches!(script.name, super::script::Name::Fault(_));
         let options = Options::read(&script, stream, paced)?;
-        let include_usage = fields
-            .stream_options
-            .as_ref()
-            .and_then(|options| options.include_usage)
-            .unwrap_or(false);
+        let include_usage = fields.stream_options.as_ref().and_then(|options| options.include_usage).unwrap_or(false);
         Ok(Self {
             script,
             endpoint,
@@ -166,11 +151,7 @@ impl<'a> Ask<'a> {
 
     /// Input and output tokens that an honest answer claims.
     pub(crate) fn usage(&self) -> (u64, u64) {
-        let output = if self.endpoint == Endpoint::Embeddings {
-            0
-        } else {
-            self.options.completion_tokens
-        };
+        let output = if self.endpoint == Endpoint::Embeddings { 0 } else { self.options.completion_tokens };
         (self.options.prompt_tokens, output)
     }
 }

@@ -44,13 +44,7 @@ pub(crate) fn body_with(ask: &Ask<'_>, usage: Option<&str>) -> Vec<u8> {
     let tail = usage.map_or_else(|| "}".to_owned(), |usage| format!(r#","usage":{usage}}}"#));
     let fixed = before.len() + after.len() + tail.len();
     let content = content(ask, ask.options.size.saturating_sub(fixed));
-    [
-        before.as_bytes(),
-        content.as_bytes(),
-        after.as_bytes(),
-        tail.as_bytes(),
-    ]
-    .concat()
+    [before.as_bytes(), content.as_bytes(), after.as_bytes(), tail.as_bytes()].concat()
 }
 
 /// The usage object of an endpoint with these input and output tokens.
@@ -74,8 +68,7 @@ pub(crate) fn content(ask: &Ask<'_>, bytes: usize) -> String {
         let text = echo(ask);
         return json_inner(&text);
     }
-    const WORDS: &str =
-        "The quick brown fox jumps over the lazy dog and thinks about streams of tokens. ";
+    const WORDS: &str = "The quick brown fox jumps over the lazy dog and thinks about streams of tokens. ";
     let mut text = WORDS.repeat(bytes / WORDS.len() + 1);
     text.truncate(bytes);
     text
@@ -84,41 +77,28 @@ pub(crate) fn content(ask: &Ask<'_>, bytes: usize) -> String {
 /// `echo:BYTES:SHA256:LAST`, of the request body and its last message or input.
 fn echo(ask: &Ask<'_>) -> String {
     let digest = crate::serve::sha256_hex(ask.body);
-    format!(
-        "echo:{}:{digest}:{}",
-        ask.body.len(),
-        last_input(ask.body).unwrap_or_default()
-    )
+    format!("echo:{}:{digest}:{}", ask.body.len(), last_input(ask.body).unwrap_or_default())
 }
 
 fn last_input(body: &[u8]) -> Option<String> {
     let value: Value = serde_json::from_slice(body).ok()?;
-    let last = value
-        .get("messages")
-        .and_then(Value::as_array)
-        .and_then(|messages| messages.last());
-    let last = last
-        .and_then(|message| message.get("content"))
-        .or_else(|| value.get("input"))
-        .or_else(|| value.get("prompt"));
+    let last = value.get("messages").and_then(Value::as_array).and_then(|messages| messages.last());
+    let last =
+        last.and_then(|message| message.get("content")).or_else(|| value.get("input")).or_else(|| value.get("prompt"));
     last.and_then(Value::as_str).map(str::to_owned)
 }
 
 /// A string as it stands between the quotes of JSON.
 fn json_inner(text: &str) -> String {
     let quoted = Value::from(text).to_string();
-    quoted
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .unwrap_or_default()
-        .to_owned()
+    quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default().to_owned()
 }
 
 fn embeddings(ask: &Ask<'_>, usage: Option<&str>) -> String {
     let count = input_count(ask.body);
-    let items: Vec<Value> = (0..count).map(|index| {
-        json!({"object": "embedding", "index": index, "embedding": embedding(ask, index)})
-    }).collect();
+    let items: Vec<Value> = (0..count)
+        .map(|index| json!({"object": "embedding", "index": index, "embedding": embedding(ask, index)}))
+        .collect();
     let mut answer = json!({"object": "list", "data": items, "model": MODEL}).to_string();
     if let Some(usage) = usage {
         answer.truncate(answer.len() - 1);
@@ -134,10 +114,7 @@ fn embedding(ask: &Ask<'_>, index: usize) -> Value {
     let mut random = fastrand::Rng::with_seed(index as u64);
     let numbers: Vec<f32> = (0..ask.options.dims).map(|_| random.f32() - 0.5).collect();
     if ask.base64 {
-        let bytes: Vec<u8> = numbers
-            .iter()
-            .flat_map(|number| number.to_le_bytes())
-            .collect();
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         return Value::from(base64(&bytes));
     }
     Value::from(numbers)
@@ -159,15 +136,8 @@ fn base64(bytes: &[u8]) -> String {
         let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
         for place in 0..4 {
-            let letter = ALPHABET
-                .get((bits >> (18 - 6 * place) & 63) as usize)
-                .copied()
-                .unwrap_or(b'A');
-            text.push(if place <= group.len() {
-                char::from(letter)
-            } else {
-                '='
-            });
+            let letter = ALPHABET.get((bits >> (18 - 6 * place) & 63) as usize).copied().unwrap_or(b'A');
+            text.push(if place <= group.len() { char::from(letter) } else { '=' });
         }
     }
     text
@@ -179,30 +149,15 @@ mod tests {
 
     #[test]
     fn base64_pads_to_whole_groups() {
-        for (bytes, want) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-        ] {
+        for (bytes, want) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
             assert_eq!(base64(bytes.as_bytes()), want, "{bytes}");
         }
     }
 
     #[test]
     fn inputs_are_counted_by_their_form() {
-        for (input, want) in [
-            (r#""a""#, 1),
-            (r#"["a","b","c"]"#, 3),
-            ("[1,2,3]", 1),
-            ("[[1],[2,3]]", 2),
-        ] {
-            assert_eq!(
-                input_count(format!(r#"{{"input":{input}}}"#).as_bytes()),
-                want,
-                "{input}"
-            );
+        for (input, want) in [(r#""a""#, 1), (r#"["a","b","c"]"#, 3), ("[1,2,3]", 1), ("[[1],[2,3]]", 2)] {
+            assert_eq!(input_count(format!(r#"{{"input":{input}}}"#).as_bytes()), want, "{input}");
         }
     }
 }

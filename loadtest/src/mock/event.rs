@@ -35,11 +35,7 @@ const STAMP: &str = "@@@@@@@@@@@@@@@@";
 
 /// The text of one content event with its places for numbers, `bytes` long or as short as it can be.
 fn template(ask: &Ask<'_>) -> String {
-    let stamp = if ask.options.stamp {
-        format!(r#","sent_us":{STAMP}"#)
-    } else {
-        String::new()
-    };
+    let stamp = if ask.options.stamp { format!(r#","sent_us":{STAMP}"#) } else { String::new() };
     let (before, after) = match ask.endpoint {
         Endpoint::Chat | Endpoint::Embeddings => (
             format!(
@@ -64,48 +60,24 @@ fn template(ask: &Ask<'_>) -> String {
         ),
     };
     let padding = ask.options.bytes.saturating_sub(before.len() + after.len());
-    let padding = if ask.options.echo {
-        content(ask, 0)
-    } else {
-        "x".repeat(padding)
-    };
+    let padding = if ask.options.echo { content(ask, 0) } else { "x".repeat(padding) };
     format!("{before}{padding}{after}")
 }
 
 /// All content events as one run, chunk framing included.
 pub(crate) fn run(ask: &Ask<'_>, chunked: bool) -> EventRun {
     let text = template(ask);
-    let bytes = if chunked {
-        chunk(text.as_bytes())
-    } else {
-        text.into_bytes()
-    };
+    let bytes = if chunked { chunk(text.as_bytes()) } else { text.into_bytes() };
     let find = |mark: &str| memchr::memmem::find(&bytes, mark.as_bytes());
     let mut digits = Vec::new();
     if let Some(at) = find(NUMBER) {
-        digits.push(Digits {
-            at,
-            width: NUMBER.len(),
-            pad: b'0',
-            first: 0,
-        });
+        digits.push(Digits { at, width: NUMBER.len(), pad: b'0', first: 0 });
     }
     if let Some(at) = find(SEQUENCE) {
-        digits.push(Digits {
-            at,
-            width: SEQUENCE.len(),
-            pad: b' ',
-            first: 1,
-        });
+        digits.push(Digits { at, width: SEQUENCE.len(), pad: b' ', first: 1 });
     }
     let stamp_at = if ask.options.stamp { find(STAMP) } else { None };
-    EventRun {
-        digits,
-        stamp_at,
-        count: ask.options.events,
-        gap: ask.options.gap,
-        bytes,
-    }
+    EventRun { digits, stamp_at, count: ask.options.events, gap: ask.options.gap, bytes }
 }
 
 /// The content event with this number.
@@ -114,31 +86,23 @@ pub(crate) fn content_event(run: &EventRun, index: u64) -> Event {
     for field in &run.digits {
         field.put(&mut bytes, index);
     }
-    Event {
-        part: Part::Content,
-        bytes,
-    }
+    Event { part: Part::Content, bytes }
 }
 
 /// The event that opens a stream.
 pub(crate) fn opening(ask: &Ask<'_>) -> Event {
     let bytes = match ask.endpoint {
         Endpoint::Responses => response_event(ask, "response.created", 0, "in_progress", None),
-        Endpoint::Completions => choice_event(
-            ask,
-            r#"{"text":"","index":0,"logprobs":null,"finish_reason":null}"#,
-            None,
-        ),
+        Endpoint::Completions => {
+            choice_event(ask, r#"{"text":"","index":0,"logprobs":null,"finish_reason":null}"#, None)
+        }
         Endpoint::Chat | Endpoint::Embeddings => choice_event(
             ask,
             r#"{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}"#,
             None,
         ),
     };
-    Event {
-        part: Part::Opening,
-        bytes,
-    }
+    Event { part: Part::Opening, bytes }
 }
 
 /// The events behind the content: finish, usage where asked for, end mark where the endpoint has one.
@@ -157,44 +121,27 @@ pub(crate) fn closing(ask: &Ask<'_>) -> Vec<Event> {
 /// The event with the finish reason; of the Responses endpoint also with the usage.
 pub(crate) fn finish(ask: &Ask<'_>, usage: Option<&str>) -> Event {
     let bytes = match ask.endpoint {
-        Endpoint::Responses => response_event(
-            ask,
-            "response.completed",
-            ask.options.events.saturating_add(1),
-            "completed",
-            usage,
-        ),
-        Endpoint::Completions => choice_event(
-            ask,
-            r#"{"text":"","index":0,"logprobs":null,"finish_reason":"stop"}"#,
-            None,
-        ),
-        Endpoint::Chat | Endpoint::Embeddings => choice_event(
-            ask,
-            r#"{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}"#,
-            None,
-        ),
+        Endpoint::Responses => {
+            response_event(ask, "response.completed", ask.options.events.saturating_add(1), "completed", usage)
+        }
+        Endpoint::Completions => {
+            choice_event(ask, r#"{"text":"","index":0,"logprobs":null,"finish_reason":"stop"}"#, None)
+        }
+        Endpoint::Chat | Endpoint::Embeddings => {
+            choice_event(ask, r#"{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}"#, None)
+        }
     };
-    Event {
-        part: Part::Finish,
-        bytes,
-    }
+    Event { part: Part::Finish, bytes }
 }
 
 /// The event that carries a usage object and no choice.
 pub(crate) fn usage_event(ask: &Ask<'_>, usage: &str) -> Event {
-    Event {
-        part: Part::Usage,
-        bytes: choice_event(ask, "", Some(usage)),
-    }
+    Event { part: Part::Usage, bytes: choice_event(ask, "", Some(usage)) }
 }
 
 /// The mark `[DONE]`.
 pub(crate) fn done() -> Event {
-    Event {
-        part: Part::Done,
-        bytes: b"data: [DONE]\n\n".to_vec(),
-    }
+    Event { part: Part::Done, bytes: b"data: [DONE]\n\n".to_vec() }
 }
 
 /// An event of the Chat or Completions endpoint with this choice and this usage.
@@ -211,13 +158,7 @@ pub(crate) fn choice_event(ask: &Ask<'_>, choice: &str, usage: Option<&str>) -> 
     .into_bytes()
 }
 
-fn response_event(
-    ask: &Ask<'_>,
-    kind: &str,
-    sequence: u64,
-    status: &str,
-    usage: Option<&str>,
-) -> Vec<u8> {
+fn response_event(ask: &Ask<'_>, kind: &str, sequence: u64, status: &str, usage: Option<&str>) -> Vec<u8> {
     let usage = usage.unwrap_or("null");
     format!(
         "event: {kind}\ndata: {{\"type\":\"{kind}\",\"sequence_number\":{sequence},\"response\":{{\"id\":\"resp_{}_{}\",\"object\":\"response\",\"created_at\":{CREATED},\"status\":\"{status}\",\"error\":null,\"incomplete_details\":null,\"model\":\"{MODEL}\",\"output\":[],\"usage\":{usage}}}}}\n\n",

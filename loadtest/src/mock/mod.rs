@@ -22,9 +22,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let mock = Mock {
-        seed: args.listen.seed,
-    };
+    let mock = Mock { seed: args.listen.seed };
     wait_for_signal(&args.listen, || start(&args.listen, mock))
 }
 
@@ -53,14 +51,8 @@ impl Handler for Mock {
             Err(reason) => return refuse(400, &reason),
         };
         let stream = fields.stream.unwrap_or(false);
-        let plan = self
-            .scripted(request, endpoint, &fields, seat)
-            .unwrap_or_else(|reason| refuse(400, &reason));
-        Plan {
-            stream,
-            model: fields.model,
-            ..plan
-        }
+        let plan = self.scripted(request, endpoint, &fields, seat).unwrap_or_else(|reason| refuse(400, &reason));
+        Plan { stream, model: fields.model, ..plan }
     }
 }
 
@@ -80,11 +72,7 @@ impl Mock {
         match ask.script.name {
             Name::Fast | Name::Stream => {
                 ask.script.check_keys(&[])?;
-                let steps = if ask.stream {
-                    answer::stream(&ask)
-                } else {
-                    answer::plain(&ask)
-                };
+                let steps = if ask.stream { answer::stream(&ask) } else { answer::plain(&ask) };
                 Ok(answer::honest(&ask, steps))
             }
             Name::Hold => {
@@ -98,14 +86,8 @@ impl Mock {
 
 /// Refuses a body that has not the size that its script names.
 fn check_size(ask: &Ask<'_>) -> Result<(), String> {
-    let want: usize = ask
-        .script
-        .number("request_bytes", ask.body.len(), usize::MAX)?;
-    if want == ask.body.len() {
-        Ok(())
-    } else {
-        Err(format!("body has {} bytes, not {want}", ask.body.len()))
-    }
+    let want: usize = ask.script.number("request_bytes", ask.body.len(), usize::MAX)?;
+    if want == ask.body.len() { Ok(()) } else { Err(format!("body has {} bytes, not {want}", ask.body.len())) }
 }
 
 /// An error that is no fault: the request itself was wrong.

@@ -60,9 +60,7 @@ impl<'a> Script<'a> {
     /// # Errors
     /// When it is a script with a malformed list of options.
     pub(crate) fn parse(model: &'a str) -> Result<Self, String> {
-        let (name, rest) = model
-            .split_once('/')
-            .map_or((model, ""), |(name, rest)| (name, rest));
+        let (name, rest) = model.split_once('/').map_or((model, ""), |(name, rest)| (name, rest));
         let mut items = rest.split([',', '@']).filter(|item| !item.is_empty());
         let mut value = None;
         let name = match name {
@@ -71,63 +69,44 @@ impl<'a> Script<'a> {
             "hold" => Name::Hold,
             "fault" => {
                 let kind = items.next().ok_or("a fault needs a kind: `fault/KIND`")?;
-                let (kind, given) = kind
-                    .split_once('=')
-                    .map_or((kind, None), |(kind, given)| (kind, Some(given)));
+                let (kind, given) = kind.split_once('=').map_or((kind, None), |(kind, given)| (kind, Some(given)));
                 value = given;
                 Name::Fault(kind)
             }
             _ => {
-                return Ok(Self {
-                    name: Name::Fast,
-                    value: None,
-                    options: Vec::new(),
-                });
+                return Ok(Self { name: Name::Fast, value: None, options: Vec::new() });
             }
         };
         let mut options: Vec<(&str, Option<&str>)> = Vec::new();
         for item in items {
-            let (key, value) = item
-                .split_once('=')
-                .map_or((item, None), |(key, value)| (key, Some(value)));
+            let (key, value) = item.split_once('=').map_or((item, None), |(key, value)| (key, Some(value)));
             if options.iter().any(|(known, _)| *known == key) {
                 return Err(format!("option `{key}` stands twice"));
             }
             options.push((key, value));
         }
-        Ok(Self {
-            name,
-            value,
-            options,
-        })
+        Ok(Self { name, value, options })
     }
 
     /// Refuses options that neither all scripts nor this one takes.
     pub(crate) fn check_keys(&self, own: &[&str]) -> Result<(), String> {
         let known = |key: &str| COMMON_KEYS.contains(&key) || own.contains(&key);
         match self.options.iter().find(|(key, _)| !known(key)) {
-            Some((key, _)) => Err(format!(
-                "unknown option `{key}`; known: {}, {}",
-                own.join(", "),
-                COMMON_KEYS.join(", ")
-            )),
+            Some((key, _)) => {
+                Err(format!("unknown option `{key}`; known: {}, {}", own.join(", "), COMMON_KEYS.join(", ")))
+            }
             None => Ok(()),
         }
     }
 
     /// Whether an option without value stands.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.options
-            .iter()
-            .any(|(known, value)| *known == key && value.is_none_or(|value| value != "false"))
+        self.options.iter().any(|(known, value)| *known == key && value.is_none_or(|value| value != "false"))
     }
 
     /// The text of an option.
     pub(crate) fn text(&self, key: &str) -> Option<&'a str> {
-        self.options
-            .iter()
-            .find(|(known, _)| *known == key)
-            .and_then(|(_, value)| *value)
+        self.options.iter().find(|(known, _)| *known == key).and_then(|(_, value)| *value)
     }
 
     /// The number of an option, at most `max`.
@@ -135,8 +114,7 @@ impl<'a> Script<'a> {
     where
         T: FromStr + PartialOrd + std::fmt::Display,
     {
-        self.text(key)
-            .map_or(Ok(default), |text| bounded(key, text, max))
+        self.text(key).map_or(Ok(default), |text| bounded(key, text, max))
     }
 
     /// The number after the fault's kind, at most `max`.
@@ -144,17 +122,13 @@ impl<'a> Script<'a> {
     where
         T: FromStr + PartialOrd + std::fmt::Display,
     {
-        self.value
-            .map_or(Ok(default), |text| bounded("the fault's value", text, max))
+        self.value.map_or(Ok(default), |text| bounded("the fault's value", text, max))
     }
 
     /// The delay of an option, which may also stand under the key with `_ms`.
     pub(crate) fn delay(&self, key: &str, default: Delay) -> Result<Delay, String> {
-        let in_ms = self
-            .options
-            .iter()
-            .find(|(known, _)| known.strip_suffix("_ms") == Some(key))
-            .and_then(|(_, value)| *value);
+        let in_ms =
+            self.options.iter().find(|(known, _)| known.strip_suffix("_ms") == Some(key)).and_then(|(_, value)| *value);
         self.text(key).or(in_ms).map_or(Ok(default), Delay::parse)
     }
 }
@@ -179,12 +153,7 @@ mod tests {
             ("fast", Name::Fast, None, vec![]),
             ("gpt-4o-mini", Name::Fast, None, vec![]),
             ("openai/gpt-4o,x=1", Name::Fast, None, vec![]),
-            (
-                "stream/events=100,gap_ms=10",
-                Name::Stream,
-                None,
-                vec![("events", Some("100")), ("gap_ms", Some("10"))],
-            ),
+            ("stream/events=100,gap_ms=10", Name::Stream, None, vec![("events", Some("100")), ("gap_ms", Some("10"))]),
             ("hold/", Name::Hold, None, vec![]),
             ("fault/reset", Name::Fault("reset"), None, vec![]),
             (
@@ -193,28 +162,10 @@ mod tests {
                 None,
                 vec![("chunk", Some("7")), ("events", Some("9"))],
             ),
-            (
-                "fault/status=429,retry_after=5",
-                Name::Fault("status"),
-                Some("429"),
-                vec![("retry_after", Some("5"))],
-            ),
-            (
-                "fault/usage=late,close",
-                Name::Fault("usage"),
-                Some("late"),
-                vec![("close", None)],
-            ),
+            ("fault/status=429,retry_after=5", Name::Fault("status"), Some("429"), vec![("retry_after", Some("5"))]),
+            ("fault/usage=late,close", Name::Fault("usage"), Some("late"), vec![("close", None)]),
         ] {
-            assert_eq!(
-                Script::parse(model),
-                Ok(Script {
-                    name,
-                    value,
-                    options
-                }),
-                "{model}"
-            );
+            assert_eq!(Script::parse(model), Ok(Script { name, value, options }), "{model}");
         }
     }
 
@@ -227,10 +178,7 @@ mod tests {
         ] {
             assert_eq!(Script::parse(model), Err(want.to_owned()), "{model}");
         }
-        let unknown = Script::parse("fast/speed=1")
-            .unwrap()
-            .check_keys(&[])
-            .unwrap_err();
+        let unknown = Script::parse("fast/speed=1").unwrap().check_keys(&[]).unwrap_err();
         assert!(unknown.starts_with("unknown option `speed`"), "{unknown}");
     }
 

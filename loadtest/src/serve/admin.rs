@@ -23,11 +23,7 @@ impl Shared {
     /// Answers `/__truth` and `/__connections`; `None` for all other paths.
     pub(crate) fn plan(&self, request: &Request) -> Option<Plan> {
         match (request.method(), request.path()) {
-            ("GET", "/__connections") => Some(reply(
-                200,
-                "application/json",
-                self.connections().as_bytes(),
-            )),
+            ("GET", "/__connections") => Some(reply(200, "application/json", self.connections().as_bytes())),
             ("GET", "/__truth") => Some(self.truth_lines()),
             ("DELETE", "/__truth") => Some(self.clear_truth()),
             (_, "/__truth" | "/__connections") => Some(reply(405, "text/plain", b"wrong method\n")),
@@ -49,11 +45,7 @@ impl Shared {
         };
         match truth.read() {
             Ok((lines, 0)) => reply(200, "application/x-ndjson", &lines),
-            Ok((_, dropped)) => reply(
-                507,
-                "text/plain",
-                format!("{dropped} lines did not fit\n").as_bytes(),
-            ),
+            Ok((_, dropped)) => reply(507, "text/plain", format!("{dropped} lines did not fit\n").as_bytes()),
             Err(error) => reply(500, "text/plain", format!("{error}\n").as_bytes()),
         }
     }
@@ -70,22 +62,12 @@ impl Shared {
 }
 
 fn no_truth() -> Plan {
-    reply(
-        404,
-        "text/plain",
-        b"no truth log; start with `--truth FILE` or `--truth memory`\n",
-    )
+    reply(404, "text/plain", b"no truth log; start with `--truth FILE` or `--truth memory`\n")
 }
 
 /// A plain answer with a content length.
 pub(crate) fn reply(status: u16, content_type: &str, body: &[u8]) -> Plan {
-    let mut bytes = head(
-        status,
-        &format!(
-            "content-type: {content_type}\r\ncontent-length: {}\r\n",
-            body.len()
-        ),
-    );
+    let mut bytes = head(status, &format!("content-type: {content_type}\r\ncontent-length: {}\r\n", body.len()));
     bytes.extend_from_slice(body);
     Plan::whole(status, bytes)
 }

@@ -12,9 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use monoio::buf::IoBufMut;
-use monoio::io::{
-    AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable,
-};
+use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream;
 use monoio::time::Instant;
 
@@ -67,15 +65,7 @@ impl Connection {
     /// Takes over an accepted socket.
     pub(crate) fn new(stream: TcpStream, socket: std::net::TcpStream) -> Self {
         let (reader, writer) = stream.into_split();
-        Self {
-            reader: Some(reader),
-            writer,
-            pending: None,
-            socket,
-            inbound: Vec::new(),
-            gone: None,
-            bytes_out: 0,
-        }
+        Self { reader: Some(reader), writer, pending: None, socket, inbound: Vec::new(), gone: None, bytes_out: 0 }
     }
 
     /// Bytes written since the connection began.
@@ -92,9 +82,7 @@ impl Connection {
                 break head;
             }
             if self.inbound.len() > HEAD_BYTES_MAX {
-                return Err(NoRequest::Malformed(format!(
-                    "head over {HEAD_BYTES_MAX} bytes"
-                )));
+                return Err(NoRequest::Malformed(format!("head over {HEAD_BYTES_MAX} bytes")));
             }
             self.fill(READ_BYTES).await?;
         };
@@ -176,11 +164,7 @@ impl Connection {
 
     /// Waits until bytes of a next request are there, or the client left.
     pub(crate) async fn wait_readable(&mut self) -> Result<(), NoRequest> {
-        if self.inbound.is_empty() {
-            self.fill(READ_BYTES).await
-        } else {
-            Ok(())
-        }
+        if self.inbound.is_empty() { self.fill(READ_BYTES).await } else { Ok(()) }
     }
 
     /// Closes the sending side.

@@ -31,17 +31,13 @@ impl Delay {
             ["uniform", low, high] => Self::Uniform(number(low)?, number(high)?),
             [fixed] => Self::Fixed(number(fixed)?),
             _ => {
-                return Err(format!(
-                    "unknown delay `{text}`; write `50`, `normal:50:10`, `exp:20` or `uniform:10:90`"
-                ));
+                return Err(format!("unknown delay `{text}`; write `50`, `normal:50:10`, `exp:20` or `uniform:10:90`"));
             }
         };
         if let Self::Uniform(low, high) = delay
             && low > high
         {
-            return Err(format!(
-                "delay `{text}` has its lower bound above its upper one"
-            ));
+            return Err(format!("delay `{text}` has its lower bound above its upper one"));
         }
         Ok(delay)
     }
@@ -110,10 +106,7 @@ mod tests {
         ] {
             let total: Duration = (0..20_000).map(|_| delay.sample(&mut random)).sum();
             let mean_ms = total.as_secs_f64() * 1_000.0 / 20_000.0;
-            assert!(
-                (mean_ms - want_ms).abs() < want_ms * 0.03,
-                "{name}: {mean_ms}"
-            );
+            assert!((mean_ms - want_ms).abs() < want_ms * 0.03, "{name}: {mean_ms}");
         }
     }
 }

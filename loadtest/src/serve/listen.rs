@@ -66,10 +66,7 @@ pub(crate) struct Started {
 pub(crate) fn start<H: Handler>(args: &ListenArgs, handler: H) -> anyhow::Result<Started> {
     raise_descriptor_limit();
     let truth = args.truth.as_deref().map(Truth::open).transpose()?;
-    let shared = Arc::new(Shared {
-        truth,
-        ..Shared::default()
-    });
+    let shared = Arc::new(Shared { truth, ..Shared::default() });
     let handler = Arc::new(handler);
     let first = bind(args.listen)?;
     let address = first.local_addr()?;
@@ -78,12 +75,7 @@ pub(crate) fn start<H: Handler>(args: &ListenArgs, handler: H) -> anyhow::Result
         sockets.push(bind(address)?);
     }
     for (number, socket) in sockets.into_iter().enumerate() {
-        let worker = Worker {
-            number,
-            seed: args.seed,
-            shared: Arc::clone(&shared),
-            handler: Arc::clone(&handler),
-        };
+        let worker = Worker { number, seed: args.seed, shared: Arc::clone(&shared), handler: Arc::clone(&handler) };
         let cpu = args.pin.get(number % args.pin.len().max(1)).copied();
         let driver = args.driver;
         let thread = std::thread::Builder::new().name(format!("serve-{number}"));
@@ -95,9 +87,7 @@ pub(crate) fn start<H: Handler>(args: &ListenArgs, handler: H) -> anyhow::Result
         })?;
     }
     let flushing = Arc::clone(&shared);
-    std::thread::Builder::new()
-        .name("truth".to_owned())
-        .spawn(move || flush_forever(&flushing))?;
+    std::thread::Builder::new().name("truth".to_owned()).spawn(move || flush_forever(&flushing))?;
     Ok(Started { address, shared })
 }
 
@@ -117,25 +107,17 @@ pub(crate) fn wait_for_signal(
     println!("listening on {}", started.address);
     signals.wait().context("cannot wait for signals")?;
     if let (Some(truth), Some(path)) = (&started.shared.truth, &args.truth) {
-        truth
-            .flush()
-            .with_context(|| format!("cannot write truth log {}", path.display()))?;
+        truth.flush().with_context(|| format!("cannot write truth log {}", path.display()))?;
     }
     Ok(())
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<StdListener> {
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(address),
-        socket2::Type::STREAM,
-        None,
-    )?;
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
-    socket
-        .bind(&address.into())
-        .with_context(|| format!("cannot listen on {address}"))?;
+    socket.bind(&address.into()).with_context(|| format!("cannot listen on {address}"))?;
     socket.listen(4_096)?;
     Ok(socket.into())
 }
@@ -168,14 +150,11 @@ fn run_worker<H: Handler>(
     if let Some(cpu) = cpu {
         let mut set = CpuSet::new();
         set.set(cpu).with_context(|| format!("no CPU {cpu}"))?;
-        sched_setaffinity(Pid::from_raw(0), &set)
-            .with_context(|| format!("cannot pin to CPU {cpu}"))?;
+        sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("cannot pin to CPU {cpu}"))?;
     }
     match driver {
         IoDriver::Auto => {
-            let mut runtime = RuntimeBuilder::<FusionDriver>::new()
-                .enable_timer()
-                .build()?;
+            let mut runtime = RuntimeBuilder::<FusionDriver>::new().enable_timer().build()?;
             runtime.block_on(worker.accept(socket))
         }
         IoDriver::Epoll => run_on::<LegacyDriver, H>(worker, socket),
@@ -237,13 +216,8 @@ impl<H: Handler> Worker<H> {
         let connection = Connection::new(TcpStream::from_std(accepted)?, socket);
         let number = self.shared.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         self.shared.open.fetch_add(1, Ordering::Relaxed);
-        let random =
-            fastrand::Rng::with_seed(self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number);
-        let seat = Seat {
-            connection: number,
-            request: 0,
-            random,
-        };
+        let random = fastrand::Rng::with_seed(self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number);
+        let seat = Seat { connection: number, request: 0, random };
         monoio::spawn(async move {
             let shared = Arc::clone(&self.shared);
             self.serve(connection, seat, peer).await;
@@ -262,30 +236,17 @@ impl<H: Handler> Worker<H> {
                     return;
                 }
             };
-            let received = Received {
-                at: Instant::now(),
-                us: now_us(),
-                bytes_out: connection.bytes_out(),
-            };
+            let received = Received { at: Instant::now(), us: now_us(), bytes_out: connection.bytes_out() };
             seat.request += 1;
             let own = self.shared.plan(&request);
             let is_own = own.is_some() || request.path().starts_with("/__");
             let mut plan = own.unwrap_or_else(|| self.handler.plan(&request, &mut seat));
-            let after = if request.keeps_alive() {
-                plan.after.clone()
-            } else {
-                After::Close
-            };
+            let after = if request.keeps_alive() { plan.after.clone() } else { After::Close };
             let steps = std::mem::take(&mut plan.steps);
             let outcome = play(&mut connection, steps, &mut seat.random).await;
             if !is_own {
                 self.shared.requests.fetch_add(1, Ordering::Relaxed);
-                self.log(
-                    &request,
-                    &plan,
-                    &outcome,
-                    (&seat, &received, peer, connection.bytes_out()),
-                );
+                self.log(&request, &plan, &outcome, (&seat, &received, peer, connection.bytes_out()));
             }
             connection.recycle(request);
             if outcome.end != End::Complete || !go_on(&mut connection, after, &mut seat).await {
@@ -294,13 +255,7 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    async fn refuse(
-        &self,
-        connection: &mut Connection,
-        seat: &Seat,
-        peer: SocketAddr,
-        reason: &str,
-    ) {
+    async fn refuse(&self, connection: &mut Connection, seat: &Seat, peer: SocketAddr, reason: &str) {
         let plan = reply(400, "text/plain", format!("refused: {reason}\n").as_bytes());
         let mut random = seat.random.clone();
         play(connection, plan.steps, &mut random).await;
@@ -328,16 +283,10 @@ impl<H: Handler> Worker<H> {
             return;
         };
         let headers = request.headers();
-        let find = |name: &str| {
-            headers
-                .iter()
-                .find(|(key, _)| key.eq_ignore_ascii_case(name))
-        };
+        let find = |name: &str| headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         let request_id = find("x-request-id").or_else(|| find("x-millrace-request-id"));
         let body = request.body();
-        let since = |at: Instant| {
-            u64::try_from(at.duration_since(received.at).as_micros()).unwrap_or(u64::MAX)
-        };
+        let since = |at: Instant| u64::try_from(at.duration_since(received.at).as_micros()).unwrap_or(u64::MAX);
         truth.add(&Line {
             peer: &peer.to_string(),
             request_id: request_id.map(|(_, value)| value.as_str()),
@@ -346,9 +295,7 @@ impl<H: Handler> Worker<H> {
             headers: &headers,
             body_bytes: body.len(),
             body_sha256: sha256_hex(body),
-            body: std::str::from_utf8(body)
-                .ok()
-                .filter(|text| text.len() <= BODY_BYTES_LOGGED),
+            body: std::str::from_utf8(body).ok().filter(|text| text.len() <= BODY_BYTES_LOGGED),
             model: plan.model.as_deref(),
             stream: plan.stream,
             received_us: received.us,

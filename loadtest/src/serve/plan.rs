@@ -59,11 +59,7 @@ pub(crate) enum Step {
     /// Writes bytes one at a time, waiting in between.
     Trickle { bytes: Vec<u8>, gap: Duration },
     /// Writes the same bytes again and again, each time as one event.
-    Repeat {
-        bytes: Vec<u8>,
-        gap: Duration,
-        count: u64,
-    },
+    Repeat { bytes: Vec<u8>, gap: Duration, count: u64 },
     /// Writes numbered events at a steady pace.
     Events(Box<EventRun>),
     /// Waits, and notices meanwhile when the client leaves.
@@ -127,11 +123,7 @@ impl Digits {
         let mut number = self.first.saturating_add(index);
         let mut started = false;
         for place in field.iter_mut().rev() {
-            *place = if number == 0 && started {
-                self.pad
-            } else {
-                digit(number)
-            };
+            *place = if number == 0 && started { self.pad } else { digit(number) };
             number /= 10;
             started = true;
         }
@@ -212,31 +204,16 @@ mod tests {
             ("zero padded", b'0', 0, 42, "<000042>"),
             ("blank padded", b' ', 1, 42, "<    43>"),
             ("zero", b' ', 0, 0, "<     0>"),
-            (
-                "too wide keeps the last digits",
-                b'0',
-                0,
-                12_345_678,
-                "<345678>",
-            ),
+            ("too wide keeps the last digits", b'0', 0, 12_345_678, "<345678>"),
         ] {
             let mut bytes = b"<xxxxxx>".to_vec();
-            Digits {
-                at: 1,
-                width: 6,
-                pad,
-                first,
-            }
-            .put(&mut bytes, index);
+            Digits { at: 1, width: 6, pad, first }.put(&mut bytes, index);
             assert_eq!(String::from_utf8_lossy(&bytes), want, "{name}");
         }
     }
 
     #[test]
     fn chunk_names_its_length_in_hex() {
-        assert_eq!(
-            chunk(&[b'a'; 26]),
-            [b"1a\r\n", [b'a'; 26].as_slice(), b"\r\n"].concat()
-        );
+        assert_eq!(chunk(&[b'a'; 26]), [b"1a\r\n", [b'a'; 26].as_slice(), b"\r\n"].concat());
     }
 }

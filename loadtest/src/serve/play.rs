@@ -45,22 +45,14 @@ pub(crate) struct Outcome {
 }
 
 /// Plays all steps, or as many as the client stays for.
-pub(crate) async fn play(
-    connection: &mut Connection,
-    steps: Vec<Step>,
-    random: &mut fastrand::Rng,
-) -> Outcome {
+pub(crate) async fn play(connection: &mut Connection, steps: Vec<Step>, random: &mut fastrand::Rng) -> Outcome {
     let mut events = 0;
     for step in steps {
         let end = match play_one(connection, step, random, &mut events).await {
             Ok(None) => continue,
             Ok(Some(end)) => end,
             Err(gone) => {
-                return Outcome {
-                    end: End::Gone(gone),
-                    events,
-                    gone_at: Some(Instant::now()),
-                };
+                return Outcome { end: End::Gone(gone), events, gone_at: Some(Instant::now()) };
             }
         };
         let gone_at = match end {
@@ -68,26 +60,14 @@ pub(crate) async fn play(
             End::FinSent => connection_gone(connection).await,
             _ => None,
         };
-        return Outcome {
-            end,
-            events,
-            gone_at,
-        };
+        return Outcome { end, events, gone_at };
     }
-    Outcome {
-        end: End::Complete,
-        events,
-        gone_at: None,
-    }
+    Outcome { end: End::Complete, events, gone_at: None }
 }
 
 async fn connection_gone(connection: &mut Connection) -> Option<Instant> {
     let due = Instant::now() + Duration::from_secs(30);
-    connection
-        .wait_until(due)
-        .await
-        .err()
-        .map(|_| Instant::now())
+    connection.wait_until(due).await.err().map(|_| Instant::now())
 }
 
 async fn play_one(
@@ -97,10 +77,7 @@ async fn play_one(
     events: &mut u64,
 ) -> Result<Option<End>, Gone> {
     match step {
-        Step::Write {
-            bytes,
-            events: count,
-        } => {
+        Step::Write { bytes, events: count } => {
             connection.write(bytes).await?;
             *events += count;
         }
@@ -110,11 +87,7 @@ async fn play_one(
                 pause(connection, gap).await?;
             }
         }
-        Step::Repeat {
-            mut bytes,
-            gap,
-            count,
-        } => {
+        Step::Repeat { mut bytes, gap, count } => {
             for _ in 0..count {
                 bytes = connection.write(bytes).await?;
                 *events += 1;
@@ -138,11 +111,7 @@ async fn play_one(
 }
 
 async fn pause(connection: &mut Connection, wait: Duration) -> Result<(), Gone> {
-    if wait.is_zero() {
-        Ok(())
-    } else {
-        connection.wait_until(Instant::now() + wait).await
-    }
+    if wait.is_zero() { Ok(()) } else { connection.wait_until(Instant::now() + wait).await }
 }
 
 /// Writes numbered events. Each is due relative to the one before, not to its end, so that the pace holds under load.
@@ -152,13 +121,7 @@ async fn play_events(
     random: &mut fastrand::Rng,
     events: &mut u64,
 ) -> Result<(), Gone> {
-    let EventRun {
-        mut bytes,
-        digits,
-        stamp_at,
-        count,
-        gap,
-    } = run;
+    let EventRun { mut bytes, digits, stamp_at, count, gap } = run;
     let paced = !gap.is_none();
     let mut due = Instant::now();
     for index in 0..count {
@@ -170,13 +133,7 @@ async fn play_events(
             field.put(&mut bytes, index);
         }
         if let Some(at) = stamp_at {
-            Digits {
-                at,
-                width: 16,
-                pad: b'0',
-                first: now_us(),
-            }
-            .put(&mut bytes, 0);
+            Digits { at, width: 16, pad: b'0', first: now_us() }.put(&mut bytes, 0);
         }
         bytes = connection.write(bytes).await?;
         *events += 1;
@@ -186,8 +143,6 @@ async fn play_events(
 
 /// Microseconds since 1970.
 pub(crate) fn now_us() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

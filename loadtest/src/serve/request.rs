@@ -27,20 +27,12 @@ enum Body {
 impl Request {
     /// A request whose body stands in the buffer as it came.
     pub(crate) fn spanning(bytes: Vec<u8>, head: Head, body: Range<usize>) -> Self {
-        Self {
-            bytes,
-            head,
-            body: Body::Span(body),
-        }
+        Self { bytes, head, body: Body::Span(body) }
     }
 
     /// A request whose body was taken out of its chunks.
     pub(crate) fn decoded(bytes: Vec<u8>, head: Head, body: Vec<u8>) -> Self {
-        Self {
-            bytes,
-            head,
-            body: Body::Decoded(body),
-        }
+        Self { bytes, head, body: Body::Decoded(body) }
     }
 
     /// The method.
@@ -57,11 +49,7 @@ impl Request {
     /// The value of a query parameter, as written; the first if there are several.
     pub(crate) fn query(&self, name: &str) -> Option<&str> {
         let (_, query) = self.text(&self.head.target).split_once('?')?;
-        query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| value)
+        query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
     /// The body, without its framing.
@@ -91,11 +79,7 @@ impl Request {
             return Vec::new();
         }
         let lossy = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-        parsed
-            .headers
-            .iter()
-            .map(|header| (header.name.to_owned(), lossy(header.value)))
-            .collect()
+        parsed.headers.iter().map(|header| (header.name.to_owned(), lossy(header.value))).collect()
     }
 
     /// Hands the buffer back, for the next request.
@@ -104,10 +88,7 @@ impl Request {
     }
 
     fn text(&self, range: &Range<usize>) -> &str {
-        self.bytes
-            .get(range.clone())
-            .and_then(|bytes| std::str::from_utf8(bytes).ok())
-            .unwrap_or_default()
+        self.bytes.get(range.clone()).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 }
 
@@ -164,11 +145,7 @@ impl Head {
             expects_continue: fields.expects_continue,
             method: range_in(buffer, parsed.method.unwrap_or_default()),
             target: range_in(buffer, parsed.path.unwrap_or_default()),
-            keep_alive: if http_10 {
-                fields.says_keep_alive
-            } else {
-                !fields.says_close
-            },
+            keep_alive: if http_10 { fields.says_keep_alive } else { !fields.says_close },
             http_10,
         }))
     }
@@ -195,12 +172,8 @@ impl Fields {
         let value = header.value.trim_ascii();
         let name = header.name;
         if name.eq_ignore_ascii_case("content-length") {
-            let length = std::str::from_utf8(value)
-                .ok()
-                .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-            let length = length
-                .and_then(|text| text.parse::<usize>().ok())
-                .ok_or("malformed content-length")?;
+            let length = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+            let length = length.and_then(|text| text.parse::<usize>().ok()).ok_or("malformed content-length")?;
             if self.length.replace(length).is_some() {
                 return Err("two content-length headers".to_owned());
             }
@@ -223,9 +196,7 @@ impl Fields {
     fn framing(&self) -> Result<Framing, String> {
         match (self.length, self.chunked) {
             (Some(_), true) => Err("both content-length and transfer-encoding".to_owned()),
-            (Some(length), false) if length > BODY_BYTES_MAX => {
-                Err(format!("body over {BODY_BYTES_MAX} bytes"))
-            }
+            (Some(length), false) if length > BODY_BYTES_MAX => Err(format!("body over {BODY_BYTES_MAX} bytes")),
             (Some(0), false) | (None, false) => Ok(Framing::None),
             (Some(length), false) => Ok(Framing::Length(length)),
             (None, true) => Ok(Framing::Chunked),
@@ -251,11 +222,7 @@ enum Left {
 impl Chunks {
     /// Starts at offset `at` of the buffer.
     pub(crate) fn starting(at: usize) -> Self {
-        Self {
-            at,
-            left: Left::Size,
-            body: Vec::new(),
-        }
+        Self { at, left: Left::Size, body: Vec::new() }
     }
 
     /// Reads on in the same, longer buffer. Returns the offset behind the body once it is complete.
@@ -268,8 +235,7 @@ impl Chunks {
             match self.left {
                 Left::Bytes(count) => {
                     let taken = count.min(rest.len());
-                    self.body
-                        .extend_from_slice(rest.get(..taken).unwrap_or_default());
+                    self.body.extend_from_slice(rest.get(..taken).unwrap_or_default());
                     self.at += taken;
                     if taken < count {
                         self.left = Left::Bytes(count - taken);
@@ -343,36 +309,16 @@ mod tests {
         for (name, lines, want) in [
             ("no body", "", Ok(Framing::None)),
             ("length", "Content-Length: 12\r\n", Ok(Framing::Length(12))),
-            (
-                "chunked",
-                "transfer-encoding: Chunked\r\n",
-                Ok(Framing::Chunked),
-            ),
-            (
-                "two lengths",
-                "content-length: 1\r\ncontent-length: 1\r\n",
-                Err("two content-length headers"),
-            ),
-            (
-                "signed length",
-                "content-length: +1\r\n",
-                Err("malformed content-length"),
-            ),
-            (
-                "empty length",
-                "content-length:\r\n",
-                Err("malformed content-length"),
-            ),
+            ("chunked", "transfer-encoding: Chunked\r\n", Ok(Framing::Chunked)),
+            ("two lengths", "content-length: 1\r\ncontent-length: 1\r\n", Err("two content-length headers")),
+            ("signed length", "content-length: +1\r\n", Err("malformed content-length")),
+            ("empty length", "content-length:\r\n", Err("malformed content-length")),
             (
                 "both",
                 "content-length: 1\r\ntransfer-encoding: chunked\r\n",
                 Err("both content-length and transfer-encoding"),
             ),
-            (
-                "coding list",
-                "transfer-encoding: gzip, chunked\r\n",
-                Err("transfer-encoding other than one `chunked`"),
-            ),
+            ("coding list", "transfer-encoding: gzip, chunked\r\n", Err("transfer-encoding other than one `chunked`")),
         ] {
             let head = format!("POST /v1 HTTP/1.1\r\n{lines}\r\n");
             let got = Head::read(head.as_bytes()).map(|head| head.unwrap().framing);
@@ -390,11 +336,7 @@ mod tests {
             ("1.0", "connection: keep-alive\r\n", true),
         ] {
             let head = format!("GET / HTTP/{version}\r\n{lines}\r\n");
-            assert_eq!(
-                Head::read(head.as_bytes()).unwrap().unwrap().keep_alive,
-                want,
-                "{version} {lines}"
-            );
+            assert_eq!(Head::read(head.as_bytes()).unwrap().unwrap().keep_alive, want, "{version} {lines}");
         }
     }
 
@@ -416,9 +358,7 @@ mod tests {
         assert_eq!(whole.read(wire).unwrap(), Some(wire.len() - 3));
         assert_eq!(whole.into_body(), b"hello, chunked world!");
         let mut resumed = Chunks::starting(0);
-        let ends: Vec<usize> = (0..=wire.len())
-            .filter_map(|end| resumed_end(&mut resumed, &wire[..end]))
-            .collect();
+        let ends: Vec<usize> = (0..=wire.len()).filter_map(|end| resumed_end(&mut resumed, &wire[..end])).collect();
         assert_eq!(ends.first(), Some(&(wire.len() - 3)));
     }
 

@@ -71,21 +71,10 @@ impl Truth {
         let file = if path.as_os_str() == "memory" {
             None
         } else {
-            let options = File::options()
-                .create(true)
-                .truncate(true)
-                .read(true)
-                .write(true)
-                .open(path);
+            let options = File::options().create(true).truncate(true).read(true).write(true).open(path);
             Some(options.with_context(|| format!("cannot write truth log {}", path.display()))?)
         };
-        Ok(Self {
-            log: Mutex::new(Log {
-                file,
-                lines: Vec::new(),
-                dropped: 0,
-            }),
-        })
+        Ok(Self { log: Mutex::new(Log { file, lines: Vec::new(), dropped: 0 }) })
     }
 
     /// Adds one line.
@@ -103,12 +92,7 @@ impl Truth {
     /// Writes what is buffered to the file.
     pub(crate) fn flush(&self) -> std::io::Result<()> {
         let mut log = self.lock();
-        let Log {
-            file: Some(file),
-            lines,
-            ..
-        } = &mut *log
-        else {
+        let Log { file: Some(file), lines, .. } = &mut *log else {
             return Ok(());
         };
         file.write_all(lines)?;
@@ -151,11 +135,9 @@ impl Truth {
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     let digest = sha2::Sha256::digest(bytes);
-    digest
-        .iter()
-        .fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+    digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }

@@ -43,15 +43,10 @@ impl Record {
 
 /// Gives all records of the OpenAI dialects with their endpoint, or nothing if there is no corpus.
 pub(super) fn records() -> Vec<(Endpoint, Record)> {
-    let folder = std::env::var_os("MILLRACE_CORPUS").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpus")),
-        PathBuf::from,
-    );
+    let folder = std::env::var_os("MILLRACE_CORPUS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpus")), PathBuf::from);
     if !folder.is_dir() {
-        println!(
-            "skipped: no corpus in {}; set MILLRACE_CORPUS",
-            folder.display()
-        );
+        println!("skipped: no corpus in {}; set MILLRACE_CORPUS", folder.display());
         return Vec::new();
     }
     let mut found = Vec::new();

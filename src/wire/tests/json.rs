@@ -130,8 +130,7 @@ pub(super) fn values() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 40, 6, |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            proptest::collection::hash_map("[a-z_é\"]{0,8}", inner, 0..6)
-                .prop_map(Value::from_iter),
+            proptest::collection::hash_map("[a-z_é\"]{0,8}", inner, 0..6).prop_map(Value::from_iter),
         ]
     })
 }

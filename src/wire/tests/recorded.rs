@@ -6,8 +6,8 @@ use super::corpus::{Record, records};
 use super::request::assert_view_equals;
 use crate::base::TokenCounts;
 use crate::wire::{
-    Action, Edits, End, Endpoint, Limits, Splitter, SseLimits, StreamWatch, view_answer,
-    view_request, view_upstream_error,
+    Action, Edits, End, Endpoint, Limits, Splitter, SseLimits, StreamWatch, view_answer, view_request,
+    view_upstream_error,
 };
 
 /// Reads counts by serde_json, as the reference lists the fields.
@@ -23,9 +23,7 @@ fn expected_usage(endpoint: Endpoint, usage: &Value) -> Option<TokenCounts> {
         return None;
     }
     let largest = |paths: &[&str]| {
-        let counts = paths
-            .iter()
-            .filter_map(|path| usage.pointer(path)?.as_u64());
+        let counts = paths.iter().filter_map(|path| usage.pointer(path)?.as_u64());
         counts.max().unwrap_or(0)
     };
     Some(TokenCounts {
@@ -52,10 +50,7 @@ fn expected_usage(endpoint: Endpoint, usage: &Value) -> Option<TokenCounts> {
 
 fn is_model(value: &Value) -> bool {
     value.as_str().is_some_and(|name| {
-        (1..=200).contains(&name.len())
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"._/-".contains(&b))
+        (1..=200).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._/-".contains(&b))
     })
 }
 
@@ -83,11 +78,7 @@ fn every_recorded_request_is_accepted_and_viewed_as_serde_json_does() {
             edits.write(&body, &mut sent);
             let mut want = value.clone();
             want["model"] = "up".into();
-            assert_eq!(
-                serde_json::from_slice::<Value>(&sent).unwrap(),
-                want,
-                "{case}"
-            );
+            assert_eq!(serde_json::from_slice::<Value>(&sent).unwrap(), want, "{case}");
         }
         count += 1;
     }
@@ -108,12 +99,9 @@ fn every_recorded_answer_is_read_with_its_usage() {
             continue;
         };
         let view = view_answer(endpoint, body.as_bytes()).unwrap();
-        let usage = object
-            .get("usage")
-            .and_then(|usage| expected_usage(endpoint, usage));
+        let usage = object.get("usage").and_then(|usage| expected_usage(endpoint, usage));
         assert_eq!(view.usage, usage, "{case}");
-        let text =
-            |span: crate::wire::Span| serde_json::from_slice(span.of(body.as_bytes())).unwrap();
+        let text = |span: crate::wire::Span| serde_json::from_slice(span.of(body.as_bytes())).unwrap();
         let model = object.get("model").filter(|model| model.is_string());
         assert_eq!(view.model.map(text).as_ref(), model, "{case}");
         let error = object.get("error").filter(|error| !error.is_null());
@@ -149,21 +137,14 @@ fn read_naively(endpoint: Endpoint, body: &str) -> Naive {
             return naive;
         }
         naive.error |= value.get("error").is_some_and(|error| !error.is_null());
-        naive.finish |= value
-            .pointer("/choices/0/finish_reason")
-            .is_some_and(|f| !f.is_null());
+        naive.finish |= value.pointer("/choices/0/finish_reason").is_some_and(|f| !f.is_null());
         if let Some(kind) = value["type"].as_str()
-            && matches!(
-                kind,
-                "response.completed" | "response.incomplete" | "response.failed"
-            )
+            && matches!(kind, "response.completed" | "response.incomplete" | "response.failed")
         {
             naive.terminal = Some(kind.to_owned());
         }
         for path in ["/usage", "/x_groq/usage", "/response/usage"] {
-            let usage = value
-                .pointer(path)
-                .and_then(|usage| expected_usage(endpoint, usage));
+            let usage = value.pointer(path).and_then(|usage| expected_usage(endpoint, usage));
             naive.usage = usage.or(naive.usage);
         }
         if naive.error && endpoint != Endpoint::Responses {
@@ -255,12 +236,7 @@ fn a_hidden_usage_chunk_is_the_only_one_missing() {
             if watch.observe(event.as_bytes()) == Action::Hide {
                 let text = event.trim().strip_prefix("data:").unwrap();
                 let value: Value = serde_json::from_str(text).unwrap();
-                assert_eq!(
-                    value["choices"],
-                    Value::Array(Vec::new()),
-                    "{}",
-                    record.case()
-                );
+                assert_eq!(value["choices"], Value::Array(Vec::new()), "{}", record.case());
                 assert!(value["usage"].is_object(), "{}", record.case());
                 count += 1;
             }
@@ -282,12 +258,7 @@ fn text_of(value: &Value) -> Option<String> {
 fn every_recorded_error_keeps_status_type_code_and_param() {
     let (mut kept, mut rewritten) = (0, 0);
     for (_, record) in records() {
-        let Record {
-            status: Some(status @ 400..),
-            body: Some(body),
-            ..
-        } = &record
-        else {
+        let Record { status: Some(status @ 400..), body: Some(body), .. } = &record else {
             continue;
         };
         let case = record.case();
@@ -299,20 +270,13 @@ fn every_recorded_error_keeps_status_type_code_and_param() {
         assert_eq!(names, ["message", "type", "param", "code"], "{case}");
         let is_auth = matches!(status, 401 | 403) || body.contains("Incorrect API key");
         if is_auth {
-            assert_eq!(
-                (error.client_status(), &sent["error"]["code"]),
-                (502, &"upstream_error".into()),
-                "{case}"
-            );
+            assert_eq!((error.client_status(), &sent["error"]["code"]), (502, &"upstream_error".into()), "{case}");
             rewritten += 1;
             continue;
         }
         assert_eq!(error.client_status(), *status, "{case}");
         let value: Value = serde_json::from_str(body).unwrap();
-        let theirs = value
-            .get("error")
-            .filter(|error| error.is_object())
-            .unwrap_or(&value);
+        let theirs = value.get("error").filter(|error| error.is_object()).unwrap_or(&value);
         for name in ["type", "code", "param"] {
             let is_known_better = name == "code" && theirs[name].is_number();
             if let Some(text) = text_of(&theirs[name]).filter(|_| !is_known_better) {

@@ -63,15 +63,9 @@ fn the_responses_wire_is_viewed_by_its_own_names() {
 /// Body, fault.
 const REFUSED: [(&str, BodyFault); 37] = [
     ("", BodyFault::Json(JsonFault::End)),
-    (
-        "\u{feff}{\"model\":\"m\"}",
-        BodyFault::Json(JsonFault::Mark),
-    ),
+    ("\u{feff}{\"model\":\"m\"}", BodyFault::Json(JsonFault::Mark)),
     (r#"{"model":"m"} x"#, BodyFault::Json(JsonFault::Trailing)),
-    (
-        r#"{"model":"m"}{"model":"n"}"#,
-        BodyFault::Json(JsonFault::Trailing),
-    ),
+    (r#"{"model":"m"}{"model":"n"}"#, BodyFault::Json(JsonFault::Trailing)),
     (r#"{"model":"m""#, BodyFault::Json(JsonFault::End)),
     (r#"[{"model":"m"}]"#, BodyFault::NotAnObject),
     ("null", BodyFault::NotAnObject),
@@ -87,102 +81,40 @@ const REFUSED: [(&str, BodyFault); 37] = [
     (r#"{"model":"a:b"}"#, BodyFault::ModelForm),
     (r#"{"model":"m\u0061"}"#, BodyFault::ModelForm),
     (r#"{"model":"a\/b"}"#, BodyFault::ModelForm),
-    (
-        r#"{"model":"m","model":"n"}"#,
-        BodyFault::Duplicate("model"),
-    ),
-    (
-        r#"{"model":"m","stream":true,"stream":false}"#,
-        BodyFault::Duplicate("stream"),
-    ),
-    (
-        r#"{"model":"m","messages":[],"messages":[]}"#,
-        BodyFault::Duplicate("messages"),
-    ),
-    (
-        r#"{"model":"m","mod\u0065l":"n"}"#,
-        BodyFault::Spelling("model"),
-    ),
+    (r#"{"model":"m","model":"n"}"#, BodyFault::Duplicate("model")),
+    (r#"{"model":"m","stream":true,"stream":false}"#, BodyFault::Duplicate("stream")),
+    (r#"{"model":"m","messages":[],"messages":[]}"#, BodyFault::Duplicate("messages")),
+    (r#"{"model":"m","mod\u0065l":"n"}"#, BodyFault::Spelling("model")),
     (r#"{"mod\u0065l":"n"}"#, BodyFault::Spelling("model")),
     (r#"{"model":"m","Model":"n"}"#, BodyFault::Spelling("model")),
     (r#"{"model":"m","MODEL":"n"}"#, BodyFault::Spelling("model")),
-    (
-        "{\"model\":\"m\",\"\u{17f}tream\":true}",
-        BodyFault::Spelling("stream"),
-    ),
-    (
-        r#"{"model":"m","\u017ftream":true}"#,
-        BodyFault::Spelling("stream"),
-    ),
-    (
-        r#"{"model":"m","stream":1}"#,
-        BodyFault::Type("stream", "`true` or `false`"),
-    ),
-    (
-        r#"{"model":"m","stream":"true"}"#,
-        BodyFault::Type("stream", "`true` or `false`"),
-    ),
-    (
-        r#"{"model":"m","messages":{}}"#,
-        BodyFault::Type("messages", "an array"),
-    ),
-    (
-        r#"{"model":"m","stream_options":[]}"#,
-        BodyFault::Type("stream_options", "an object"),
-    ),
-    (
-        r#"{"model":"m","stream_options":true}"#,
-        BodyFault::Type("stream_options", "an object"),
-    ),
-    (
-        r#"{"model":"m","stream_options":{"include_usage":1}}"#,
-        BodyFault::Type("include_usage", "`true` or `false`"),
-    ),
+    ("{\"model\":\"m\",\"\u{17f}tream\":true}", BodyFault::Spelling("stream")),
+    (r#"{"model":"m","\u017ftream":true}"#, BodyFault::Spelling("stream")),
+    (r#"{"model":"m","stream":1}"#, BodyFault::Type("stream", "`true` or `false`")),
+    (r#"{"model":"m","stream":"true"}"#, BodyFault::Type("stream", "`true` or `false`")),
+    (r#"{"model":"m","messages":{}}"#, BodyFault::Type("messages", "an array")),
+    (r#"{"model":"m","stream_options":[]}"#, BodyFault::Type("stream_options", "an object")),
+    (r#"{"model":"m","stream_options":true}"#, BodyFault::Type("stream_options", "an object")),
+    (r#"{"model":"m","stream_options":{"include_usage":1}}"#, BodyFault::Type("include_usage", "`true` or `false`")),
     (
         r#"{"model":"m","stream_options":{"include_usage":true,"include_usage":false}}"#,
         BodyFault::Duplicate("include_usage"),
     ),
-    (
-        r#"{"model":"m","stream_options":{"includ\u0065_usage":true}}"#,
-        BodyFault::Spelling("include_usage"),
-    ),
-    (
-        r#"{"model":"m","stream_options":{},"stream_options":null}"#,
-        BodyFault::Duplicate("stream_options"),
-    ),
+    (r#"{"model":"m","stream_options":{"includ\u0065_usage":true}}"#, BodyFault::Spelling("include_usage")),
+    (r#"{"model":"m","stream_options":{},"stream_options":null}"#, BodyFault::Duplicate("stream_options")),
 ];
 
 #[test]
 fn a_body_that_readers_could_differ_on_is_refused() {
     for (body, want) in REFUSED {
-        assert_eq!(
-            view(Endpoint::Chat, body).map_err(|e| e.fault),
-            Err(want),
-            "{body}"
-        );
+        assert_eq!(view(Endpoint::Chat, body).map_err(|e| e.fault), Err(want), "{body}");
     }
     let long = format!(r#"{{"model":"{}"}}"#, "m".repeat(201));
-    assert_eq!(
-        view(Endpoint::Chat, &long).map_err(|e| e.fault),
-        Err(BodyFault::ModelForm)
-    );
-    assert!(
-        view(Endpoint::Chat, &long.replacen('m', "", 2)).is_err(),
-        "the name `model` itself"
-    );
+    assert_eq!(view(Endpoint::Chat, &long).map_err(|e| e.fault), Err(BodyFault::ModelForm));
+    assert!(view(Endpoint::Chat, &long.replacen('m', "", 2)).is_err(), "the name `model` itself");
     assert!(view(Endpoint::Chat, &long.replacen("mm", "m", 1)).is_ok());
-    let not_utf8 = view_request(
-        Endpoint::Chat,
-        b"{\"model\":\"m\",\"a\":\"\xFF\"}",
-        &Limits::default(),
-    );
-    assert_eq!(
-        not_utf8,
-        Err(BodyError {
-            fault: BodyFault::Json(JsonFault::Utf8),
-            at: 18
-        })
-    );
+    let not_utf8 = view_request(Endpoint::Chat, b"{\"model\":\"m\",\"a\":\"\xFF\"}", &Limits::default());
+    assert_eq!(not_utf8, Err(BodyError { fault: BodyFault::Json(JsonFault::Utf8), at: 18 }));
 }
 
 #[test]

@@ -178,7 +178,8 @@ fn responses_end_with_their_own_events_and_never_with_done() {
     let (_, watch) = run(Endpoint::Responses, false, &[unnamed]);
     assert_eq!((watch.end(), watch.usage()), (End::Clean, tokens(5, 6)));
 
-    let error = "event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"x\",\"sequence_number\":2}";
+    let error =
+        "event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"x\",\"sequence_number\":2}";
     let failed = last("response.failed");
     let (actions, watch) = run(Endpoint::Responses, false, &[created, error]);
     assert_eq!((actions[1], watch.end()), (Action::Pass, End::Truncated));

@@ -48,12 +48,7 @@ const SHAPES: [(&str, u16, &str, Meaning); 23] = [
         r#"{"error":{"message":"The response was filtered","type":null,"param":"prompt","code":"content_filter","status":400}}"#,
         Meaning::Content,
     ),
-    (
-        "azure key",
-        401,
-        r#"{"error":{"code":"401","message":"Access denied"}}"#,
-        Meaning::Auth,
-    ),
+    ("azure key", 401, r#"{"error":{"code":"401","message":"Access denied"}}"#, Meaning::Auth),
     (
         "gemini key",
         400,
@@ -66,42 +61,17 @@ const SHAPES: [(&str, u16, &str, Meaning); 23] = [
         r#"{"error":{"code":429,"message":"Resource has been exhausted","status":"RESOURCE_EXHAUSTED"}}"#,
         Meaning::Rate,
     ),
-    (
-        "bedrock",
-        400,
-        r#"{"message":"Input is too long for requested model."}"#,
-        Meaning::Context,
-    ),
-    (
-        "mistral",
-        401,
-        r#"{"detail":"Invalid API Key"}"#,
-        Meaning::Auth,
-    ),
-    (
-        "mistral field",
-        422,
-        r#"{"detail":[{"loc":["body","x"],"msg":"extra"}]}"#,
-        Meaning::Invalid,
-    ),
-    (
-        "cohere",
-        404,
-        r#"{"id":"x","message":"model 'y' not found"}"#,
-        Meaning::Invalid,
-    ),
+    ("bedrock", 400, r#"{"message":"Input is too long for requested model."}"#, Meaning::Context),
+    ("mistral", 401, r#"{"detail":"Invalid API Key"}"#, Meaning::Auth),
+    ("mistral field", 422, r#"{"detail":[{"loc":["body","x"],"msg":"extra"}]}"#, Meaning::Invalid),
+    ("cohere", 404, r#"{"id":"x","message":"model 'y' not found"}"#, Meaning::Invalid),
     (
         "xai bad key is 400",
         400,
         r#"{"code":"invalid-argument","error":"Incorrect API key provided. You can obtain one"}"#,
         Meaning::Auth,
     ),
-    (
-        "ollama",
-        404,
-        r#"{"error":"model 'y' not found"}"#,
-        Meaning::Invalid,
-    ),
+    ("ollama", 404, r#"{"error":"model 'y' not found"}"#, Meaning::Invalid),
     (
         "perplexity context",
         400,
@@ -120,12 +90,7 @@ const SHAPES: [(&str, u16, &str, Meaning); 23] = [
         r#"{"error":{"message":"Tool choice is required","type":"invalid_request_error","code":"tool_use_failed","status_code":400}}"#,
         Meaning::Invalid,
     ),
-    (
-        "in a stream without a status",
-        200,
-        r#"{"error":{"message":"x"}}"#,
-        Meaning::Transient,
-    ),
+    ("in a stream without a status", 200, r#"{"error":{"message":"x"}}"#, Meaning::Transient),
     ("no json", 503, "<html>", Meaning::Transient),
     ("no json", 404, "", Meaning::Invalid),
     ("redirect", 302, "", Meaning::Transient),
@@ -135,11 +100,7 @@ const SHAPES: [(&str, u16, &str, Meaning); 23] = [
 #[test]
 fn each_known_shape_is_judged_by_its_meaning() {
     for (name, status, body, want) in SHAPES {
-        assert_eq!(
-            view_upstream_error(status, body.as_bytes()).meaning,
-            want,
-            "{name}"
-        );
+        assert_eq!(view_upstream_error(status, body.as_bytes()).meaning, want, "{name}");
     }
 }
 
@@ -160,17 +121,9 @@ fn the_client_keeps_status_type_code_and_param_but_not_the_message() {
 #[test]
 fn credentials_and_faults_of_the_provider_become_502() {
     for (status, body, want) in [
-        (
-            401,
-            r#"{"error":{"message":"x","type":"invalid_request_error","code":"invalid_api_key"}}"#,
-            502,
-        ),
+        (401, r#"{"error":{"message":"x","type":"invalid_request_error","code":"invalid_api_key"}}"#, 502),
         (403, "{}", 502),
-        (
-            400,
-            r#"{"code":"invalid-argument","error":"Incorrect API key provided"}"#,
-            502,
-        ),
+        (400, r#"{"code":"invalid-argument","error":"Incorrect API key provided"}"#, 502),
         (402, "{}", 502),
         (500, r#"{"error":{"type":"server_error","code":null}}"#, 502),
         (503, "", 502),
@@ -201,18 +154,8 @@ fn what_is_missing_in_the_provider_body_comes_from_the_table() {
             "invalid_request_error",
             Some("context_length_exceeded"),
         ),
-        (
-            404,
-            r#"{"error":{"code":"404","message":"Resource not found"}}"#,
-            "invalid_request_error",
-            Some("404"),
-        ),
-        (
-            400,
-            r#"{"error":{"code":400,"message":"bad"}}"#,
-            "invalid_request_error",
-            Some("400"),
-        ),
+        (404, r#"{"error":{"code":"404","message":"Resource not found"}}"#, "invalid_request_error", Some("404")),
+        (400, r#"{"error":{"code":400,"message":"bad"}}"#, "invalid_request_error", Some("400")),
         (400, "oops", "invalid_request_error", None),
     ] {
         let sent = body_for(&view_upstream_error(status, body.as_bytes()));
@@ -223,20 +166,9 @@ fn what_is_missing_in_the_provider_body_comes_from_the_table() {
 
 #[test]
 fn what_may_be_a_key_or_markup_is_not_passed() {
-    for word in [
-        "sk-proj-a1b2c3d4e5f6g7",
-        "<b>x</b>",
-        "a b",
-        "",
-        "x\"y",
-        &"a".repeat(65),
-    ] {
+    for word in ["sk-proj-a1b2c3d4e5f6g7", "<b>x</b>", "a b", "", "x\"y", &"a".repeat(65)] {
         let body = serde_json::json!({"error": {"type": word, "code": word, "param": format!("{word}\u{7}")}});
         let error = view_upstream_error(400, body.to_string().as_bytes());
-        assert_eq!(
-            (error.kind, error.code, error.param),
-            (None, None, None),
-            "{word}"
-        );
+        assert_eq!((error.kind, error.code, error.param), (None, None, None), "{word}");
     }
 }
