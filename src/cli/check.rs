@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 
 use super::args::{CheckArgs, Format};
 use super::documents::{Settings, in_file, read, settings};
-use super::print::{Paint, out, report};
-use super::{REFUSED, WRONG_USAGE};
+use super::print::{Paint, REFUSED, WRONG_USAGE, out, report};
 
 /// Checks the documents and prints one report.
 pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {

@@ -8,8 +8,7 @@ use millrace::config::project_slug;
 use serde_json::json;
 
 use super::args::{Format, KeyArgs};
-use super::print::out;
-use super::{WRONG_USAGE, print::report};
+use super::print::{WRONG_USAGE, out, report};
 
 /// Makes one key and prints it, once.
 pub(crate) fn new(args: &KeyArgs) -> anyhow::Result<ExitCode> {

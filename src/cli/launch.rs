@@ -12,8 +12,7 @@ use millrace::snapshot::Refusal;
 
 use super::args::{DemoArgs, ServeArgs};
 use super::documents::{Settings, read, settings};
-use super::print::{out, report, report_problems};
-use super::{REFUSED, WRONG_USAGE};
+use super::print::{REFUSED, WRONG_USAGE, out, report, report_problems};
 
 /// A demo is for this machine until somebody says otherwise.
 const DEMO_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9_000);

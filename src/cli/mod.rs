@@ -16,12 +16,7 @@ use clap::{CommandFactory as _, Parser as _};
 use millrace::config::{keys_schema, project_schema, server_schema};
 
 use args::{Cli, Command, DocumentArg, KeyCommand};
-use print::{out, report};
-
-/// Done, but the answer is no; or a failure that is reported already.
-const REFUSED: u8 = 1;
-/// Clap's own status for wrong usage.
-const WRONG_USAGE: u8 = 2;
+use print::{REFUSED, out, report};
 
 /// Runs the command of this process.
 pub(crate) fn run() -> ExitCode {

@@ -1,10 +1,15 @@
-//! What people and programs read: standard output and error.
+//! What people and programs read: output, errors, statuses.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use millrace::config::{Problem, Severity};
 use millrace::snapshot::Refusal;
+
+/// Done, but the answer is no; or a failure that is reported already.
+pub(crate) const REFUSED: u8 = 1;
+/// Clap's own status for wrong usage.
+pub(crate) const WRONG_USAGE: u8 = 2;
 
 /// Writes to standard output. A reader that left early is no failure of ours.
 pub(crate) fn out(text: &str) -> anyhow::Result<ExitCode> {
