@@ -40,12 +40,7 @@ enum ChunkPlace {
     Trailer(usize),
 }
 
-const CHUNK_START: ChunkPlace = ChunkPlace::Size {
-    size: 0,
-    digits: 0,
-    extension: false,
-    line_bytes: 0,
-};
+const CHUNK_START: ChunkPlace = ChunkPlace::Size { size: 0, digits: 0, extension: false, line_bytes: 0 };
 
 /// Reader of one answer after another on one connection.
 #[derive(Debug)]
@@ -59,12 +54,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// Makes a reader that waits for a head.
     pub(crate) fn new() -> Self {
-        Self {
-            place: Place::Head,
-            partial_head: Vec::new(),
-            status: 0,
-            keep_alive: true,
-        }
+        Self { place: Place::Head, partial_head: Vec::new(), status: 0, keep_alive: true }
     }
 
     /// Forgets the last answer; buffers are kept.
@@ -94,11 +84,7 @@ impl Answer {
     ///
     /// # Errors
     /// [`Fault::Malformed`] for a broken head or framing, and for bytes after the end.
-    pub(crate) fn feed(
-        &mut self,
-        mut bytes: &[u8],
-        sink: &mut impl FnMut(&[u8]),
-    ) -> Result<(), Fault> {
+    pub(crate) fn feed(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(&[u8])) -> Result<(), Fault> {
         while !bytes.is_empty() {
             bytes = match self.place {
                 Place::Head => self.feed_head(bytes)?,
@@ -146,16 +132,10 @@ impl Answer {
         let too_long = head.len() > HEAD_BYTES_MAX;
         self.partial_head = head;
         let Some(length) = parsed? else {
-            return if too_long {
-                Err(Fault::Malformed)
-            } else {
-                Ok(&[])
-            };
+            return if too_long { Err(Fault::Malformed) } else { Ok(&[]) };
         };
         self.partial_head.clear();
-        Ok(bytes
-            .get(length.saturating_sub(before)..)
-            .unwrap_or_default())
+        Ok(bytes.get(length.saturating_sub(before)..).unwrap_or_default())
     }
 
     /// Returns the length of the head, or `None` when it is not complete yet.
@@ -205,20 +185,11 @@ impl Answer {
         Ok(Some(length))
     }
 
-    fn feed_length<'a>(
-        &mut self,
-        left: u64,
-        bytes: &'a [u8],
-        sink: &mut impl FnMut(&[u8]),
-    ) -> &'a [u8] {
+    fn feed_length<'a>(&mut self, left: u64, bytes: &'a [u8], sink: &mut impl FnMut(&[u8])) -> &'a [u8] {
         let (mine, rest) = split(bytes, left);
         sink(mine);
         let left = left.saturating_sub(length_of(mine));
-        self.place = if left == 0 {
-            Place::Complete
-        } else {
-            Place::Length(left)
-        };
+        self.place = if left == 0 { Place::Complete } else { Place::Length(left) };
         rest
     }
 
@@ -232,11 +203,7 @@ impl Answer {
             let (mine, rest) = split(bytes, left);
             sink(mine);
             let left = left.saturating_sub(length_of(mine));
-            self.place = Place::Chunk(if left == 0 {
-                ChunkPlace::ContentEnd
-            } else {
-                ChunkPlace::Content(left)
-            });
+            self.place = Place::Chunk(if left == 0 { ChunkPlace::ContentEnd } else { ChunkPlace::Content(left) });
             return Ok(rest);
         }
         let Some((&byte, rest)) = bytes.split_first() else {
@@ -264,13 +231,7 @@ impl Answer {
 
 /// Takes one byte of a chunk's size line.
 fn size_byte(at: ChunkPlace, byte: u8) -> Result<ChunkPlace, Fault> {
-    let ChunkPlace::Size {
-        size,
-        digits,
-        extension,
-        line_bytes,
-    } = at
-    else {
+    let ChunkPlace::Size { size, digits, extension, line_bytes } = at else {
         return Ok(at);
     };
     if line_bytes >= CHUNK_LINE_BYTES_MAX {
@@ -281,35 +242,15 @@ fn size_byte(at: ChunkPlace, byte: u8) -> Result<ChunkPlace, Fault> {
         b'\n' if digits == 0 => Err(Fault::Malformed),
         b'\n' if size == 0 => Ok(ChunkPlace::Trailer(0)),
         b'\n' => Ok(ChunkPlace::Content(size)),
-        b'\r' => Ok(ChunkPlace::Size {
-            size,
-            digits,
-            extension: true,
-            line_bytes,
-        }),
-        b';' | b' ' if digits > 0 => Ok(ChunkPlace::Size {
-            size,
-            digits,
-            extension: true,
-            line_bytes,
-        }),
-        _ if extension => Ok(ChunkPlace::Size {
-            size,
-            digits,
-            extension,
-            line_bytes,
-        }),
+        b'\r' => Ok(ChunkPlace::Size { size, digits, extension: true, line_bytes }),
+        b';' | b' ' if digits > 0 => Ok(ChunkPlace::Size { size, digits, extension: true, line_bytes }),
+        _ if extension => Ok(ChunkPlace::Size { size, digits, extension, line_bytes }),
         _ => {
             let digit = char::from(byte).to_digit(16).ok_or(Fault::Malformed)?;
             if digits >= 15 {
                 return Err(Fault::Malformed);
             }
-            Ok(ChunkPlace::Size {
-                size: size * 16 + u64::from(digit),
-                digits: digits + 1,
-                extension,
-                line_bytes,
-            })
+            Ok(ChunkPlace::Size { size: size * 16 + u64::from(digit), digits: digits + 1, extension, line_bytes })
         }
     }
 }
@@ -357,20 +298,8 @@ mod tests {
     #[test]
     fn whole_answers_are_read_in_any_pieces() {
         for (name, wire, status, body, keeps_alive) in [
-            (
-                "length",
-                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-                200,
-                "hello",
-                true,
-            ),
-            (
-                "empty",
-                "HTTP/1.1 502 Bad\r\ncontent-length: 0\r\n\r\n",
-                502,
-                "",
-                true,
-            ),
+            ("length", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200, "hello", true),
+            ("empty", "HTTP/1.1 502 Bad\r\ncontent-length: 0\r\n\r\n", 502, "", true),
             (
                 "chunks",
                 "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n1;x=y\r\n!\r\n0\r\n\r\n",
@@ -392,13 +321,7 @@ mod tests {
                 "x",
                 false,
             ),
-            (
-                "until close",
-                "HTTP/1.0 200 OK\r\n\r\nall of it",
-                200,
-                "all of it",
-                false,
-            ),
+            ("until close", "HTTP/1.0 200 OK\r\n\r\nall of it", 200, "all of it", false),
             ("no content", "HTTP/1.1 204 No\r\n\r\n", 204, "", true),
         ] {
             for step in [1, 2, 3, 7, 1000] {
@@ -416,54 +339,22 @@ mod tests {
         for (name, wire, fault) in [
             ("nothing", "", Fault::Reset),
             ("half a head", "HTTP/1.1 200 OK\r\nconte", Fault::Truncated),
-            (
-                "short body",
-                "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhell",
-                Fault::Truncated,
-            ),
-            (
-                "no last chunk",
-                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n",
-                Fault::Truncated,
-            ),
-            (
-                "too much",
-                "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nxy",
-                Fault::Malformed,
-            ),
+            ("short body", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhell", Fault::Truncated),
+            ("no last chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n", Fault::Truncated),
+            ("too much", "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nxy", Fault::Malformed),
             ("not HTTP", "SSH-2.0-x\r\n", Fault::Malformed),
-            (
-                "bad size",
-                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
-                Fault::Malformed,
-            ),
-            (
-                "empty size",
-                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\r\n",
-                Fault::Malformed,
-            ),
-            (
-                "two lengths",
-                "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nxy",
-                Fault::Malformed,
-            ),
+            ("bad size", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", Fault::Malformed),
+            ("empty size", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\r\n", Fault::Malformed),
+            ("two lengths", "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nxy", Fault::Malformed),
             (
                 "length and chunks",
                 "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\nx",
                 Fault::Malformed,
             ),
-            (
-                "signed length",
-                "HTTP/1.1 200 OK\r\ncontent-length: +1\r\n\r\nx",
-                Fault::Malformed,
-            ),
+            ("signed length", "HTTP/1.1 200 OK\r\ncontent-length: +1\r\n\r\nx", Fault::Malformed),
         ] {
             for step in [1, 5, 1000] {
-                assert_eq!(
-                    read(wire.as_bytes(), step).0,
-                    Err(fault),
-                    "{name} by {step}"
-                );
+                assert_eq!(read(wire.as_bytes(), step).0, Err(fault), "{name} by {step}");
             }
         }
     }

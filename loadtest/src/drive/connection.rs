@@ -75,9 +75,7 @@ impl Connection {
     /// # Errors
     /// [`Fault::Connect`] when the server does not accept.
     pub(crate) async fn connect(&mut self) -> Result<(), Fault> {
-        let stream = TcpStream::connect_addr(self.shared.plan.target.addr)
-            .await
-            .map_err(|_| Fault::Connect)?;
+        let stream = TcpStream::connect_addr(self.shared.plan.target.addr).await.map_err(|_| Fault::Connect)?;
         stream.set_nodelay(true).map_err(|_| Fault::Connect)?;
         self.stream = Some(stream);
         Ok(())
@@ -133,10 +131,7 @@ impl Connection {
         match outcome {
             Ok(()) => {
                 tally.ok += 1;
-                record(
-                    &mut tally.latency,
-                    now.saturating_duration_since(intended),
-                );
+                record(&mut tally.latency, now.saturating_duration_since(intended));
                 tally.last_answer = Some(now);
             }
             Err(fault) => {
@@ -179,8 +174,7 @@ impl Connection {
             let now = Instant::now();
             let mut tally = self.shared.tally.borrow_mut();
             let check = &mut self.check;
-            self.answer
-                .feed(bytes, &mut |part| check.see(part, now, intended, &mut tally))?;
+            self.answer.feed(bytes, &mut |part| check.see(part, now, intended, &mut tally))?;
         }
         if self.answer.status() != 200 {
             return Err(Fault::Status);
@@ -200,8 +194,7 @@ impl Check {
     fn see(&mut self, part: &[u8], now: Instant, intended: Instant, tally: &mut Tally) {
         tally.body_bytes += u64::try_from(part.len()).unwrap_or(0);
         let room = KEPT_BYTES_MAX - self.kept.len();
-        self.kept
-            .extend_from_slice(part.get(..room).unwrap_or(part));
+        self.kept.extend_from_slice(part.get(..room).unwrap_or(part));
         if self.mode == Mode::Json {
             return;
         }
@@ -212,10 +205,7 @@ impl Check {
             match self.last_event {
                 Some(last) => record(&mut tally.gap, now.saturating_duration_since(last)),
                 None => {
-                    record(
-                        &mut tally.first_event,
-                        now.saturating_duration_since(intended),
-                    );
+                    record(&mut tally.first_event, now.saturating_duration_since(intended));
                     if self.mode == Mode::Hold {
                         tally.held += 1;
                     }
@@ -227,16 +217,11 @@ impl Check {
 
     fn verdict(&self, plan: &Plan) -> Result<(), Fault> {
         let right = match self.mode {
-            Mode::Json => {
-                plan.expect.is_empty()
-                    || memchr::memmem::find(&self.kept, plan.expect.as_bytes()).is_some()
-            }
+            Mode::Json => plan.expect.is_empty() || memchr::memmem::find(&self.kept, plan.expect.as_bytes()).is_some(),
             Mode::Stream | Mode::Hold => {
                 self.scanner.is_done()
                     && self.late_events == 0
-                    && plan
-                        .events
-                        .is_none_or(|events| events == self.scanner.events())
+                    && plan.events.is_none_or(|events| events == self.scanner.events())
             }
         };
         if right { Ok(()) } else { Err(Fault::Mismatch) }

@@ -29,9 +29,7 @@ const DESCRIPTORS_SPARE: u64 = 64;
 pub(crate) fn run(plan: &Plan) -> anyhow::Result<Report> {
     plan.check()?;
     raise_descriptors(plan.connections)?;
-    let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new()
-        .enable_timer()
-        .build()?;
+    let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().enable_timer().build()?;
     runtime.block_on(run_plan(plan.clone()))
 }
 
@@ -69,11 +67,7 @@ async fn connect_all(shared: &Rc<Shared>) -> anyhow::Result<Vec<Connection>> {
             .collect();
         for task in tasks {
             let Ok(connection) = task.await else {
-                bail!(
-                    "connection {} to {} was refused",
-                    connections.len() + 1,
-                    shared.plan.target.addr
-                );
+                bail!("connection {} to {} was refused", connections.len() + 1, shared.plan.target.addr);
             };
             connections.push(connection);
         }
@@ -82,10 +76,7 @@ async fn connect_all(shared: &Rc<Shared>) -> anyhow::Result<Vec<Connection>> {
 }
 
 async fn load(shared: &Rc<Shared>, connections: Vec<Connection>) {
-    let step = shared
-        .plan
-        .ramp
-        .div_f64(f64::from(u32::try_from(connections.len()).unwrap_or(1)));
+    let step = shared.plan.ramp.div_f64(f64::from(u32::try_from(connections.len()).unwrap_or(1)));
     let mut first_after = Duration::ZERO;
     let mut tasks = Vec::with_capacity(connections.len());
     for connection in connections {
@@ -113,9 +104,7 @@ async fn hold(shared: &Rc<Shared>, connections: Vec<Connection>) {
     for connection in connections {
         monoio::spawn(connection.hold());
         opened += 1;
-        if opened % OPENING_MAX == 0
-            && !wait_held(shared, u64::try_from(opened).unwrap_or(0)).await
-        {
+        if opened % OPENING_MAX == 0 && !wait_held(shared, u64::try_from(opened).unwrap_or(0)).await {
             break;
         }
     }
@@ -154,9 +143,7 @@ fn raise_descriptors(connections: usize) -> anyhow::Result<()> {
         return Ok(());
     }
     if hard < wanted {
-        bail!(
-            "{connections} connections need {wanted} descriptors, the limit is {hard}; raise `ulimit -n`"
-        );
+        bail!("{connections} connections need {wanted} descriptors, the limit is {hard}; raise `ulimit -n`");
     }
     setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
     Ok(())

@@ -24,11 +24,7 @@ impl Floor {
     ///
     /// # Errors
     /// A run with failures or without answers, or a drift over `drift_percent_max`.
-    pub(crate) fn between(
-        before: &Report,
-        after: &Report,
-        drift_percent_max: f64,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn between(before: &Report, after: &Report, drift_percent_max: f64) -> anyhow::Result<Self> {
         let (before_us, after_us) = (median(before)?, median(after)?);
         let drift_percent = drift(before_us, after_us);
         if drift_percent > drift_percent_max {
@@ -37,11 +33,7 @@ impl Floor {
                  {drift_percent:.1} % where {drift_percent_max} % are allowed; the machine is too noisy, run it again"
             );
         }
-        Ok(Self {
-            before_us,
-            after_us,
-            drift_percent,
-        })
+        Ok(Self { before_us, after_us, drift_percent })
     }
 
     /// What the median of `report` adds to the floor, in microseconds; negative within noise.
@@ -53,16 +45,9 @@ impl Floor {
 
 fn median(report: &Report) -> anyhow::Result<f64> {
     if !report.is_clean() {
-        bail!(
-            "no result: the run straight to {} has failures: {}",
-            report.target,
-            report.failures()
-        );
+        bail!("no result: the run straight to {} has failures: {}", report.target, report.failures());
     }
-    report
-        .latency
-        .map(|latency| latency.p50_us)
-        .context("no result: the run straight to the provider has no answers")
+    report.latency.map(|latency| latency.p50_us).context("no result: the run straight to the provider has no answers")
 }
 
 /// Difference in percent of the smaller value; 0 when both are 0.
@@ -93,10 +78,7 @@ mod tests {
             (0.0, 1.0, f64::INFINITY),
         ] {
             let seen = drift(one, other);
-            assert!(
-                seen == percent || (seen - percent).abs() < 1e-9,
-                "{one} {other}: {seen}"
-            );
+            assert!(seen == percent || (seen - percent).abs() < 1e-9, "{one} {other}: {seen}");
         }
     }
 }

@@ -26,7 +26,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 
 pub(crate) use floor::drift;
-pub(crate) use report::{Report, Times};
+pub(crate) use report::Report;
 
 use floor::Floor;
 use pace::Loop;

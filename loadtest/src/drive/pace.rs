@@ -38,12 +38,7 @@ pub(crate) struct Pace {
 impl Pace {
     /// Makes a pace of at most `requests_max` requests, none of which starts later than `duration`.
     pub(crate) fn new(shape: Loop, requests_max: u64, duration: Duration) -> Self {
-        Self {
-            shape,
-            issued: 0,
-            requests_max,
-            duration,
-        }
+        Self { shape, issued: 0, requests_max, duration }
     }
 
     /// Takes the next ticket at `elapsed` after the start; `None` when the run is over.
@@ -126,18 +121,13 @@ mod tests {
     fn open_loop_gives_overdue_starts_unchanged() {
         let mut pace = Pace::new(Loop::Open { rate: 1000.0 }, u64::MAX, SECOND);
         for index in 0..3 {
-            assert_eq!(
-                pace.take(Duration::from_millis(900)),
-                Some(Ticket::At(Duration::from_millis(index)))
-            );
+            assert_eq!(pace.take(Duration::from_millis(900)), Some(Ticket::At(Duration::from_millis(index))));
         }
     }
 
     #[test]
     fn tickets_nobody_took_are_counted() {
-        for (rate, duration, taken, missed) in
-            [(100.0, 1, 40, 60), (100.0, 1, 100, 0), (1.0, 10, 0, 10)]
-        {
+        for (rate, duration, taken, missed) in [(100.0, 1, 40, 60), (100.0, 1, 100, 0), (1.0, 10, 0, 10)] {
             let mut pace = Pace::new(Loop::Open { rate }, u64::MAX, SECOND * duration);
             for _ in 0..taken {
                 assert!(pace.take(Duration::ZERO).is_some());

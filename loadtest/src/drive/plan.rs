@@ -88,10 +88,6 @@ impl Plan {
 
     /// Size of one connection's read buffer, in bytes.
     pub(crate) fn read_bytes(&self) -> usize {
-        if self.connections > CONNECTIONS_MANY {
-            4 << 10
-        } else {
-            16 << 10
-        }
+        if self.connections > CONNECTIONS_MANY { 4 << 10 } else { 16 << 10 }
     }
 }

@@ -94,10 +94,8 @@ impl Report {
     pub(crate) fn of(shared: &Shared) -> Self {
         let tally = shared.tally.borrow();
         let plan = &shared.plan;
-        let elapsed_s = tally.last_answer.map_or(0.0, |last| {
-            last.saturating_duration_since(shared.start.get())
-                .as_secs_f64()
-        });
+        let elapsed_s =
+            tally.last_answer.map_or(0.0, |last| last.saturating_duration_since(shared.start.get()).as_secs_f64());
         let load = match (plan.mode, plan.shape) {
             (Mode::Hold, _) => "hold".to_owned(),
             (_, Loop::Closed) => "closed".to_owned(),
@@ -110,19 +108,11 @@ impl Report {
             elapsed_s,
             ok: tally.ok,
             failed: tally.fault_count(),
-            faults: tally
-                .faults
-                .iter()
-                .map(|(fault, count)| (fault.name().to_owned(), *count))
-                .collect(),
+            faults: tally.faults.iter().map(|(fault, count)| (fault.name().to_owned(), *count)).collect(),
             statuses: tally.statuses.clone(),
             sample: tally.sample.clone(),
             missed: shared.pace.borrow().missed(),
-            rate_per_s: if elapsed_s > 0.0 {
-                tally.ok as f64 / elapsed_s
-            } else {
-                0.0
-            },
+            rate_per_s: if elapsed_s > 0.0 { tally.ok as f64 / elapsed_s } else { 0.0 },
             events: tally.events,
             body_bytes: tally.body_bytes,
             reconnects: tally.reconnects,
@@ -142,16 +132,8 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "target       {}", self.target)?;
-        writeln!(
-            out,
-            "load         {}, {} connections, {:.3} s",
-            self.load, self.connections, self.elapsed_s
-        )?;
-        writeln!(
-            out,
-            "answers      {} right, {} failed, {:.1} a second",
-            self.ok, self.failed, self.rate_per_s
-        )?;
+        writeln!(out, "load         {}, {} connections, {:.3} s", self.load, self.connections, self.elapsed_s)?;
+        writeln!(out, "answers      {} right, {} failed, {:.1} a second", self.ok, self.failed, self.rate_per_s)?;
         writeln!(out, "failed       {}", self.failures())?;
         if let Some(sample) = &self.sample {
             writeln!(out, "first bad    {}", sample.escape_debug())?;
@@ -161,12 +143,9 @@ impl fmt::Display for Report {
             "read         {} body bytes, {} events, {} reconnects",
             self.body_bytes, self.events, self.reconnects
         )?;
-        for (name, times) in [
-            ("latency", self.latency),
-            ("first event", self.first_event),
-            ("gap", self.gap),
-            ("send lag", self.lag),
-        ] {
+        for (name, times) in
+            [("latency", self.latency), ("first event", self.first_event), ("gap", self.gap), ("send lag", self.lag)]
+        {
             if let Some(t) = times {
                 writeln!(
                     out,

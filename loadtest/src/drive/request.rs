@@ -34,11 +34,7 @@ pub(crate) fn build(target: &Target, ask: &Ask) -> anyhow::Result<Vec<u8>> {
         "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\naccept: {}\r\nuser-agent: loadtest\r\ncontent-length: {}\r\n",
         target.path,
         target.addr,
-        if ask.stream {
-            "text/event-stream"
-        } else {
-            "application/json"
-        },
+        if ask.stream { "text/event-stream" } else { "application/json" },
         body.len(),
     );
     if let Some(key) = &ask.key {
@@ -92,12 +88,7 @@ mod tests {
     use super::*;
 
     fn ask(body_bytes: Option<usize>, stream: bool) -> Ask {
-        Ask {
-            model: "fast".to_owned(),
-            key: Some("k".to_owned()),
-            body_bytes,
-            stream,
-        }
+        Ask { model: "fast".to_owned(), key: Some("k".to_owned()), body_bytes, stream }
     }
 
     fn sent(ask: &Ask) -> (String, serde_json::Value, usize) {
@@ -105,11 +96,7 @@ mod tests {
         let bytes = build(&target, ask).unwrap();
         let text = String::from_utf8(bytes).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        (
-            head.to_owned(),
-            serde_json::from_str(body).unwrap(),
-            body.len(),
-        )
+        (head.to_owned(), serde_json::from_str(body).unwrap(), body.len())
     }
 
     #[test]

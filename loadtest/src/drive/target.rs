@@ -23,9 +23,7 @@ pub(crate) struct Target {
 /// # Errors
 /// Another scheme, a missing port, a name other than `localhost`, or an address off loopback.
 pub(crate) fn parse(url: &str) -> anyhow::Result<Target> {
-    let rest = url
-        .strip_prefix("http://")
-        .with_context(|| format!("`{url}` must start with `http://`"))?;
+    let rest = url.strip_prefix("http://").with_context(|| format!("`{url}` must start with `http://`"))?;
     let (authority, path) = match rest.find('/') {
         Some(at) => rest.split_at(at),
         None => (rest, PATH_DEFAULT),
@@ -36,17 +34,14 @@ pub(crate) fn parse(url: &str) -> anyhow::Result<Target> {
     }
     let addr = match authority.strip_prefix("localhost:") {
         Some(port) => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.parse()?),
-        None => authority.parse().with_context(|| {
-            format!("`{authority}` must be an address and a port, such as `127.0.0.1:8080`")
-        })?,
+        None => authority
+            .parse()
+            .with_context(|| format!("`{authority}` must be an address and a port, such as `127.0.0.1:8080`"))?,
     };
     if !addr.ip().is_loopback() {
         bail!("`{authority}` is not a loopback address; load is sent to this machine only");
     }
-    Ok(Target {
-        addr,
-        path: path.to_owned(),
-    })
+    Ok(Target { addr, path: path.to_owned() })
 }
 
 #[cfg(test)]

@@ -41,12 +41,8 @@ fn serve_one(mut stream: TcpStream, answer: &str, closes: bool, delay: Duration)
         let Some((head, body)) = text.split_once("\r\n\r\n") else {
             continue;
         };
-        let wanted: usize = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "))
-            .unwrap()
-            .parse()
-            .unwrap();
+        let wanted: usize =
+            head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
         if body.len() < wanted {
             continue;
         }
@@ -61,12 +57,7 @@ fn serve_one(mut stream: TcpStream, answer: &str, closes: bool, delay: Duration)
 fn plan(addr: SocketAddr) -> Plan {
     Plan {
         target: target::parse(&format!("http://{addr}/v1/chat/completions")).unwrap(),
-        ask: Ask {
-            model: "fast".to_owned(),
-            key: None,
-            body_bytes: Some(500),
-            stream: false,
-        },
+        ask: Ask { model: "fast".to_owned(), key: None, body_bytes: Some(500), stream: false },
         mode: Mode::Json,
         shape: Loop::Closed,
         connections: 3,
@@ -80,11 +71,7 @@ fn plan(addr: SocketAddr) -> Plan {
 }
 
 fn faults(report: &Report) -> Vec<(&str, u64)> {
-    report
-        .faults
-        .iter()
-        .map(|(name, count)| (name.as_str(), *count))
-        .collect()
+    report.faults.iter().map(|(name, count)| (name.as_str(), *count)).collect()
 }
 
 #[test]
@@ -100,24 +87,9 @@ fn closed_loop_sends_exactly_its_requests() {
 #[test]
 fn failures_are_counted_by_kind() {
     for (name, answer, closes, fault) in [
-        (
-            "status",
-            "HTTP/1.1 503 Busy\r\ncontent-length: 4\r\n\r\nbusy",
-            false,
-            "status",
-        ),
-        (
-            "text missing",
-            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
-            false,
-            "mismatch",
-        ),
-        (
-            "short",
-            "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"choices\"",
-            true,
-            "truncated",
-        ),
+        ("status", "HTTP/1.1 503 Busy\r\ncontent-length: 4\r\n\r\nbusy", false, "status"),
+        ("text missing", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", false, "mismatch"),
+        ("short", "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"choices\"", true, "truncated"),
         ("closed", "", true, "reset"),
         ("not HTTP", "220 smtp ready\r\n", true, "malformed"),
     ] {
@@ -142,8 +114,7 @@ fn a_silent_server_ends_as_unfinished() {
 fn streams_are_counted_and_checked() {
     const TWO: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
         9\r\ndata: a\n\n\r\n17\r\ndata: b\n\ndata: [DONE]\n\n\r\n0\r\n\r\n";
-    const NO_DONE: &str =
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\ndata: a\n\n\r\n0\r\n\r\n";
+    const NO_DONE: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\ndata: a\n\n\r\n0\r\n\r\n";
     for (name, answer, events, ok) in [
         ("whole", TWO, Some(2), 6),
         ("any count", TWO, None, 6),
@@ -179,8 +150,7 @@ fn open_loop_shows_the_wait_that_a_slow_server_causes() {
 
 #[test]
 fn held_streams_stay_open_and_early_ends_are_failures() {
-    const OPEN: &str =
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\ndata: a\n\n\r\n";
+    const OPEN: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\ndata: a\n\n\r\n";
     for (name, closes, ok) in [("open", false, 3), ("ends", true, 0)] {
         let mut plan = plan(serve(OPEN, closes, Duration::ZERO));
         plan.mode = Mode::Hold;

@@ -55,17 +55,11 @@ impl Timer {
     /// # Errors
     /// The kernel has no file descriptor left.
     pub(crate) fn start() -> anyhow::Result<Rc<Self>> {
-        let fd = TimerFd::new(
-            ClockId::CLOCK_MONOTONIC,
-            TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
-        )?;
+        let fd = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         // The runtime waits for readiness of any descriptor; a Unix stream is the type that takes one safely.
         let descriptor = fd.as_fd().try_clone_to_owned()?;
         let readiness = UnixStream::from_std(descriptor.into())?;
-        let timer = Rc::new(Self {
-            fd,
-            waiting: RefCell::new(BinaryHeap::new()),
-        });
+        let timer = Rc::new(Self { fd, waiting: RefCell::new(BinaryHeap::new()) });
         let running = Rc::clone(&timer);
         monoio::spawn(async move {
             while readiness.readable(false).await.is_ok() {
@@ -77,11 +71,7 @@ impl Timer {
 
     /// Waits until `at`; returns at once when that is over.
     pub(crate) fn until(&self, at: Instant) -> Until<'_> {
-        Until {
-            timer: self,
-            at,
-            waits: false,
-        }
+        Until { timer: self, at, waits: false }
     }
 
     fn expire(&self) {
@@ -101,14 +91,9 @@ impl Timer {
     }
 
     fn arm(&self, at: Instant) {
-        let left = at
-            .saturating_duration_since(Instant::now())
-            .max(Duration::from_nanos(1));
+        let left = at.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
         // A valid time and an own descriptor: this cannot fail.
-        let _armed = self.fd.set(
-            Expiration::OneShot(TimeSpec::from_duration(left)),
-            TimerSetTimeFlags::empty(),
-        );
+        let _armed = self.fd.set(Expiration::OneShot(TimeSpec::from_duration(left)), TimerSetTimeFlags::empty());
     }
 }
 
@@ -130,10 +115,7 @@ impl Future for Until<'_> {
             self.waits = true;
             let mut waiting = self.timer.waiting.borrow_mut();
             let earliest = waiting.peek().is_none_or(|next| self.at < next.at);
-            waiting.push(Entry {
-                at: self.at,
-                waker: context.waker().clone(),
-            });
+            waiting.push(Entry { at: self.at, waker: context.waker().clone() });
             if earliest {
                 self.timer.arm(self.at);
             }
@@ -148,9 +130,7 @@ mod tests {
 
     #[test]
     fn tasks_wake_in_order_and_never_early() {
-        let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new()
-            .build()
-            .unwrap();
+        let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().build().unwrap();
         runtime.block_on(async {
             let timer = Timer::start().unwrap();
             let start = Instant::now();
