@@ -17,6 +17,8 @@ use super::yaml;
 const READY_TIME_MAX: Duration = Duration::from_secs(20);
 /// Time a gateway has to end.
 const END_TIME_MAX: Duration = Duration::from_secs(30);
+/// Sockets beside those of clients and the provider.
+const SOCKETS_SPARE: usize = 128;
 /// Bytes of a gateway's output that an error shows.
 const OUTPUT_BYTES_SHOWN: usize = 2_000;
 
@@ -75,6 +77,8 @@ pub(crate) struct Setting {
     pub(crate) model: String,
     /// Whether answers are streams.
     pub(crate) stream: bool,
+    /// Client connections that it must take at once.
+    pub(crate) connections: usize,
     /// CPU of the gateway.
     pub(crate) core: usize,
     /// CPU of everything else.
@@ -200,14 +204,13 @@ fn placeholders(
         ("upstream", setting.upstream.to_string()),
         ("upstream_port", setting.upstream.port().to_string()),
         ("workers", setting.workers.to_string()),
+        ("connections", setting.connections.to_string()),
+        ("sockets", (setting.connections * 2 + SOCKETS_SPARE).to_string()),
         ("model", setting.model.clone()),
-        ("buffering", on_off(!setting.stream)),
+        ("buffering", if setting.stream { "off" } else { "on" }.to_owned()),
+        ("no_unless_stream", if setting.stream { "" } else { "no " }.to_owned()),
         ("dir", folder.to_string_lossy().into_owned()),
     ]
-}
-
-fn on_off(on: bool) -> String {
-    if on { "on" } else { "off" }.to_owned()
 }
 
 impl Running {

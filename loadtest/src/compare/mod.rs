@@ -11,6 +11,7 @@ mod lab;
 mod process;
 mod save;
 mod scenario;
+mod seat;
 mod summary;
 mod tools;
 mod yaml;
@@ -172,7 +173,9 @@ impl Args {
     }
 
     fn gateways(&self, scenario: &Scenario) -> anyhow::Result<Vec<Gateway>> {
-        let wanted = |name: &String| self.only.is_empty() || self.only.contains(name) || *name == scenario.baseline;
+        // A picture needs no ratio, so no baseline.
+        let baseline = self.flamegraph.is_none().then_some(&scenario.baseline);
+        let wanted = |name: &String| self.only.is_empty() || self.only.contains(name) || Some(name) == baseline;
         let mut gateways = Vec::new();
         for name in scenario.gateways.iter().filter(|name| wanted(name)) {
             let mut gateway = gateway::read(&self.gateways, name)?;

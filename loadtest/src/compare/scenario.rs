@@ -52,6 +52,10 @@ pub(crate) struct Scenario {
     /// Worker threads or processes of each gateway. Default: 1.
     #[serde(default = "one")]
     pub(crate) workers: usize,
+    /// Starts each gateway anew for each of its turns: for memory, and where the pools of all together would exhaust
+    /// the provider's descriptors. Default: `false`.
+    #[serde(default)]
+    pub(crate) fresh: bool,
     /// Model of the mock provider: says what it answers.
     pub(crate) mock_model: String,
     /// The load.

@@ -8,6 +8,7 @@ use monoio::io::{AsyncReadRent as _, AsyncWriteRentExt as _};
 use monoio::net::TcpStream;
 
 use super::answer::Answer;
+use super::dial;
 use super::events::Scanner;
 use super::pace::{Pace, Ticket};
 use super::plan::{Mode, Plan};
@@ -75,8 +76,7 @@ impl Connection {
     /// # Errors
     /// [`Fault::Connect`] when the server does not accept.
     pub(crate) async fn connect(&mut self) -> Result<(), Fault> {
-        let stream = TcpStream::connect_addr(self.shared.plan.target.addr).await.map_err(|_| Fault::Connect)?;
-        stream.set_nodelay(true).map_err(|_| Fault::Connect)?;
+        let stream = dial::connect(&self.shared.plan).await.map_err(|_| Fault::Connect)?;
         self.stream = Some(stream);
         Ok(())
     }

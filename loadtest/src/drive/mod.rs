@@ -5,6 +5,7 @@
 
 mod answer;
 mod connection;
+mod dial;
 mod engine;
 mod events;
 mod floor;
@@ -141,6 +142,7 @@ impl Args {
         };
         Ok(Plan {
             target: target::parse(&self.url)?,
+            source: dial::source_of_this_run(),
             ask: Ask {
                 model: self.model.clone(),
                 key: self.key.clone(),

@@ -1,5 +1,6 @@
 //! What one run does, with its bounds.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -9,7 +10,7 @@ use super::request::Ask;
 use super::target::Target;
 
 /// Most connections at once.
-pub(crate) const CONNECTIONS_MAX: usize = 30_000;
+pub(crate) const CONNECTIONS_MAX: usize = 25_000;
 /// Longest run.
 pub(crate) const DURATION_MAX: Duration = Duration::from_secs(3_600);
 /// Most requests of a run.
@@ -35,6 +36,8 @@ pub(crate) enum Mode {
 pub(crate) struct Plan {
     /// Where to.
     pub(crate) target: Target,
+    /// Address that connections come from; only for targets on IPv4.
+    pub(crate) source: Ipv4Addr,
     /// What to send.
     pub(crate) ask: Ask,
     /// What comes back.

@@ -1,7 +1,7 @@
 //! The driver against small servers over real sockets.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use super::engine;
@@ -57,6 +57,7 @@ fn serve_one(mut stream: TcpStream, answer: &str, closes: bool, delay: Duration)
 fn plan(addr: SocketAddr) -> Plan {
     Plan {
         target: target::parse(&format!("http://{addr}/v1/chat/completions")).unwrap(),
+        source: Ipv4Addr::LOCALHOST,
         ask: Ask { model: "fast".to_owned(), key: None, body_bytes: Some(500), stream: false },
         mode: Mode::Json,
         shape: Loop::Closed,
