@@ -196,9 +196,9 @@ fn floor(lab: &Lab, scenario: &Scenario) -> anyhow::Result<Option<Report>> {
     Ok(Some(report))
 }
 
-/// What clients wait for, p50 and p99: the first event of a stream, otherwise the answer.
+/// What clients wait for, p50 and p99.
 fn typical_us(report: &Report) -> anyhow::Result<(f64, f64)> {
-    let times = report.first_event.or(report.latency).context("the run has no answers")?;
+    let times = report.wait().context("the run has no answers")?;
     Ok((times.p50_us, times.p99_us))
 }
 

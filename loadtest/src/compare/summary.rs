@@ -78,7 +78,7 @@ fn write_floor(out: &mut String, outcome: &Outcome) -> std::fmt::Result {
         .floors
         .iter()
         .flat_map(|(before, after)| [before, after])
-        .filter_map(|report| report.first_event.or(report.latency))
+        .filter_map(crate::drive::Report::wait)
         .map(|times| times.p50_us)
         .collect();
     let Some(middle) = median(&medians) else {

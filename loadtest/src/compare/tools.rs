@@ -11,6 +11,8 @@ use super::process::{LOOK_EVERY, Process};
 
 /// Time a tool has to attach or to write its result.
 const TOOL_TIME_MAX: Duration = Duration::from_secs(30);
+/// Time perf takes to attach, with much to spare.
+const ATTACH_TIME: Duration = Duration::from_millis(500);
 /// Events that `perf stat` counts.
 const EVENTS: &str = "instructions:u,instructions:k";
 
@@ -64,7 +66,7 @@ impl Attached {
     pub(crate) fn counters(ids: &[u32], out: &Path, core: usize) -> anyhow::Result<Self> {
         let mut command = Command::new("perf");
         command.args(["stat", "-x", ",", "-e", EVENTS, "-o"]).arg(out).args(["-p", &joined(ids)]);
-        Self::start(&mut command, core)
+        Self::start_perf(&mut command, core)
     }
 
     /// Samples call stacks into `out`, 999 times a second of CPU time.
@@ -74,7 +76,7 @@ impl Attached {
     pub(crate) fn sampler(ids: &[u32], out: &Path, core: usize) -> anyhow::Result<Self> {
         let mut command = Command::new("perf");
         command.args(["record", "-q", "-e", "cpu-clock", "-F", "999", "-g", "-o"]).arg(out).args(["-p", &joined(ids)]);
-        Self::start(&mut command, core)
+        Self::start_perf(&mut command, core)
     }
 
     /// Counts system calls into `out`; every call becomes slow, so times mean nothing meanwhile.
@@ -95,6 +97,13 @@ impl Attached {
             }
             std::thread::sleep(LOOK_EVERY);
         }
+        Ok(attached)
+    }
+
+    /// Starts perf and gives it time to attach, for it does not say when it has.
+    fn start_perf(command: &mut Command, core: usize) -> anyhow::Result<Self> {
+        let attached = Self::start(command, core)?;
+        std::thread::sleep(ATTACH_TIME);
         Ok(attached)
     }
 

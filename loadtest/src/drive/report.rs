@@ -123,6 +123,11 @@ impl Report {
         }
     }
 
+    /// What clients wait for: the first event of a stream, otherwise the whole answer.
+    pub(crate) fn wait(&self) -> Option<Times> {
+        self.first_event.or(self.latency)
+    }
+
     /// Whether every request that was wanted was answered right.
     pub(crate) fn is_clean(&self) -> bool {
         self.failed == 0 && self.missed == 0 && self.ok > 0
