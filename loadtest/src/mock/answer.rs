@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::ask::Ask;
 use super::body;
-use super::event::{self, Event};
+use super::event::{self, Event, Part};
 use crate::serve::{After, EventRun, Plan, Step, chunk, head};
 
 /// The last chunk of a chunked body.
@@ -71,6 +71,36 @@ pub(crate) fn events(ask: &Ask<'_>) -> Vec<Event> {
     events.extend((0..run.count.min(100_000)).map(|index| event::content_event(&run, index)));
     events.extend(event::closing(ask));
     events
+}
+
+/// Head and events of a stream, each event one chunk and one write, without the end of the body.
+pub(crate) fn stream_steps(ask: &Ask<'_>, events: Vec<Event>) -> Vec<Step> {
+    let mut steps = before(ask);
+    steps.push(Step::write(stream_head(ask)));
+    first_wait(ask, &mut steps);
+    let mut random = fastrand::Rng::with_seed(ask.seed);
+    let mut seen = 0;
+    for event in events {
+        if event.part == Part::Content {
+            seen += 1;
+            if seen > 1 && !ask.options.gap.is_none() {
+                steps.push(Step::Wait(ask.options.gap.sample(&mut random)));
+            }
+        }
+        steps.push(Step::event(if is_chunked(ask) { chunk(&event.bytes) } else { event.bytes }));
+    }
+    steps
+}
+
+/// The same with the end of the body, in the same write as the last event.
+pub(crate) fn whole(ask: &Ask<'_>, events: Vec<Event>) -> Vec<Step> {
+    let mut steps = stream_steps(ask, events);
+    if is_chunked(ask)
+        && let Some(Step::Write { bytes, .. }) = steps.last_mut()
+    {
+        bytes.extend_from_slice(LAST_CHUNK);
+    }
+    steps
 }
 
 /// What comes before the head: the latency.

@@ -1,57 +1,7 @@
 //! What one request asks of the mock, script included.
 
-use serde::Deserialize;
-
 use super::script::Script;
-use crate::serve::{Delay, Request};
-
-/// The endpoints of the OpenAI dialect that the mock answers.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Endpoint {
-    Chat,
-    Completions,
-    Embeddings,
-    Responses,
-}
-
-impl Endpoint {
-    /// The endpoint of a path; a base path before `/v1` is allowed.
-    pub(crate) fn of(path: &str) -> Option<Self> {
-        let (_, rest) = path.rsplit_once("/v1/")?;
-        match rest {
-            "chat/completions" => Some(Self::Chat),
-            "completions" => Some(Self::Completions),
-            "embeddings" => Some(Self::Embeddings),
-            "responses" => Some(Self::Responses),
-            _ => None,
-        }
-    }
-}
-
-/// The fields of a request body that the mock reads; all others are skipped.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Fields {
-    pub(crate) model: Option<String>,
-    #[serde(default)]
-    pub(crate) stream: Option<bool>,
-    #[serde(default)]
-    stream_options: Option<StreamOptions>,
-    #[serde(default)]
-    pub(crate) encoding_format: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct StreamOptions {
-    #[serde(default)]
-    include_usage: Option<bool>,
-}
-
-impl Fields {
-    /// Reads a JSON body. A repeated key is an error, since two readers could differ about it.
-    pub(crate) fn read(body: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(body).map_err(|error| format!("malformed body: {error}"))
-    }
-}
+use crate::serve::{Delay, Endpoint, Fields, Request};
 
 /// One request with its script.
 pub(crate) struct Ask<'a> {
@@ -133,7 +83,7 @@ impl<'a> Ask<'a> {
         let stream = fields.stream.unwrap_or(false) && endpoint != Endpoint::Embeddings;
         let paced = !matches!(script.name, super::script::Name::Fault(_));
         let options = Options::read(&script, stream, paced)?;
-        let include_usage = fields.stream_options.as_ref().and_then(|options| options.include_usage).unwrap_or(false);
+        let include_usage = fields.includes_usage();
         Ok(Self {
             script,
             endpoint,

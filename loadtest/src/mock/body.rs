@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::ask::{Ask, Endpoint};
+use super::ask::Ask;
+use crate::serve::Endpoint;
 
 /// The time that all answers name as their creation, in seconds since 1970.
 pub(crate) const CREATED: u64 = 1_760_000_000;

@@ -1,8 +1,8 @@
 //! Events of a stream, per endpoint.
 
-use super::ask::{Ask, Endpoint};
+use super::ask::Ask;
 use super::body::{CREATED, MODEL, content, usage};
-use crate::serve::{Digits, EventRun, chunk};
+use crate::serve::{Digits, Endpoint, EventRun, chunk};
 
 /// What an event is for.
 #[derive(Debug, Clone, Copy, PartialEq)]

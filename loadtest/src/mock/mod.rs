@@ -7,33 +7,50 @@ mod answer;
 mod ask;
 mod body;
 mod event;
+mod fault;
 mod script;
 
-use self::ask::{Ask, Endpoint, Fields};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use self::ask::Ask;
 use self::script::Name;
-use crate::serve::{Handler, ListenArgs, Plan, Request, Seat, reply, start, wait_for_signal};
+use crate::serve::{Endpoint, Fields, Handler, ListenArgs, Plan, Request, Seat, reply, start, wait_for_signal};
 
 /// Options of this command.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     listen: ListenArgs,
+    /// Print the table of all faults and leave.
+    #[arg(long)]
+    scripts: bool,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let mock = Mock { seed: args.listen.seed };
+    if args.scripts {
+        print!("{}", fault::table());
+        return Ok(());
+    }
+    let mock = Mock::new(args.listen.seed);
     wait_for_signal(&args.listen, || start(&args.listen, mock))
 }
 
 /// The scripted provider.
 struct Mock {
     seed: u64,
+    /// Requests so far of each model name with `first=N`.
+    seen: Mutex<HashMap<String, u64>>,
 }
 
 impl Handler for Mock {
     fn plan(&self, request: &Request, seat: &mut Seat) -> Plan {
         let path = request.path();
+        if path == "/__counters" && request.method() == "DELETE" {
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            return reply(200, "text/plain", b"");
+        }
         if path.ends_with("/v1/models") {
             return match request.method() {
                 "GET" => reply(200, "application/json", MODELS.as_bytes()),
@@ -57,6 +74,10 @@ impl Handler for Mock {
 }
 
 impl Mock {
+    fn new(seed: u64) -> Self {
+        Self { seed, seen: Mutex::default() }
+    }
+
     fn scripted(
         &self,
         request: &Request,
@@ -79,8 +100,30 @@ impl Mock {
                 ask.script.check_keys(&[])?;
                 Ok(answer::honest(&ask, answer::hold(&ask)))
             }
-            Name::Fault(kind) => Err(format!("unknown fault `{kind}`")),
+            Name::Fault(kind) => {
+                let plan = fault::make(kind, &ask)?;
+                if self.is_due(&ask, fields, seat)? {
+                    return Ok(plan);
+                }
+                let steps = if ask.stream { answer::stream(&ask) } else { answer::plain(&ask) };
+                Ok(answer::honest(&ask, steps))
+            }
         }
+    }
+}
+
+impl Mock {
+    /// Whether a fault with `first=N` or `p=SHARE` strikes this time. `first` counts per model name.
+    fn is_due(&self, ask: &Ask<'_>, fields: &Fields, seat: &mut Seat) -> Result<bool, String> {
+        if ask.script.text("first").is_some() {
+            let first: u64 = ask.script.number("first", 0, u64::MAX)?;
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = seen.entry(fields.model.clone().unwrap_or_default()).or_default();
+            *count += 1;
+            return Ok(*count <= first);
+        }
+        let share: f64 = ask.script.number("p", 1.0, 1.0)?;
+        Ok(seat.random.f64() < share)
     }
 }
 
@@ -97,3 +140,6 @@ fn refuse(status: u16, message: &str) -> Plan {
 }
 
 const MODELS: &str = r#"{"object":"list","data":[{"id":"fast","object":"model","created":1760000000,"owned_by":"mock"},{"id":"stream","object":"model","created":1760000000,"owned_by":"mock"},{"id":"hold","object":"model","created":1760000000,"owned_by":"mock"}]}"#;
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! One accepted connection: reads requests, writes, watches.
 //!
 //! While an answer waits, a read stays outstanding: it notices within the same wake-up when the client
-//! leaves, and bytes of a pipelined request are kept. A read is never cancelled, since a cancelled
-//! read of the io_uring driver may lose bytes.
+//! leaves, and bytes of a pipelined request are kept. A read is cancelled only when the connection ends, since
+//! a cancelled read of the io_uring driver may lose bytes.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -12,7 +12,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use monoio::buf::IoBufMut;
-use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
+use monoio::io::{
+    AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, CancelableAsyncReadRent, Canceller, OwnedReadHalf,
+    OwnedWriteHalf, Splitable,
+};
 use monoio::net::TcpStream;
 use monoio::time::Instant;
 
@@ -52,10 +55,11 @@ impl Gone {
 /// An accepted connection.
 pub(crate) struct Connection {
     reader: Option<ReadHalf>,
-    writer: OwnedWriteHalf<TcpStream>,
+    writer: Option<OwnedWriteHalf<TcpStream>>,
     pending: Option<PendingRead>,
+    canceller: Canceller,
     /// The same socket once more, for the options that monoio does not offer.
-    socket: std::net::TcpStream,
+    socket: Option<std::net::TcpStream>,
     inbound: Vec<u8>,
     gone: Option<Gone>,
     bytes_out: u64,
@@ -65,7 +69,16 @@ impl Connection {
     /// Takes over an accepted socket.
     pub(crate) fn new(stream: TcpStream, socket: std::net::TcpStream) -> Self {
         let (reader, writer) = stream.into_split();
-        Self { reader: Some(reader), writer, pending: None, socket, inbound: Vec::new(), gone: None, bytes_out: 0 }
+        Self {
+            reader: Some(reader),
+            writer: Some(writer),
+            pending: None,
+            canceller: Canceller::new(),
+            socket: Some(socket),
+            inbound: Vec::new(),
+            gone: None,
+            bytes_out: 0,
+        }
     }
 
     /// Bytes written since the connection began.
@@ -129,7 +142,10 @@ impl Connection {
     /// Writes all of `bytes` and hands the buffer back.
     pub(crate) async fn write(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, Gone> {
         let count = bytes.len() as u64;
-        let (result, bytes) = self.writer.write_all(bytes).await;
+        let Some(writer) = self.writer.as_mut() else {
+            return Err(Gone::Reset);
+        };
+        let (result, bytes) = writer.write_all(bytes).await;
         match result {
             Ok(_) => {
                 self.bytes_out += count;
@@ -169,16 +185,30 @@ impl Connection {
 
     /// Closes the sending side.
     pub(crate) async fn shutdown(&mut self) {
-        // A socket that the client has reset cannot be shut down, and need not be.
-        drop(self.writer.shutdown().await);
+        if let Some(writer) = self.writer.as_mut() {
+            // A socket that the client has reset cannot be shut down, and need not be.
+            drop(writer.shutdown().await);
+        }
     }
 
-    /// Makes the coming close a RST.
-    pub(crate) fn arm_reset(&self) {
-        let socket = socket2::SockRef::from(&self.socket);
-        if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
+    /// Ends the connection with RST.
+    pub(crate) async fn reset(&mut self) {
+        let Some(socket) = self.socket.take() else {
+            return;
+        };
+        if let Err(error) = socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)) {
             eprintln!("cannot set SO_LINGER, the connection ends with FIN instead of RST: {error}");
         }
+        if let Some(pending) = self.pending.take() {
+            self.canceller = std::mem::take(&mut self.canceller).cancel();
+            let (_, _, reader) = pending.await;
+            self.reader = Some(reader);
+        }
+        // A write half that is dropped alone sends FIN first.
+        if let (Some(writer), Some(reader)) = (self.writer.take(), self.reader.take()) {
+            drop(writer.reunite(reader));
+        }
+        self.gone = Some(Gone::Reset);
     }
 
     /// Drives the outstanding read, starting one if there is none; ready once the client has left.
@@ -195,8 +225,10 @@ impl Connection {
                 let Some(mut reader) = self.reader.take() else {
                     return Poll::Pending;
                 };
+                let handle = self.canceller.handle();
                 self.pending = Some(Box::pin(async move {
-                    let (result, buffer) = reader.read(Vec::with_capacity(READ_BYTES)).await;
+                    let buffer = Vec::with_capacity(READ_BYTES);
+                    let (result, buffer) = reader.cancelable_read(buffer, handle).await;
                     (result, buffer, reader)
                 }));
             }

@@ -91,9 +91,21 @@ pub(crate) fn start<H: Handler>(args: &ListenArgs, handler: H) -> anyhow::Result
     Ok(Started { address, shared })
 }
 
-/// Prints the address and waits for SIGINT or SIGTERM, then writes the rest of the truth log.
-///
-/// Signals must have been blocked by [`block_signals`] before any thread was started.
+/// Starts a server on a free port that keeps a truth log in memory, and lives as long as the test process.
+#[cfg(test)]
+pub(crate) fn for_tests<H: Handler>(handler: H) -> SocketAddr {
+    for_tests_on(handler, IoDriver::Epoll)
+}
+
+/// The same with a driver.
+#[cfg(test)]
+pub(crate) fn for_tests_on<H: Handler>(handler: H, driver: IoDriver) -> SocketAddr {
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let args = ListenArgs { listen, workers: 1, pin: Vec::new(), driver, truth: Some("memory".into()), seed: 1 };
+    start(&args, handler).unwrap().address
+}
+
+/// Starts a server, prints its address, waits for SIGINT or SIGTERM and writes the rest of the truth log.
 pub(crate) fn wait_for_signal(
     args: &ListenArgs,
     start: impl FnOnce() -> anyhow::Result<Started>,
@@ -356,18 +368,18 @@ async fn go_on(connection: &mut Connection, after: After, seat: &mut Seat) -> bo
         }
         After::CloseOnReuse { reset } => {
             if connection.wait_readable().await.is_ok() && reset {
-                connection.arm_reset();
+                connection.reset().await;
             }
             false
         }
-        After::CloseAfter { wait, reset } => {
+        After::CloseLater { wait, reset } => {
             let due = Instant::now() + wait;
             if connection.wait_until(due).await.is_ok() && reset {
-                connection.arm_reset();
+                connection.reset().await;
             }
             false
         }
-        After::SayAfter { wait, bytes } => {
+        After::SayLater { wait, bytes } => {
             let steps = vec![Step::Wait(wait), Step::write(bytes)];
             play(connection, steps, &mut seat.random).await.end == End::Complete
         }

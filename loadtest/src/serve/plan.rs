@@ -144,9 +144,9 @@ pub(crate) enum After {
     /// It is closed as soon as a next request arrives, with zero bytes of answer.
     CloseOnReuse { reset: bool },
     /// It is closed after this time, whether or not a request has arrived.
-    CloseAfter { wait: Duration, reset: bool },
+    CloseLater { wait: Duration, reset: bool },
     /// These bytes are sent after this time, without a request; then it serves on.
-    SayAfter { wait: Duration, bytes: Vec<u8> },
+    SayLater { wait: Duration, bytes: Vec<u8> },
 }
 
 /// Frames bytes as one chunk of a chunked body.

@@ -98,7 +98,7 @@ async fn play_one(
         Step::Wait(wait) => pause(connection, wait).await?,
         Step::Silence => return Err(connection.wait_gone().await),
         Step::Reset => {
-            connection.arm_reset();
+            connection.reset().await;
             return Ok(Some(End::ResetSent));
         }
         Step::Fin => {

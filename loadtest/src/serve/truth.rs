@@ -141,3 +141,30 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
         hex
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_has_all_lines_once_and_forgets_them() {
+        let path = std::env::temp_dir().join(format!("truth-{}.ndjson", std::process::id()));
+        let truth = Truth::open(&path).unwrap();
+        let add = |text: &str| {
+            let mut log = truth.lock();
+            log.lines.extend_from_slice(text.as_bytes());
+        };
+        add("1\n");
+        truth.flush().unwrap();
+        add("2\n");
+        // Reading moves the file's cursor, so the next line shows whether it is still appended.
+        assert_eq!(truth.read().unwrap(), (b"1\n2\n".to_vec(), 0));
+        add("3\n");
+        assert_eq!(truth.read().unwrap(), (b"1\n2\n3\n".to_vec(), 0));
+        truth.clear().unwrap();
+        add("4\n");
+        truth.flush().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"4\n");
+        std::fs::remove_file(&path).unwrap();
+    }
+}
