@@ -5,10 +5,13 @@
 pub mod admin;
 pub mod base;
 pub mod config;
+pub mod control;
 pub mod http;
 pub mod metrics;
 pub mod provider;
 pub mod proxy;
+pub mod server;
+pub mod shared;
 pub mod snapshot;
 pub mod upstream;
 pub mod usage;

@@ -6,6 +6,7 @@ mod compare;
 mod drive;
 mod mock;
 mod replay;
+mod serve;
 
 use clap::{Parser, Subcommand};
 

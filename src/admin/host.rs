@@ -20,9 +20,7 @@ pub(super) fn is_ours(uri: &Uri, headers: &HeaderMap, local: IpAddr, extra: &[St
     let Ok(host) = host.to_str() else {
         return false;
     };
-    let target_fits = uri
-        .authority()
-        .is_none_or(|authority| is_allowed(authority.as_str(), local, extra));
+    let target_fits = uri.authority().is_none_or(|authority| is_allowed(authority.as_str(), local, extra));
     target_fits && is_allowed(host, local, extra)
 }
 
@@ -34,10 +32,7 @@ fn is_allowed(authority: &str, local: IpAddr, extra: &[String]) -> bool {
     if name == "localhost" || extra.contains(&name) {
         return true;
     }
-    let bare = name
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(&name);
+    let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&name);
     let is_bracketed = bare.len() != name.len();
     let Ok(address) = bare.parse::<IpAddr>() else {
         return false;
@@ -104,18 +99,8 @@ mod tests {
             ("plain", "/livez", &["localhost"][..], true),
             ("none", "/livez", &[], false),
             ("two", "/livez", &["localhost", "localhost"], false),
-            (
-                "absolute",
-                "http://localhost:9001/livez",
-                &["localhost"],
-                true,
-            ),
-            (
-                "absolute foreign",
-                "http://evil.example/livez",
-                &["localhost"],
-                false,
-            ),
+            ("absolute", "http://localhost:9001/livez", &["localhost"], true),
+            ("absolute foreign", "http://evil.example/livez", &["localhost"], false),
         ] {
             let mut headers = HeaderMap::new();
             for host in hosts {

@@ -1,4 +1,4 @@
-//! The control plane's face to operators: health, metrics, logs.
+//! The control plane's face to operators: health and metrics.
 //!
 //! Runs on the admin thread alone, on a listener of its own (threat T-48: loopback by default, the caller refuses anything
 //! else without TLS or an explicit flag). Nothing here is on the path of a request.
@@ -9,6 +9,8 @@ mod pump;
 mod reply;
 mod routes;
 mod serve;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -1,11 +1,11 @@
-//! Takes usage records and log lines from their queues to the output.
+//! Moves usage records and log lines to the output.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::yield_now;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::output::{Batch, Output};
 use crate::base::log;
@@ -15,8 +15,8 @@ use crate::usage::{Queue, append_line};
 const PERIOD: Duration = Duration::from_millis(20);
 /// Lines of each kind in one batch at most; then the admin thread does something else.
 const BATCH_LINES_MAX: usize = 512;
-/// How long the last batch may take to be written.
-const CLOSE_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long the last lines may take to reach the output, and then to be written.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
 
 /// Whether each request is written as a line. Records are taken from their queue either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,31 +52,183 @@ pub async fn pump(pump: Pump, mut shutdown: watch::Receiver<bool>) {
             // An error means that the sender has gone, which ends the process as well.
             _ = shutdown.wait_for(|stop| *stop) => break,
         }
-        while pump.move_batch() {
+        // Once even if nothing waits: the application log then reports what it held back.
+        pump.move_batch();
+        while pump.depth() > 0 {
             yield_now().await;
+            pump.move_batch();
         }
     }
-    while pump.move_batch() {}
+    if timeout(FLUSH_MAX, pump.flush()).await.is_err() {
+        log::emit(log::Level::Warn, "log lines were lost at shutdown", &[]);
+    }
     let output = Arc::clone(&pump.output);
     // The wait is for a thread, so it must not hold up the runtime.
-    let _ = tokio::task::spawn_blocking(move || output.close(CLOSE_WAIT_MAX)).await;
+    let _ = tokio::task::spawn_blocking(move || output.close(FLUSH_MAX)).await;
 }
 
 impl Pump {
-    /// Moves one batch; true when there may be more.
-    fn move_batch(&self) -> bool {
+    fn depth(&self) -> usize {
+        self.queue.depth() + log::depth()
+    }
+
+    /// Moves one batch; loses its lines rather than wait for the output, since the rows behind it matter more.
+    fn move_batch(&self) {
+        let batch = self.take_batch();
+        if batch.bytes.is_empty() {
+            return;
+        }
+        if let Err(batch) = self.output.offer(batch) {
+            self.output.lose(&batch);
+        }
+    }
+
+    /// Moves everything, waiting for the output where it is full.
+    async fn flush(&self) {
+        while self.depth() > 0 {
+            let mut batch = self.take_batch();
+            while let Err(refused) = self.output.offer(batch) {
+                batch = refused;
+                sleep(PERIOD).await;
+            }
+        }
+    }
+
+    fn take_batch(&self) -> Batch {
         let mut batch = Batch::default();
         let app_lines = log::drain(BATCH_LINES_MAX, &mut batch.bytes);
-        let rows = self.queue.drain(BATCH_LINES_MAX, |record| {
+        batch.app_lines = u64::try_from(app_lines).unwrap_or(u64::MAX);
+        self.queue.drain(BATCH_LINES_MAX, |record| {
             if self.access_log == AccessLog::On {
                 append_line(&record, &mut batch.bytes);
                 batch.access_lines += 1;
             }
         });
-        batch.app_lines = u64::try_from(app_lines).unwrap_or(u64::MAX);
-        if !batch.bytes.is_empty() {
-            self.output.offer(batch);
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, PipeReader, pipe};
+
+    use tokio::runtime::Builder;
+
+    use super::*;
+    use crate::base::{RequestId, TokenCounts, UnixTime};
+    use crate::usage::Record;
+
+    fn record(id: u128) -> Record {
+        Record {
+            at: UnixTime(Duration::from_secs(1_700_000_000)),
+            request_id: RequestId::made(id),
+            trace_id: [0; 16],
+            labels: None,
+            generation: 1,
+            key_id: None,
+            endpoint: "chat",
+            status: 200,
+            error_code: "",
+            duration: Duration::from_millis(1),
+            ttft: None,
+            overhead: Duration::from_micros(17),
+            upstream_time: Duration::from_millis(1),
+            attempts: 1,
+            tokens: TokenCounts::default(),
+            bytes_in: 1,
+            bytes_out: 1,
+            client_ip: None,
+            stream: false,
+            cancelled: false,
+            estimated: false,
         }
-        app_lines == BATCH_LINES_MAX || rows == BATCH_LINES_MAX
+    }
+
+    fn piped(rows: u128, access_log: AccessLog) -> (Pump, PipeReader) {
+        let queue = Arc::new(Queue::default());
+        for id in 0..rows {
+            assert!(queue.try_send(record(id)));
+        }
+        let (reader, writer) = pipe().unwrap();
+        let pump =
+            Pump { queue, output: Arc::new(Output::start(writer).unwrap()), access_log, wake: Arc::new(Notify::new()) };
+        (pump, reader)
+    }
+
+    /// Request ids of the access lines, read until the pipe is closed.
+    fn read_ids(reader: PipeReader) -> Vec<String> {
+        BufReader::new(reader)
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(&line.unwrap()).unwrap())
+            .filter(|line| line["stream"] == "access")
+            .map(|line| line["request_id"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    fn run<T>(test: impl Future<Output = T>) -> T {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let bounded = async { tokio::time::timeout(Duration::from_secs(20), test).await };
+        runtime.block_on(bounded).unwrap()
+    }
+
+    #[test]
+    fn rows_leave_as_lines_in_order_while_the_pump_runs() {
+        run(async {
+            let (parts, reader) = piped(2_000, AccessLog::On);
+            let queue = Arc::clone(&parts.queue);
+            let (stop, stopped) = watch::channel(false);
+            let task = tokio::spawn(pump(parts, stopped));
+            let read = tokio::task::spawn_blocking(|| read_ids(reader));
+            while queue.depth() > 0 {
+                tokio::task::yield_now().await;
+            }
+            stop.send(true).unwrap();
+            task.await.unwrap();
+            let ids = read.await.unwrap();
+            let want: Vec<String> = (0..2_000).map(|id| RequestId::made(id).as_str().to_owned()).collect();
+            assert_eq!(ids, want);
+        });
+    }
+
+    #[test]
+    fn all_rows_are_flushed_at_shutdown_although_the_output_is_full() {
+        let rows = 60_000;
+        let (parts, reader) = piped(rows, AccessLog::On);
+        let (_stop, stopped) = watch::channel(true);
+        let reading = std::thread::spawn(|| read_ids(reader));
+        run(pump(parts, stopped));
+        assert_eq!(reading.join().unwrap().len(), usize::try_from(rows).unwrap());
+    }
+
+    #[test]
+    fn switched_off_log_still_empties_the_queue() {
+        let (parts, reader) = piped(100, AccessLog::Off);
+        let queue = Arc::clone(&parts.queue);
+        let (_stop, stopped) = watch::channel(true);
+        run(pump(parts, stopped));
+        assert_eq!(queue.depth(), 0);
+        assert!(read_ids(reader).is_empty());
+    }
+
+    #[test]
+    fn stuck_reader_loses_lines_and_not_the_admin_thread() {
+        run(async {
+            let (parts, reader) = piped(0, AccessLog::On);
+            let (queue, output) = (Arc::clone(&parts.queue), Arc::clone(&parts.output));
+            let (_stop, stopped) = watch::channel(false);
+            let wake = Arc::clone(&parts.wake);
+            let task = tokio::spawn(pump(parts, stopped));
+            while output.access_lines_dropped() == 0 {
+                for id in 0..4_096 {
+                    assert!(queue.try_send(record(id)));
+                }
+                wake.notify_one();
+                while queue.depth() > 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            task.abort();
+            drop(reader);
+        });
     }
 }

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
@@ -19,11 +18,9 @@ use serde::Serialize;
 use super::host::is_ours;
 use super::reply::{json, problem, secured, with_body};
 use super::{AdminState, Check};
-use crate::base::{log, now};
-use crate::metrics::{Outside, Scrape};
+use crate::base::{Instant, log, now};
+use crate::metrics::{Outside, Registry, Scrape};
 
-/// Age of a heartbeat from which on its worker counts as dead.
-pub(super) const HEARTBEAT_MAX: Duration = Duration::from_secs(10);
 /// Most bytes of a scrape that are made before the admin thread does something else.
 const SCRAPE_PIECE_BYTES: usize = 64 * 1024;
 
@@ -67,10 +64,7 @@ async fn not_found() -> Response<Body> {
 }
 
 async fn wrong_method() -> Response<Body> {
-    problem(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "this path does not take this method; see `Allow`",
-    )
+    problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method; see `Allow`")
 }
 
 async fn metrics(State(state): State<Arc<AdminState>>) -> Response<Body> {
@@ -79,11 +73,7 @@ async fn metrics(State(state): State<Arc<AdminState>>) -> Response<Body> {
         access_lines_dropped: state.output.access_lines_dropped(),
         app_lines_dropped: state.output.app_lines_dropped() + log::dropped(),
     });
-    with_body(
-        StatusCode::OK,
-        "text/plain; version=0.0.4; charset=utf-8",
-        Body::new(ScrapeBody(scrape)),
-    )
+    with_body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Body::new(ScrapeBody(scrape)))
 }
 
 /// A probe's answer.
@@ -104,32 +94,29 @@ struct ShownCheck<'a> {
 
 impl<'a> From<&'a Check> for ShownCheck<'a> {
     fn from(check: &'a Check) -> Self {
-        Self {
-            name: &check.name,
-            ok: check.ok,
-            message: &check.message,
-        }
+        Self { name: &check.name, ok: check.ok, message: &check.message }
     }
 }
 
 async fn livez(State(state): State<Arc<AdminState>>, uri: Uri) -> Response<Body> {
     let now = now();
-    let checks: Vec<Check> = state
-        .registry
-        .workers()
-        .iter()
-        .enumerate()
+    let checks = liveness(&state.registry, now);
+    health(state.registry.is_alive(now), &checks, &uri)
+}
+
+/// One check for each worker: that its last heartbeat is young enough.
+pub(super) fn liveness(registry: &Registry, now: Instant) -> Vec<Check> {
+    let workers = registry.workers().iter().enumerate();
+    workers
         .map(|(index, worker)| {
             let age = worker.heartbeat_age(now);
             Check {
                 name: format!("worker {index}"),
-                ok: age < HEARTBEAT_MAX,
+                ok: worker.is_alive(now),
                 message: format!("last heartbeat {} ms ago", age.as_millis()),
             }
         })
-        .collect();
-    let alive = checks.iter().all(|check| check.ok);
-    health(alive, &checks, &uri)
+        .collect()
 }
 
 async fn readyz(State(state): State<Arc<AdminState>>, uri: Uri) -> Response<Body> {
@@ -138,20 +125,10 @@ async fn readyz(State(state): State<Arc<AdminState>>, uri: Uri) -> Response<Body
 }
 
 fn health(ok: bool, checks: &[Check], uri: &Uri) -> Response<Body> {
-    let verbose = uri.query().is_some_and(|query| {
-        query
-            .split('&')
-            .any(|part| part == "verbose" || part.starts_with("verbose="))
-    });
-    let (status, text) = if ok {
-        (StatusCode::OK, "ok")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
-    };
-    let body = Health {
-        status: text,
-        checks: verbose.then(|| checks.iter().map(ShownCheck::from).collect()),
-    };
+    let verbose =
+        uri.query().is_some_and(|query| query.split('&').any(|part| part == "verbose" || part.starts_with("verbose=")));
+    let (status, text) = if ok { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "unavailable") };
+    let body = Health { status: text, checks: verbose.then(|| checks.iter().map(ShownCheck::from).collect()) };
     json(status, "application/json", &body)
 }
 
@@ -162,10 +139,7 @@ impl HttpBody for ScrapeBody {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let mut text = String::with_capacity(SCRAPE_PIECE_BYTES + 16 * 1024);
         self.0.write(&mut text, SCRAPE_PIECE_BYTES);
         if text.is_empty() {

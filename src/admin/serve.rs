@@ -22,13 +22,13 @@ use super::routes::{LocalAddress, router};
 use crate::base::{log, now};
 
 /// Connections at the same time; more wait in the listener's backlog.
-const CONNECTIONS_MAX: usize = 128;
+pub(super) const CONNECTIONS_MAX: usize = 128;
 /// Time a connection has for the head of its next request, idle time included.
 const HEAD_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Most bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Time that open answers have after the shutdown began.
-const DRAIN_MAX: Duration = Duration::from_secs(5);
+pub(super) const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// Pause after an accept that failed, so that a lack of descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the workers' busy share is measured.
@@ -40,11 +40,7 @@ const SAMPLE_PERIOD: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// When the listener is not usable.
-pub async fn serve(
-    listener: TcpListener,
-    state: AdminState,
-    mut shutdown: watch::Receiver<bool>,
-) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, state: AdminState, mut shutdown: watch::Receiver<bool>) -> io::Result<()> {
     listener.local_addr()?;
     let state = Arc::new(state);
     let router = router(Arc::clone(&state));
@@ -68,24 +64,15 @@ pub async fn serve(
         }
     }
     drop(listener);
-    let drained = timeout(DRAIN_MAX, async {
-        while connections.join_next().await.is_some() {}
-    });
+    let drained = timeout(DRAIN_MAX, async { while connections.join_next().await.is_some() {} });
     if drained.await.is_err() {
-        log::emit(
-            log::Level::Warn,
-            "admin connections were cut at shutdown",
-            &[],
-        );
+        log::emit(log::Level::Warn, "admin connections were cut at shutdown", &[]);
     }
     Ok(())
 }
 
 /// Waits for a free place, then for a connection.
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
     loop {
         // The semaphore is never closed, so there is always a permit.
         let permit = Arc::clone(permits).acquire_owned().await.ok();
@@ -93,11 +80,7 @@ async fn accept(
             Ok((stream, _)) => return (stream, permit),
             Err(error) => {
                 let text = error.to_string();
-                log::emit(
-                    log::Level::Error,
-                    "admin listener cannot accept",
-                    &[("error", log::Value::Text(&text))],
-                );
+                log::emit(log::Level::Error, "admin listener cannot accept", &[("error", log::Value::Text(&text))]);
                 sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -102,6 +102,12 @@ pub fn drain(lines_max: usize, out: &mut Vec<u8>) -> usize {
     PROCESS.drain(unix_time(), lines_max, out)
 }
 
+/// How many lines wait.
+#[must_use]
+pub fn depth() -> usize {
+    PROCESS.lines.len()
+}
+
 /// How many lines were lost because too many waited.
 pub fn dropped() -> u64 {
     PROCESS.dropped.load(Relaxed)
@@ -135,12 +141,7 @@ impl Log {
         }
     }
 
-    fn emit(
-        &self,
-        now: UnixTime,
-        (level, msg): (Level, &'static str),
-        fields: &[(&'static str, Value<'_>)],
-    ) {
+    fn emit(&self, now: UnixTime, (level, msg): (Level, &'static str), fields: &[(&'static str, Value<'_>)]) {
         if level == Level::Off || level as u8 > self.level.load(Relaxed) {
             return;
         }
@@ -246,16 +247,9 @@ impl fmt::Display for Level {
 }
 
 fn parse_level(text: &str) -> Option<Level> {
-    [
-        Level::Off,
-        Level::Error,
-        Level::Warn,
-        Level::Info,
-        Level::Debug,
-        Level::Trace,
-    ]
-    .into_iter()
-    .find(|level| text.trim().eq_ignore_ascii_case(level.name()))
+    [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace]
+        .into_iter()
+        .find(|level| text.trim().eq_ignore_ascii_case(level.name()))
 }
 
 fn make_line(
@@ -287,8 +281,113 @@ fn make_line(
 
 /// FNV-1a: short constant texts, no secret to keep.
 fn hash(text: &str) -> usize {
-    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     usize::try_from(hash).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime(Duration::from_secs(seconds))
+    }
+
+    fn lines(log: &Log, seconds: u64) -> Vec<serde_json::Value> {
+        let mut out = Vec::new();
+        log.drain(at(seconds), usize::MAX, &mut out);
+        out.split_inclusive(|byte| *byte == b'\n').map(|line| serde_json::from_slice(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn line_has_its_fields() {
+        let log = Log::new();
+        let fields = [
+            ("path", Value::Text("a\nb")),
+            ("count", Value::Uint(3)),
+            ("code", Value::Int(-2)),
+            ("kept", Value::Flag(false)),
+        ];
+        log.emit(at(0), (Level::Warn, "file is bad"), &fields);
+        assert_eq!(
+            lines(&log, 0),
+            [serde_json::json!({
+                "ts": "1970-01-01T00:00:00.000Z", "level": "warn", "msg": "file is bad", "stream": "app",
+                "path": "a\nb", "count": 3, "code": -2, "kept": false,
+            })]
+        );
+    }
+
+    #[test]
+    fn level_hides_what_is_below_it() {
+        let log = Log::new();
+        log.emit(at(0), (Level::Debug, "hidden"), &[]);
+        log.emit(at(0), (Level::Info, "shown"), &[]);
+        log.level.store(Level::Off as u8, Relaxed);
+        log.emit(at(0), (Level::Error, "hidden too"), &[]);
+        let lines = lines(&log, 0);
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0]["msg"], "shown");
+    }
+
+    #[test]
+    fn repeated_message_is_held_back_and_counted() {
+        let log = Log::new();
+        for _ in 0..100 {
+            log.emit(at(1), (Level::Error, "same"), &[]);
+        }
+        log.emit(at(1), (Level::Error, "another"), &[]);
+        assert_eq!(lines(&log, 2).len(), 11, "ten of one, one of another");
+        log.emit(at(WINDOW_S + 1), (Level::Error, "same"), &[]);
+        let next = lines(&log, WINDOW_S + 1);
+        assert_eq!((next.len(), &next[0]["repeated"]), (1, &90.into()));
+    }
+
+    #[test]
+    fn count_is_reported_when_the_message_stops() {
+        let log = Log::new();
+        for _ in 0..15 {
+            log.emit(at(1), (Level::Error, "same"), &[]);
+        }
+        assert_eq!(lines(&log, 1).len(), 10);
+        assert!(lines(&log, 2).is_empty(), "the window is not over");
+        let summary = lines(&log, WINDOW_S);
+        assert_eq!(summary.len(), 1);
+        assert_eq!((&summary[0]["msg"], &summary[0]["repeated"]), (&"same".into(), &5.into()));
+        assert!(lines(&log, 5 * WINDOW_S).is_empty(), "reported once");
+    }
+
+    #[test]
+    fn full_queue_drops_and_counts() {
+        let log = Log::new();
+        for window in 0..=u64::try_from(LINES_MAX).unwrap() {
+            log.emit(at(window * WINDOW_S), (Level::Info, "tick"), &[]);
+        }
+        assert_eq!(log.dropped.load(Relaxed), 1);
+        assert_eq!(lines(&log, 0).len(), LINES_MAX);
+    }
+
+    #[test]
+    fn level_comes_from_the_environment() {
+        let warn = || Ok(Some(Level::Warn));
+        for (name, own, rust, want) in [
+            ("nothing", None, None, Ok(None)),
+            ("own", Some("warn"), Some("trace"), warn()),
+            ("upper case", Some("WARN"), None, warn()),
+            ("shared", None, Some("warn"), warn()),
+            ("list", None, Some("warn,hyper=trace"), warn()),
+            ("named", None, Some("error,millrace=warn"), warn()),
+            ("off", Some("off"), None, Ok(Some(Level::Off))),
+            ("unknown", Some("loud"), None, Err(LevelError("loud".into()))),
+            ("unknown shared", None, Some("loud"), Ok(None)),
+        ] {
+            let read = |variable: &str| match variable {
+                "MILLRACE_LOG" => own.map(str::to_owned),
+                _ => rust.map(str::to_owned),
+            };
+            assert_eq!(level_from_env(read), want, "{name}");
+        }
+    }
 }

@@ -4,13 +4,37 @@
 //! declare its keys; the same tables read a document, explain what is wrong with it, and print its JSON Schema.
 //! Nothing here opens a file or a socket, and no text of any kind makes it panic.
 
+mod address;
+mod expand;
+mod fields;
+mod hint;
+mod keys;
 mod model;
+mod params;
 mod problem;
+mod project;
+mod project_tables;
+mod schema;
+mod server;
+mod server_tables;
 mod settings;
+mod shape;
+mod table;
+#[cfg(test)]
+mod tests;
+mod value;
+mod words;
+mod yaml;
 
+pub use address::{BaseUrl, parse_base_url};
+pub use keys::check_keys;
 pub use model::{MockParams, Model, ModelList, Project, Prompt, PromptRole, Provider, Route, Timeouts, TimeoutsPatch};
 pub use problem::{At, Checked, Code, Position, Problem, Severity};
+pub use project::check_project;
+pub use schema::{keys_schema, project_schema, server_schema};
+pub use server::check_server;
 pub use settings::{
     Cidr, Driver, Egress, EgressAllow, KeyEntry, Limits, Log, LogLevel, Pin, Runtime, SecretSource, Server, TlsRoots,
     Upstream,
 };
+pub use words::project_slug;

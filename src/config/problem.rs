@@ -223,22 +223,57 @@ pub struct Checked<T> {
     pub warnings: Vec<Problem>,
 }
 
+/// Most problems of one report, so that a hostile document cannot make the report larger than itself.
+const PROBLEMS_MAX: usize = 1_000;
+
+/// Most searches for a hint among names of the author, which may be thousands.
+const SEARCHES_MAX: usize = 50;
+
 /// Collects problems while a document is read.
 #[derive(Debug, Default)]
-pub(super) struct Problems(Vec<Problem>);
+pub(super) struct Problems {
+    found: Vec<Problem>,
+    refused: bool,
+    dropped: usize,
+    searches: usize,
+}
 
 impl Problems {
     pub(super) fn push(&mut self, problem: Problem) {
-        self.0.push(problem);
+        self.refused |= problem.severity == Severity::Error;
+        if self.found.len() < PROBLEMS_MAX {
+            self.found.push(problem);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    /// Looks for a hint among names of the author, unless that was done too often already.
+    pub(super) fn search(&mut self, look: impl FnOnce() -> Option<String>) -> Option<String> {
+        self.searches += 1;
+        if self.searches > SEARCHES_MAX {
+            return None;
+        }
+        look()
+    }
+
+    pub(super) fn extend(&mut self, problem: Option<Problem>) {
+        if let Some(problem) = problem {
+            self.push(problem);
+        }
     }
 
     /// Ends the reading: the config if there is no error, else every problem.
     pub(super) fn finish<T>(mut self, config: Option<T>) -> Result<Checked<T>, Vec<Problem>> {
-        self.0.sort_by(|a, b| a.at.cmp(&b.at).then(a.severity.cmp(&b.severity)));
-        let refused = self.0.iter().any(|p| p.severity == Severity::Error);
+        self.found.sort_by(|a, b| a.at.cmp(&b.at).then(a.severity.cmp(&b.severity)));
+        if self.dropped > 0 {
+            let at = self.found.last().map_or(Position::START, |last| last.at);
+            let message = format!("{} more problems are not shown", self.dropped);
+            self.found.push(Problem::error("", at, Code::TooLarge, message));
+        }
         match config {
-            Some(config) if !refused => Ok(Checked { config, warnings: self.0 }),
-            _ => Err(self.0),
+            Some(config) if !self.refused && self.dropped == 0 => Ok(Checked { config, warnings: self.found }),
+            _ => Err(self.found),
         }
     }
 }

@@ -9,6 +9,10 @@ use std::{cell::RefCell, mem};
 const HEADROOM: usize = 24;
 /// Room behind the bytes for the end of a chunk and of a body: `\r\n0\r\n\r\n`.
 const TAILROOM: usize = 8;
+/// Ends a chunk.
+pub const CHUNK_END: &[u8] = b"\r\n";
+/// Ends a chunk and the body.
+pub const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
 /// Size of a buffer of the free list.
 const SIZE: usize = 16 * 1024;
 /// Buffers a worker keeps for reuse: 4 MiB.
@@ -31,7 +35,8 @@ pub struct Buffer {
 pub struct Framed {
     from: usize,
     body_end: usize,
-    saved: [u8; 2],
+    end: usize,
+    saved: [u8; TAILROOM],
 }
 
 impl Buffer {
@@ -119,9 +124,10 @@ impl Buffer {
         }
     }
 
-    /// Frames the first `count` unused bytes as one chunk where they lie: the bytes in front are overwritten, the two
-    /// behind are kept in the returned value until [`Self::unframe`] puts them back.
-    pub fn frame_chunk(&mut self, count: usize) -> Framed {
+    /// Frames the first `count` unused bytes as one chunk where they lie: the bytes in front are overwritten, those
+    /// behind are kept in the returned value until [`Self::unframe`] puts them back. `tail` follows the bytes:
+    /// [`CHUNK_END`] or [`LAST_CHUNK`].
+    pub fn frame_chunk(&mut self, count: usize, tail: &'static [u8]) -> Framed {
         let mut header = [0u8; 18];
         let header = chunk_header(count, &mut header);
         let from = self.start.saturating_sub(header.len());
@@ -129,24 +135,27 @@ impl Buffer {
         if let Some(slot) = self.bytes.get_mut(from..self.start) {
             slot.copy_from_slice(header);
         }
-        let mut saved = [0u8; 2];
-        if let Some(tail) = self.bytes.get_mut(body_end..body_end + 2) {
-            saved.copy_from_slice(tail);
-            tail.copy_from_slice(b"\r\n");
+        let mut saved = [0u8; TAILROOM];
+        let end = body_end + tail.len();
+        if let (Some(slot), Some(saved)) = (self.bytes.get_mut(body_end..end), saved.get_mut(..tail.len())) {
+            saved.copy_from_slice(slot);
+            slot.copy_from_slice(tail);
         }
-        Framed { from, body_end, saved }
+        Framed { from, body_end, end, saved }
     }
 
-    /// The whole chunk: header, bytes and `\r\n`.
+    /// The whole chunk: header, bytes and tail.
     #[must_use]
     pub fn framed(&self, chunk: &Framed) -> &[u8] {
-        self.bytes.get(chunk.from..chunk.body_end + 2).unwrap_or_default()
+        self.bytes.get(chunk.from..chunk.end).unwrap_or_default()
     }
 
     /// Puts the bytes behind the chunk back and counts the chunk as used.
     pub fn unframe(&mut self, chunk: &Framed) {
-        if let Some(tail) = self.bytes.get_mut(chunk.body_end..chunk.body_end + 2) {
-            tail.copy_from_slice(&chunk.saved);
+        if let Some(slot) = self.bytes.get_mut(chunk.body_end..chunk.end)
+            && let Some(saved) = chunk.saved.get(..slot.len())
+        {
+            slot.copy_from_slice(saved);
         }
         self.consume(chunk.body_end - self.start);
     }
@@ -177,7 +186,7 @@ impl Drop for Buffer {
 
 /// Writes the size of a chunk in hex and `\r\n` to the end of `room`; returns the written part.
 #[must_use]
-pub fn chunk_header(size: usize, room: &mut [u8; 18]) -> &[u8] {
+pub(super) fn chunk_header(size: usize, room: &mut [u8; 18]) -> &[u8] {
     const HEX: [u8; 16] = *b"0123456789abcdef";
     let mut at = room.len() - 2;
     let mut rest = size;
@@ -218,9 +227,9 @@ mod tests {
     #[test]
     fn framing_a_chunk_keeps_the_bytes_behind_it() {
         let mut buffer = holding(b"data: x\n\npartial");
-        let chunk = buffer.frame_chunk(9);
-        assert_eq!(buffer.framed(&chunk), b"9\r\ndata: x\n\n\r\n");
-        buffer.unframe(&chunk);
+        let last = buffer.frame_chunk(9, LAST_CHUNK);
+        assert_eq!(buffer.framed(&last), b"9\r\ndata: x\n\n\r\n0\r\n\r\n");
+        buffer.unframe(&last);
         assert_eq!(buffer.filled(), b"partial");
     }
 

@@ -264,6 +264,13 @@ impl Downstream {
         self.input.consume(head.len + body_len);
     }
 
+    /// Largest body that [`Self::discard_body`] would read: what has arrived already, and a little more.
+    #[must_use]
+    pub fn discard_bytes_max(&self, head: &RequestHead) -> u64 {
+        let there = self.input.len().saturating_sub(head.len);
+        u64::try_from(there).unwrap_or(u64::MAX).saturating_add(DISCARD_BYTES_MAX)
+    }
+
     /// Reads and drops a body that nobody wants. Returns whether the connection can serve another request.
     pub async fn discard_body(&mut self, head: &RequestHead) -> bool {
         let Framing::Length(length) = head.framing else {

@@ -127,6 +127,33 @@ pub struct RequestHead {
     pub timeout_ms: Option<Part>,
 }
 
+impl RequestHead {
+    /// Stands for a head that could not be read.
+    #[must_use]
+    pub fn unreadable() -> Self {
+        Self {
+            len: 0,
+            method: Method::Other,
+            method_text: 0..0,
+            path: 0..0,
+            has_query: false,
+            is_1_1: true,
+            keep_alive: false,
+            framing: Framing::None,
+            expects_continue: false,
+            authorization: None,
+            x_api_key: None,
+            api_key: None,
+            content_type: None,
+            content_encoding: None,
+            request_id: None,
+            traceparent: None,
+            tracestate: None,
+            timeout_ms: None,
+        }
+    }
+}
+
 /// Looks for the end of a head in what has arrived so far.
 ///
 /// `seen` is how far an earlier call has looked; it is moved on. Returns the length of the head once its empty line is

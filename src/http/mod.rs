@@ -11,9 +11,10 @@ mod head;
 mod response;
 mod socket;
 mod stream;
+mod tls;
 mod upstream;
 
-pub use buffer::{Buffer, Framed, chunk_header};
+pub use buffer::{Buffer, CHUNK_END, Framed, LAST_CHUNK};
 pub use chunk::{ChunkDecoder, ChunkError, Step};
 pub use deadline::{Deadline, Expired, Handle, TICK, interrupt_all, interrupt_idle, sweep};
 pub use downstream::{Downstream, DownstreamLimits, Gone, NoBody, NoHead};
@@ -23,4 +24,5 @@ pub use head::{
 pub use response::{Coding, Content, ResponseError, ResponseHead, parse_response};
 pub use socket::{Socket, set_epoll};
 pub use stream::Stream;
+pub use tls::{RootsError, ServerName, TlsConnector, TlsStream};
 pub use upstream::{Cut, Upstream};

@@ -46,6 +46,13 @@ impl Socket {
         Ok(Self { stream, fd })
     }
 
+    /// Takes over any descriptor, only to wait for it: a listener or a datagram socket in a stream's clothes.
+    #[must_use]
+    pub fn waiting(stream: TcpStream) -> Self {
+        let fd = stream.as_raw_fd();
+        Self { stream, fd }
+    }
+
     /// Connects to an address. The caller bounds the time.
     ///
     /// # Errors

@@ -2,12 +2,14 @@
 
 use std::io::{self, IoSlice};
 
-use super::socket::Socket;
+use super::{socket::Socket, tls::TlsStream};
 
 /// A byte stream to a provider.
 pub enum Stream {
     /// Plain TCP.
     Plain(Socket),
+    /// TLS over TCP.
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
@@ -18,6 +20,7 @@ impl Stream {
     pub fn try_read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => socket.try_read(into),
+            Self::Tls(stream) => stream.try_read(into),
         }
     }
 
@@ -31,6 +34,7 @@ impl Stream {
                 [only] => socket.try_write(only),
                 _ => socket.try_write_vectored(slices),
             },
+            Self::Tls(stream) => stream.try_write_vectored(slices),
         }
     }
 
@@ -41,6 +45,7 @@ impl Stream {
     pub async fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(_) => Ok(()),
+            Self::Tls(stream) => stream.flush().await,
         }
     }
 
@@ -51,6 +56,7 @@ impl Stream {
     pub async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.readable().await,
+            Self::Tls(stream) => stream.readable().await,
         }
     }
 
@@ -61,6 +67,7 @@ impl Stream {
     pub async fn writable(&self) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.writable().await,
+            Self::Tls(stream) => stream.writable().await,
         }
     }
 
@@ -68,6 +75,7 @@ impl Stream {
     pub async fn is_readable(&self) -> bool {
         match self {
             Self::Plain(socket) => socket.is_readable().await,
+            Self::Tls(stream) => stream.is_readable().await,
         }
     }
 }

@@ -197,8 +197,8 @@ impl Upstream {
     }
 
     /// Frames the first `count` body bytes as one chunk where they lie. See [`Buffer::frame_chunk`].
-    pub fn frame_chunk(&mut self, count: usize) -> Framed {
-        self.input.frame_chunk(count)
+    pub fn frame_chunk(&mut self, count: usize, tail: &'static [u8]) -> Framed {
+        self.input.frame_chunk(count, tail)
     }
 
     /// The framed chunk.

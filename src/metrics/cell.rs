@@ -13,8 +13,7 @@ impl Counter {
     /// Adds `count`. Only the owning thread may call it.
     #[inline]
     pub fn add(&self, count: u64) {
-        self.0
-            .store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
+        self.0.store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
     }
 
     /// Adds one. Only the owning thread may call it.

@@ -81,13 +81,7 @@ impl Fine {
 
     /// Finite bounds in microseconds, rising.
     pub(super) fn bounds_us() -> impl Iterator<Item = u64> {
-        (0..FINE_BOUNDS).map(|index| {
-            if index.is_multiple_of(2) {
-                4 << (index / 2)
-            } else {
-                6 << (index / 2)
-            }
-        })
+        (0..FINE_BOUNDS).map(|index| if index.is_multiple_of(2) { 4 << (index / 2) } else { 6 << (index / 2) })
     }
 }
 
@@ -112,19 +106,13 @@ impl<const N: usize> Cells<N> {
 
 impl<const N: usize> Default for Cells<N> {
     fn default() -> Self {
-        Self {
-            counts: std::array::from_fn(|_| Counter::default()),
-            sum_us: Counter::default(),
-        }
+        Self { counts: std::array::from_fn(|_| Counter::default()), sum_us: Counter::default() }
     }
 }
 
 impl<const N: usize> Default for Total<N> {
     fn default() -> Self {
-        Self {
-            counts: [0; N],
-            sum_us: 0,
-        }
+        Self { counts: [0; N], sum_us: 0 }
     }
 }
 
@@ -151,10 +139,7 @@ impl<const N: usize> Total<N> {
 /// Whole microseconds, rounded up.
 #[inline]
 fn micros_up(duration: Duration) -> u64 {
-    duration
-        .as_secs()
-        .saturating_mul(1_000_000)
-        .saturating_add(u64::from(duration.subsec_nanos().div_ceil(1_000)))
+    duration.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(duration.subsec_nanos().div_ceil(1_000)))
 }
 
 #[cfg(test)]
@@ -163,10 +148,7 @@ mod tests {
 
     /// The slow, obvious way: the first bound that is not below the value.
     fn expected(bounds: &[u64], us: u64) -> usize {
-        bounds
-            .iter()
-            .position(|bound| us <= *bound)
-            .unwrap_or(bounds.len())
+        bounds.iter().position(|bound| us <= *bound).unwrap_or(bounds.len())
     }
 
     /// Values around each bound, and the extremes.

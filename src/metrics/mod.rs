@@ -6,13 +6,18 @@
 
 mod cell;
 mod histogram;
+mod process;
 mod registry;
+mod scrape;
 mod series;
 mod text;
 mod worker;
 
 pub use cell::{Counter, Gauge};
 pub use registry::{OVERFLOW_LABEL, Registry, SERIES_MAX};
+pub use scrape::{Outside, Scrape};
 pub use series::{ENDPOINTS, Endpoint, OUTCOMES, Observation, Outcome, Series};
-pub use text::{Outside, Scrape};
-pub use worker::{PROTOCOL_ERRORS, ProtocolError, STALL_MIN, WorkerBlock};
+pub use worker::{HEARTBEAT_MAX, PROTOCOL_ERRORS, ProtocolError, STALL_MIN, WorkerBlock};
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::base::{Instant, Labels, UnixTime, now};
 
+use super::scrape::{Outside, Scrape, Sources};
 use super::series::Series;
-use super::text::{Outside, Scrape};
 use super::worker::WorkerBlock;
 
 /// Most series of their own. Whoever asks for more shares one whose labels are all [`OVERFLOW_LABEL`].
@@ -66,9 +66,7 @@ impl Registry {
     pub(super) fn with_series_max(workers: usize, series_max: usize) -> Self {
         let started = now();
         Self {
-            workers: (0..workers)
-                .map(|_| Arc::new(WorkerBlock::new(started)))
-                .collect(),
+            workers: (0..workers).map(|_| Arc::new(WorkerBlock::new(started))).collect(),
             table: Mutex::new(Table {
                 by_labels: HashMap::new(),
                 order: Vec::new(),
@@ -76,11 +74,7 @@ impl Registry {
                 overflow_count: 0,
             }),
             config: Mutex::default(),
-            busy: Mutex::new(Busy {
-                at: started,
-                us: vec![0; workers],
-                ppm: vec![0; workers],
-            }),
+            busy: Mutex::new(Busy { at: started, us: vec![0; workers], ppm: vec![0; workers] }),
             series_max,
         }
     }
@@ -97,6 +91,12 @@ impl Registry {
         &self.workers
     }
 
+    /// Whether every worker's last heartbeat is young enough: what `/livez` says. Takes no lock.
+    #[must_use]
+    pub fn is_alive(&self, now: Instant) -> bool {
+        self.workers.iter().all(|worker| worker.is_alive(now))
+    }
+
     /// Returns the series with these labels, the same one each time.
     ///
     /// Two labels that differ only in `target` share a series. Beyond [`SERIES_MAX`] new labels share one overflow series.
@@ -109,9 +109,9 @@ impl Registry {
         }
         if table.order.len() >= self.series_max {
             table.overflow_count += 1;
-            let overflow = table.overflow.get_or_insert_with(|| {
-                Arc::new(Series::new(overflow_labels(), Arc::clone(&self.workers)))
-            });
+            let overflow = table
+                .overflow
+                .get_or_insert_with(|| Arc::new(Series::new(overflow_labels(), Arc::clone(&self.workers))));
             return Arc::clone(overflow);
         }
         let series = Arc::new(Series::new(Arc::clone(&shown.0), Arc::clone(&self.workers)));
@@ -164,7 +164,7 @@ impl Registry {
         series.extend(table.overflow.clone());
         let overflow_count = table.overflow_count;
         drop(table);
-        Scrape::new(super::text::Sources {
+        Scrape::new(Sources {
             series,
             overflow_count,
             workers: Arc::clone(&self.workers),
@@ -178,13 +178,7 @@ impl Registry {
 impl Shown {
     fn parts(&self) -> [&str; 5] {
         let Self(labels) = self;
-        [
-            &labels.organization,
-            &labels.project,
-            &labels.route,
-            &labels.provider,
-            &labels.model,
-        ]
+        [&labels.organization, &labels.project, &labels.route, &labels.provider, &labels.model]
     }
 }
 

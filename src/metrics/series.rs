@@ -35,16 +35,8 @@ pub enum Endpoint {
 }
 
 /// Values of the label `endpoint`, indexed by [`Endpoint`].
-pub const ENDPOINTS: [&str; 8] = [
-    "chat",
-    "responses",
-    "embeddings",
-    "completions",
-    "messages",
-    "count_tokens",
-    "models",
-    "other",
-];
+pub const ENDPOINTS: [&str; 8] =
+    ["chat", "responses", "embeddings", "completions", "messages", "count_tokens", "models", "other"];
 
 /// How one attempt at one target ended. [`OUTCOMES`] has the names in the same order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,8 +84,7 @@ pub const OUTCOMES: [&str; 11] = [
 /// Values of the label `status_class`; the first is for requests that got no status.
 pub(super) const STATUS_CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Values of the label `type` of tokens.
-pub(super) const TOKEN_TYPES: [&str; 5] =
-    ["input", "output", "cache_read", "cache_write", "reasoning"];
+pub(super) const TOKEN_TYPES: [&str; 5] = ["input", "output", "cache_read", "cache_write", "reasoning"];
 pub(super) const REQUEST_CELLS: usize = ENDPOINTS.len() * STATUS_CLASSES.len() * 2;
 
 /// One finished request, as it is counted.
@@ -145,11 +136,7 @@ pub(super) struct Sums {
 
 impl Series {
     pub(super) fn new(labels: Arc<Labels>, workers: Arc<[Arc<WorkerBlock>]>) -> Self {
-        Self {
-            labels,
-            blocks: workers.iter().map(|_| OnceLock::new()).collect(),
-            workers,
-        }
+        Self { labels, blocks: workers.iter().map(|_| OnceLock::new()).collect(), workers }
     }
 
     /// Returns the labels the series was made with. `target` is not a metric label: it is that of whoever asked first.
@@ -183,9 +170,7 @@ impl Series {
 
     /// Counts one attempt at the target of this series. The same rule for `worker` as in [`Series::record`].
     pub fn record_attempt(&self, worker: usize, outcome: Outcome) {
-        let cell = self
-            .block(worker)
-            .and_then(|block| block.attempts.get(usize::from(outcome as u8)));
+        let cell = self.block(worker).and_then(|block| block.attempts.get(usize::from(outcome as u8)));
         if let Some(cell) = cell {
             cell.inc();
         }
@@ -248,13 +233,7 @@ fn request_cell(seen: &Observation) -> usize {
 /// In the order of [`TOKEN_TYPES`].
 #[inline]
 fn token_counts(tokens: TokenCounts) -> [u64; TOKEN_TYPES.len()] {
-    [
-        tokens.input,
-        tokens.output,
-        tokens.cache_read,
-        tokens.cache_write,
-        tokens.reasoning,
-    ]
+    [tokens.input, tokens.output, tokens.cache_read, tokens.cache_write, tokens.reasoning]
 }
 
 fn add_all(sums: &mut [u64], cells: &[Counter]) {

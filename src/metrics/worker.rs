@@ -12,6 +12,8 @@ use super::histogram::{FINE_BOUNDS, Fine, Total};
 
 /// Lateness of the worker's own timer from which on it counts as a stall (fault F-32).
 pub const STALL_MIN: Duration = Duration::from_millis(200);
+/// Age of the last heartbeat from which on a worker counts as dead (fault F-32).
+pub const HEARTBEAT_MAX: Duration = Duration::from_secs(10);
 /// How long a longest stall is shown: between one and two of these.
 const STALL_WINDOW: Duration = Duration::from_secs(60);
 
@@ -38,16 +40,8 @@ pub enum ProtocolError {
 }
 
 /// Values of the label `kind`, indexed by [`ProtocolError`].
-pub const PROTOCOL_ERRORS: [&str; 8] = [
-    "head",
-    "head_too_large",
-    "framing",
-    "body",
-    "body_too_large",
-    "timeout",
-    "version",
-    "truncated",
-];
+pub const PROTOCOL_ERRORS: [&str; 8] =
+    ["head", "head_too_large", "framing", "body", "body_too_large", "timeout", "version", "truncated"];
 
 /// Counters and gauges of one worker; only that worker writes them.
 ///
@@ -149,6 +143,12 @@ impl WorkerBlock {
             .saturating_sub(Duration::from_millis(self.heartbeat_ms.load(Relaxed)))
     }
 
+    /// Whether the last heartbeat is younger than [`HEARTBEAT_MAX`].
+    #[must_use]
+    pub fn is_alive(&self, now: Instant) -> bool {
+        self.heartbeat_age(now) < HEARTBEAT_MAX
+    }
+
     #[inline]
     pub(super) fn record_overhead(&self, stream: bool, overhead: Duration) {
         if let Some(histogram) = self.overhead.get(usize::from(stream)) {
@@ -181,11 +181,7 @@ impl StallWindow {
     fn record(&self, number: u64, late_us: u64) {
         let last = self.number.load(Relaxed);
         if number != last {
-            let carried = if number == last + 1 {
-                self.now_us.load(Relaxed)
-            } else {
-                0
-            };
+            let carried = if number == last + 1 { self.now_us.load(Relaxed) } else { 0 };
             self.before_us.store(carried, Relaxed);
             self.now_us.store(0, Relaxed);
             self.number.store(number, Relaxed);
@@ -231,6 +227,8 @@ mod tests {
         block.beat(at(9), Duration::ZERO);
         assert_eq!(block.heartbeat_age(at(9)), Duration::ZERO);
         assert_eq!(block.heartbeat_age(at(20)), Duration::from_secs(11));
+        assert!(block.is_alive(at(18)));
+        assert!(!block.is_alive(at(19)));
     }
 
     #[test]
@@ -242,11 +240,9 @@ mod tests {
         block.beat(at(2), Duration::from_millis(300));
         block.beat(at(3), Duration::from_millis(5));
         assert_eq!(block.stalls(), 1);
-        for (name, seconds, want) in [
-            ("same window", 10, 300_000),
-            ("next window without a beat", 70, 300_000),
-            ("much later", 200, 0),
-        ] {
+        for (name, seconds, want) in
+            [("same window", 10, 300_000), ("next window without a beat", 70, 300_000), ("much later", 200, 0)]
+        {
             assert_eq!(block.stall_us_max(at(seconds)), want, "{name}");
         }
         block.beat(at(65), Duration::from_millis(2));

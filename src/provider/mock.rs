@@ -5,10 +5,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use crate::{
-    config::MockParams,
-    wire::Endpoint,
-};
+use crate::{config::MockParams, wire::Endpoint};
 
 const DEFAULT_TEXT: &str = "Hello from Millrace. This answer was made by the built-in mock provider.";
 
@@ -148,13 +145,15 @@ impl Mock {
         let mut push = |kind: &str, rest: String| {
             let number = events.len();
             events.push(
-                format!("event: {kind}\ndata: {{\"type\":\"{kind}\",\"sequence_number\":{number},{rest}}}\n\n").into_bytes(),
+                format!("event: {kind}\ndata: {{\"type\":\"{kind}\",\"sequence_number\":{number},{rest}}}\n\n")
+                    .into_bytes(),
             );
         };
         let started = self.response(draw, "in_progress", None);
         push("response.created", format!(r#""response":{started}"#));
         push("response.in_progress", format!(r#""response":{started}"#));
-        let open = format!(r#"{{"id":"{item}","type":"message","status":"in_progress","role":"assistant","content":[]}}"#);
+        let open =
+            format!(r#"{{"id":"{item}","type":"message","status":"in_progress","role":"assistant","content":[]}}"#);
         push("response.output_item.added", format!(r#""output_index":0,"item":{open}"#));
         let at = format!(r#""item_id":"{item}","output_index":0,"content_index":0"#);
         let empty = r#"{"type":"output_text","text":"","annotations":[],"logprobs":[]}"#;
@@ -218,7 +217,8 @@ mod tests {
     const DRAW: Draw = Draw { id: 7, created: 1, request_bytes: 40 };
 
     fn mock() -> Mock {
-        let params = MockParams { response_text: Some("say \"hi\" twice".to_owned()), vector_size: 4, ..MockParams::default() };
+        let params =
+            MockParams { response_text: Some("say \"hi\" twice".to_owned()), vector_size: 4, ..MockParams::default() };
         Mock::new(&params, "gateway")
     }
 
@@ -249,7 +249,8 @@ mod tests {
     fn response_events_count_up() {
         for (number, event) in mock().stream(Endpoint::Responses, DRAW, false).events.iter().enumerate() {
             let text = std::str::from_utf8(event).unwrap();
-            let json: Value = serde_json::from_str(text.lines().nth(1).unwrap().strip_prefix("data: ").unwrap()).unwrap();
+            let json: Value =
+                serde_json::from_str(text.lines().nth(1).unwrap().strip_prefix("data: ").unwrap()).unwrap();
             assert_eq!(json["sequence_number"], number);
             assert_eq!(text.lines().next(), Some(format!("event: {}", json["type"].as_str().unwrap()).as_str()));
         }

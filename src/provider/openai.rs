@@ -2,11 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{
-    base::Secret,
-    config::Provider,
-    wire::Endpoint,
-};
+use crate::{base::Secret, config::Provider, wire::Endpoint};
 
 /// Whether streams of this provider carry usage only when asked for it by `stream_options.include_usage`.
 ///

@@ -1,1 +1,299 @@
-//! Placeholder.
+//! The life of one request, phase by phase.
+//!
+//! [`serve`] is the order: head, key, body, route, attempt, relay. Settlement is the drop of the [`Exchange`], so no
+//! way out of here can miss it. Each phase either goes on or ends with a refusal in the shape of the wire.
+
+mod attempt;
+mod authenticate;
+mod connect;
+mod context;
+mod exchange;
+mod forward;
+mod mock;
+mod models;
+mod outlet;
+mod passed;
+mod relay;
+mod reply;
+mod stream;
+mod trace;
+
+use std::sync::Arc;
+
+pub use context::Context;
+pub use reply::After;
+
+use crate::{
+    http::{Downstream, Framing, HeadError, Method, NoBody, NoHead, RequestHead},
+    metrics::{Endpoint as CountedEndpoint, ProtocolError},
+    snapshot::Grant,
+    wire::{Endpoint, ErrorCase, view_request},
+};
+
+use self::{
+    attempt::Failure,
+    exchange::{Exchange, counted},
+    forward::{Request, forward},
+    reply::{Local, Refusal, send_local, send_refusal, settle_body},
+};
+
+/// Serves one request of a connection: from waiting for its head to its settlement.
+pub async fn serve(context: &Context, down: &mut Downstream, may_keep_alive: bool) -> After {
+    let head = match down.read_head().await {
+        Ok(head) => head,
+        Err(none) => return refuse_head(context, down, none).await,
+    };
+    let mut exchange = Exchange::new(context, &head, down.input(), down.peer().ip());
+    let keep = head.keep_alive && may_keep_alive && !context.shared.is_draining();
+    let after = if keep { After::KeepAlive } else { After::Close };
+    match dispatch(&mut exchange, down, &head, after).await {
+        Ok(after) => after,
+        Err(Refused { refusal, body_read }) => {
+            let announced = if body_read || may_discard(down, &head) { after } else { After::Linger };
+            match send_refusal(&mut exchange, down, &refusal, announced).await {
+                Err(_) => After::Close,
+                Ok(()) if body_read => announced,
+                Ok(()) => settle_body(down, &head, announced).await,
+            }
+        }
+    }
+}
+
+/// A refusal, and whether the body of the request has been taken from the input.
+struct Refused {
+    refusal: Refusal,
+    body_read: bool,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, body_read: false }
+    }
+}
+
+/// Finds what a request asks for.
+async fn dispatch(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    head: &RequestHead,
+    after: After,
+) -> Result<After, Refused> {
+    let path = down.input().get(head.path.clone()).unwrap_or_default();
+    let path = std::str::from_utf8(path).unwrap_or("");
+    if let Some(endpoint) = Endpoint::from_path(path) {
+        exchange.endpoint = counted(endpoint);
+        return match head.method {
+            Method::Post => post(exchange, down, (head, endpoint), after).await,
+            Method::Options => options(exchange, down, head, ("POST, OPTIONS", after)).await,
+            _ => Err(wrong_method(down, head, "POST, OPTIONS").into()),
+        };
+    }
+    let is_models = path == "/v1/models" || path.starts_with("/v1/models/");
+    if is_models {
+        exchange.endpoint = CountedEndpoint::Models;
+    }
+    let is_health = matches!(path, "/livez" | "/readyz" | "/healthz" | "/health");
+    match head.method {
+        Method::Get | Method::Head if is_health => health(exchange, down, head, after).await,
+        Method::Get | Method::Head if is_models => {
+            let grant = authenticate(exchange, down, head)?;
+            let id = models::model_path(head, down.input()).map(str::to_owned);
+            let head_only = head.method == Method::Head;
+            let sent = models::answer_models(exchange, down, &grant, id.as_deref(), (after, head_only)).await;
+            finish_local(down, head, sent.is_ok(), after).await
+        }
+        Method::Options if is_health || is_models => options(exchange, down, head, ("GET, HEAD, OPTIONS", after)).await,
+        _ if is_health || is_models => Err(wrong_method(down, head, "GET, HEAD, OPTIONS").into()),
+        _ => Err(Refusal::new(ErrorCase::PathNotFound, invalid_url(down, head)).into()),
+    }
+}
+
+/// A request to a model: key, body, route, then forward.
+async fn post(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    (head, endpoint): (&RequestHead, Endpoint),
+    after: After,
+) -> Result<After, Refused> {
+    let grant = authenticate(exchange, down, head)?;
+    check_content(down, head)?;
+    if head.expects_continue && head.framing != Framing::None && down.send_continue().await.is_err() {
+        return Ok(After::Close);
+    }
+    let body_len = match down.read_body(head).await {
+        Ok(body_len) => body_len,
+        Err(NoBody::Gone) => {
+            exchange.cancelled = true;
+            return Ok(After::Close);
+        }
+        Err(none) => return refuse_body(exchange, down, none).await,
+    };
+    exchange.body_received(body_len);
+    let body = down.input().get(head.len..head.len + body_len).unwrap_or_default();
+    let refused = |refusal: Refusal| Refused { refusal, body_read: true };
+    let viewed = view_request(endpoint, body, &exchange.context.shared.settings.json)
+        .map_err(|error| refused(Refusal::new(error.case(), error.to_string()).param(error.param())));
+    let looked_up = viewed.and_then(|view| {
+        exchange.stream = view.stream;
+        let route =
+            exchange.snapshot.route(&grant, view.model_name(body)).ok_or_else(|| refused(models::unknown_model()))?;
+        let target = route.target(endpoint).ok_or_else(|| refused(wrong_endpoint(endpoint)))?;
+        Ok((view, Arc::clone(target)))
+    });
+    let (view, target) = match looked_up {
+        Ok(found) => found,
+        Err(refused) => {
+            down.finish_request(head, body_len);
+            return Err(refused);
+        }
+    };
+    exchange.target = Some(Arc::clone(&target));
+    let request = Request { head, endpoint, view: &view, body_len };
+    match forward(exchange, down, &target, &request, after).await {
+        Ok(after) => Ok(after),
+        Err(Failure::ClientGone) => {
+            exchange.cancelled = true;
+            exchange.count_attempt(crate::metrics::Outcome::Cancelled);
+            Ok(After::Close)
+        }
+        Err(Failure::Client(refusal)) => {
+            down.finish_request(head, body_len);
+            Err(refused(refusal))
+        }
+        Err(Failure::Target(outcome, refusal)) => {
+            exchange.count_attempt(outcome);
+            Err(refused(refusal))
+        }
+    }
+}
+
+/// Finds what the key of the request may do. Nothing about routes is told before.
+fn authenticate(exchange: &mut Exchange<'_>, down: &Downstream, head: &RequestHead) -> Result<Arc<Grant>, Refusal> {
+    let key = authenticate::key_of(head, down.input())?;
+    let grant = exchange
+        .snapshot
+        .grant(key)
+        .map(Arc::clone)
+        .ok_or_else(|| Refusal::new(ErrorCase::InvalidKey, "the API key is unknown, disabled or expired"))?;
+    exchange.grant = Some(Arc::clone(&grant));
+    Ok(grant)
+}
+
+fn check_content(down: &Downstream, head: &RequestHead) -> Result<(), Refusal> {
+    let part = |range: &Option<std::ops::Range<usize>>| range.clone().and_then(|range| down.input().get(range));
+    let content_type = part(&head.content_type).unwrap_or_default();
+    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if !media_type.eq_ignore_ascii_case(b"application/json") {
+        return Err(Refusal::new(ErrorCase::UnsupportedMediaType, "the body must be `content-type: application/json`"));
+    }
+    if head.content_encoding.is_some() {
+        return Err(Refusal::new(ErrorCase::UnsupportedMediaType, "compressed request bodies are not accepted"));
+    }
+    Ok(())
+}
+
+async fn health(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    head: &RequestHead,
+    after: After,
+) -> Result<After, Refused> {
+    let path = down.input().get(head.path.clone()).unwrap_or_default();
+    let ready = path != b"/readyz" || !exchange.context.shared.is_draining();
+    let body: &[u8] = if ready { b"ok\n" } else { b"draining\n" };
+    let local = Local { status: if ready { 200 } else { 503 }, content_type: "text/plain", body, fields: b"" };
+    let sent = send_local(exchange, down, &local, (after, head.method == Method::Head)).await;
+    finish_local(down, head, sent.is_ok(), after).await
+}
+
+async fn options(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    head: &RequestHead,
+    (allow, after): (&str, After),
+) -> Result<After, Refused> {
+    let fields = format!("allow: {allow}\r\n");
+    let local = Local { status: 200, content_type: "text/plain", body: b"", fields: fields.as_bytes() };
+    let sent = send_local(exchange, down, &local, (after, false)).await;
+    finish_local(down, head, sent.is_ok(), after).await
+}
+
+async fn finish_local(down: &mut Downstream, head: &RequestHead, sent: bool, after: After) -> Result<After, Refused> {
+    if sent { Ok(settle_body(down, head, after).await) } else { Ok(After::Close) }
+}
+
+fn wrong_method(down: &Downstream, head: &RequestHead, allow: &'static str) -> Refusal {
+    let mut refusal = Refusal::new(ErrorCase::MethodNotAllowed, invalid_url(down, head));
+    refusal.allow = Some(allow);
+    refusal
+}
+
+fn wrong_endpoint(endpoint: Endpoint) -> Refusal {
+    let message = format!("the route has no model for `{}`", endpoint.path());
+    Refusal::new(ErrorCase::ModelNotFound, message).param(Some("model"))
+}
+
+/// The message of the OpenAI API for paths that do not exist; the query is never repeated.
+fn invalid_url(down: &Downstream, head: &RequestHead) -> String {
+    let text = |range: &std::ops::Range<usize>| {
+        let bytes = down.input().get(range.clone()).unwrap_or_default();
+        String::from_utf8_lossy(bytes.get(..bytes.len().min(200)).unwrap_or_default()).into_owned()
+    };
+    format!("Invalid URL ({} {})", text(&head.method_text), text(&head.path))
+}
+
+/// Whether the unread rest of a request is small and certain enough to be read and dropped.
+fn may_discard(down: &Downstream, head: &RequestHead) -> bool {
+    match head.framing {
+        Framing::None => true,
+        Framing::Length(length) => !head.expects_continue && length <= down.discard_bytes_max(head),
+        Framing::Chunked | Framing::Close => false,
+    }
+}
+
+async fn refuse_body(exchange: &mut Exchange<'_>, down: &mut Downstream, none: NoBody) -> Result<After, Refused> {
+    let (kind, refusal) = match none {
+        NoBody::TooLarge => (
+            ProtocolError::BodyTooLarge,
+            Refusal::new(ErrorCase::BodyTooLarge, "the body is larger than `limits.body_bytes` allows"),
+        ),
+        NoBody::TooSlow => {
+            (ProtocolError::Timeout, Refusal::new(ErrorCase::RequestTimeout, "the body came too slowly"))
+        }
+        NoBody::Malformed | NoBody::Gone => {
+            (ProtocolError::Body, Refusal::new(ErrorCase::BadHead, "the chunked body is malformed"))
+        }
+    };
+    exchange.context.block.protocol_error(kind);
+    let sent = send_refusal(exchange, down, &refusal, After::Linger).await;
+    Ok(if sent.is_ok() { After::Linger } else { After::Close })
+}
+
+/// Answers what is no request, and closes.
+async fn refuse_head(context: &Context, down: &mut Downstream, none: NoHead) -> After {
+    let (kind, refusal) = match none {
+        NoHead::Closed => return After::Close,
+        NoHead::TooSlow => {
+            (ProtocolError::Timeout, Refusal::new(ErrorCase::RequestTimeout, "the request head came too slowly"))
+        }
+        NoHead::Refused(error @ (HeadError::TooLarge | HeadError::TooManyFields)) => {
+            (ProtocolError::HeadTooLarge, Refusal::new(ErrorCase::HeadTooLarge, error.to_string()))
+        }
+        NoHead::Refused(error) => {
+            let kind = match error {
+                HeadError::BothFramings | HeadError::ContentLength | HeadError::TransferEncoding => {
+                    ProtocolError::Framing
+                }
+                HeadError::Version | HeadError::Forbidden | HeadError::OldVersionBody => ProtocolError::Version,
+                _ => ProtocolError::Head,
+            };
+            (kind, Refusal::new(ErrorCase::BadHead, error.to_string()))
+        }
+    };
+    context.block.protocol_error(kind);
+    let mut exchange = Exchange::new(context, &RequestHead::unreadable(), &[], down.peer().ip());
+    match send_refusal(&mut exchange, down, &refusal, After::Linger).await {
+        Ok(()) => After::Linger,
+        Err(_) => After::Close,
+    }
+}

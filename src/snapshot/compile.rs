@@ -10,9 +10,10 @@ use std::{
 use crate::{
     base::{Labels, Secret},
     config::{Code, KeyEntry, Model, Problem, Project, Provider, Route as RouteConfig, Timeouts},
+    http::ServerName,
     metrics::Registry,
     provider::{Mock, asks_usage, request_head},
-    upstream::Origins,
+    upstream::{Origins, Scheme},
     wire::{Defaults, Prompt},
 };
 
@@ -73,8 +74,7 @@ pub fn compile(sources: Sources, registries: &Registries, generation: u64) -> Re
     let mut refusals = Vec::new();
     let mut routes: HashMap<Box<str>, Arc<Route>> = HashMap::new();
     for project in &sources.projects {
-        let compiler =
-            Compiler { organization: &sources.organization, project, secrets: &sources.secrets, registries };
+        let compiler = Compiler { organization: &sources.organization, project, secrets: &sources.secrets, registries };
         let mut problems = Vec::new();
         for route in compiler.routes(&mut problems) {
             routes.insert(route.full_name.clone(), Arc::new(route));
@@ -217,7 +217,14 @@ impl Compiler<'_> {
         })?;
         let (authority, path) = (origin.url().authority(), origin.url().path().to_owned());
         let head = |endpoint| request_head(&authority, &path, endpoint, key);
-        Ok(Reach::Http(HttpTarget::new(origin, head)))
+        let server_name = match origin.url().scheme() {
+            Scheme::Http => None,
+            Scheme::Https => Some(ServerName::parse(&origin.url().host_name()).ok_or_else(|| {
+                let at = model.base_url.as_ref().unwrap_or(&model.id);
+                Box::new(at.refuse(Code::EgressDenied, "the host cannot be the name of a certificate"))
+            })?),
+        };
+        Ok(Reach::Http(HttpTarget::new(origin, server_name, head)))
     }
 }
 

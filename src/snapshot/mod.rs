@@ -26,7 +26,6 @@ pub struct Snapshot {
     listed: Box<[Arc<Route>]>,
 }
 
-
 impl Snapshot {
     /// Rises by one with each publish.
     #[must_use]

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     base::{Labels, Secret},
+    http::ServerName,
     metrics::Series,
     provider::Mock,
     upstream::Origin,
@@ -84,13 +85,15 @@ pub enum Reach {
 pub struct HttpTarget {
     /// Where connections go.
     pub origin: Arc<Origin>,
+    /// The name that the provider's certificate must have; none for plain HTTP.
+    pub server_name: Option<ServerName>,
     heads: [Secret; Endpoint::ALL.len()],
 }
 
 impl HttpTarget {
     /// Builds the request heads with `head`, one an endpoint.
-    pub fn new(origin: Arc<Origin>, head: impl FnMut(Endpoint) -> Secret) -> Self {
-        Self { origin, heads: Endpoint::ALL.map(head) }
+    pub fn new(origin: Arc<Origin>, server_name: Option<ServerName>, head: impl FnMut(Endpoint) -> Secret) -> Self {
+        Self { origin, server_name, heads: Endpoint::ALL.map(head) }
     }
 
     /// The fixed part of the request head of an endpoint. It holds the credential.

@@ -6,13 +6,11 @@ use crate::base::JsonLine;
 
 use super::record::Record;
 
-/// Appends the line of one request to `out`, line feed included. At most about 4 KiB, whatever the client sent.
+/// Appends the line of one request to `out`, line feed included. At most 16 KiB, whatever its names hold; 800 bytes are usual.
 pub fn append_line(record: &Record, out: &mut Vec<u8>) {
     let mut line = JsonLine::begin(out);
     line.time("ts", record.at);
-    line.text("level", "info");
-    line.text("msg", "request");
-    line.text("stream", "access");
+    line.constant(r#""level":"info","msg":"request","stream":"access""#);
     who(record, &mut line);
     how(record, &mut line);
     tokens(record, &mut line);
@@ -68,5 +66,117 @@ fn tokens(record: &Record, line: &mut JsonLine<'_>) {
     line.uint("tokens_reasoning", tokens.reasoning);
     if record.estimated {
         line.flag("estimated", true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::super::record::tests::record;
+    use super::*;
+    use crate::base::{Labels, TokenCounts, UnixTime};
+
+    fn line(record: &Record) -> String {
+        let mut out = Vec::new();
+        append_line(record, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn full_record_shows_every_field() {
+        let record = Record {
+            trace_id: *b"\x0a\xf7\x65\x19\x16\xcd\x43\xdd\x84\x48\xeb\x21\x1c\x80\x31\x9c",
+            labels: Some(Arc::new(Labels {
+                organization: "acme".into(),
+                project: "support".into(),
+                route: "chat".into(),
+                provider: "openai".into(),
+                model: "gpt-4o".into(),
+                target: "main".into(),
+            })),
+            key_id: Some("abc123".into()),
+            status: 502,
+            error_code: "upstream_error",
+            ttft: Some(Duration::from_micros(250_001)),
+            tokens: TokenCounts { input: 1, output: 2, cache_read: 3, cache_write: 4, reasoning: 5 },
+            client_ip: Some("192.0.2.1".parse::<IpAddr>().unwrap()),
+            stream: true,
+            cancelled: true,
+            estimated: true,
+            ..record("req-1")
+        };
+        let value: Value = serde_json::from_str(&line(&record)).unwrap();
+        assert_eq!(
+            value,
+            json!({
+                "ts": "2023-11-14T22:13:20.125Z", "level": "info", "msg": "request", "stream": "access",
+                "request_id": "req-1", "trace_id": "0af7651916cd43dd8448eb211c80319c",
+                "organization": "acme", "project": "support", "route": "chat",
+                "provider": "openai", "model": "gpt-4o", "target": "main",
+                "generation": 7, "key_id": "abc123", "client_ip": "192.0.2.1",
+                "endpoint": "chat", "status": 502, "error_code": "upstream_error",
+                "duration_ms": 1234.567, "ttft_ms": 250.001, "overhead_us": 17, "upstream_ms": 1200.0,
+                "attempts": 1, "streamed": true, "cancelled": true, "bytes_in": 800, "bytes_out": 600,
+                "tokens_input": 1, "tokens_output": 2, "tokens_cache_read": 3,
+                "tokens_cache_write": 4, "tokens_reasoning": 5, "estimated": true,
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let value: Value = serde_json::from_str(&line(&record("req-1"))).unwrap();
+        for name in ["trace_id", "project", "key_id", "client_ip", "error_code", "ttft_ms", "estimated"] {
+            assert!(value.get(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn lines_follow_each_other_in_one_buffer() {
+        let mut out = Vec::new();
+        append_line(&record("a"), &mut out);
+        append_line(&record("b"), &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_names_make_one_valid_line_of_bounded_length(
+            names in proptest::collection::vec(any::<String>(), 7),
+            seconds in 0..253_402_300_800_u64,
+            duration in any::<u64>(),
+            tokens in any::<u64>(),
+        ) {
+            let name = |index: usize| names[index].as_str();
+            let record = Record {
+                at: UnixTime(Duration::from_secs(seconds)),
+                labels: Some(Arc::new(Labels {
+                    organization: name(0).into(),
+                    project: name(1).into(),
+                    route: name(2).into(),
+                    provider: name(3).into(),
+                    model: name(4).repeat(50).into(),
+                    target: name(5).into(),
+                })),
+                key_id: Some(name(6).into()),
+                duration: Duration::from_secs(duration),
+                tokens: TokenCounts { input: tokens, ..TokenCounts::default() },
+                ..record("id")
+            };
+            let line = line(&record);
+            prop_assert_eq!(line.find('\n'), Some(line.len() - 1));
+            prop_assert!(line.len() <= 16 * 1024);
+            let value: Value = serde_json::from_str(&line).unwrap();
+            prop_assert_eq!(value["tokens_input"].as_u64(), Some(tokens));
+            prop_assert!(value["model"].as_str().is_none_or(|model| model.len() <= 256));
+        }
     }
 }

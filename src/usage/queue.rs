@@ -1,4 +1,4 @@
-//! The bounded way of records from the workers to the admin thread.
+//! The bounded queue of records to the admin thread.
 
 use crossbeam_queue::ArrayQueue;
 
@@ -62,10 +62,7 @@ mod tests {
         assert!(queue.try_send(record("b")));
         assert!(!queue.try_send(record("c")));
         let mut seen = Vec::new();
-        assert_eq!(
-            queue.drain(10, |r| seen.push(r.request_id.as_str().to_owned())),
-            2
-        );
+        assert_eq!(queue.drain(10, |r| seen.push(r.request_id.as_str().to_owned())), 2);
         assert_eq!(seen, ["a", "b"]);
         assert_eq!(queue.depth(), 0);
     }

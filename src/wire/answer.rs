@@ -1,7 +1,12 @@
 //! The view of a whole, non-streamed answer.
+//!
+//! The whole document is checked, since half an answer or a page of HTML with status 200 is a failure of the provider
+//! and must not be billed or relayed as a success. The bytes themselves go to the client as they came.
 
 use super::Endpoint;
-use super::json::Span;
+use super::json::{self, Scanner};
+use super::json_place::{JsonFault, Span};
+use super::usage::{Found, scan_usage};
 use crate::base::TokenCounts;
 
 /// What we read in an answer. Spans are of that body.
@@ -21,9 +26,15 @@ pub enum AnswerError {
     /// Nothing but white space.
     #[error("the answer is empty")]
     Empty,
-    /// Not one JSON object: HTML, text, or cut off.
+    /// Not one JSON object in UTF-8: HTML, text, or cut off.
     #[error("the answer is not a JSON object")]
     NotJson,
+}
+
+impl From<JsonFault> for AnswerError {
+    fn from(_: JsonFault) -> Self {
+        Self::NotJson
+    }
 }
 
 /// Checks a whole answer and reads what we need of it. Leading white space is allowed: some providers pad.
@@ -31,6 +42,95 @@ pub enum AnswerError {
 /// # Errors
 /// [`AnswerError`] if it is no JSON object.
 pub fn view_answer(endpoint: Endpoint, body: &[u8]) -> Result<AnswerView, AnswerError> {
-    let _ = (endpoint, body);
-    Err(AnswerError::Empty)
+    if body.len() > json::BYTES_MAX || simdutf8::basic::from_utf8(body).is_err() {
+        return Err(AnswerError::NotJson);
+    }
+    // Embeddings are arrays of any length: no bound on the number of values, the size of the body bounds it.
+    let mut scanner = Scanner::resume(body, 0, 0);
+    scanner.skip_space();
+    if scanner.at() == body.len() {
+        return Err(AnswerError::Empty);
+    }
+    let mut view = AnswerView { usage: None, model: None, error: None };
+    if scanner.open_object()? {
+        loop {
+            let name = scanner.name()?.span.inner_of(body);
+            match name {
+                b"usage" => view.usage = counts(endpoint, &scan_usage(&mut scanner, body)?),
+                b"model" => {
+                    let value = scanner.value()?;
+                    view.model = (value.first == b'"').then_some(value.span);
+                }
+                b"error" => {
+                    let value = scanner.value()?;
+                    view.error = (value.first != b'n').then_some(value.span);
+                }
+                _ => {
+                    scanner.value()?;
+                }
+            }
+            if !scanner.next_member()? {
+                break;
+            }
+        }
+    }
+    scanner.finish()?;
+    Ok(view)
+}
+
+fn counts(endpoint: Endpoint, found: &Found) -> Option<TokenCounts> {
+    if endpoint == Endpoint::Embeddings {
+        return found.counts_of_embedding();
+    }
+    found.counts()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_at_its_top_level_only() {
+        let body = br#"
+
+
+{"id":"x","object":"chat.completion","choices":[{"message":{"content":"\"usage\":{","usage":{"prompt_tokens":9}}}],
+ "model":"gpt-4o-2024-08-06","error":null,"usage":{"prompt_tokens":3,"completion_tokens":4}} "#;
+        let view = view_answer(Endpoint::Chat, body).unwrap();
+        assert_eq!(view.usage.map(|u| (u.input, u.output)), Some((3, 4)));
+        assert_eq!(view.model.map(|m| m.of(body)), Some(&b"\"gpt-4o-2024-08-06\""[..]));
+        assert_eq!(view.error, None);
+    }
+
+    #[test]
+    fn an_error_inside_status_200_is_seen() {
+        let body = br#"{"error":{"message":"filtered","code":"content_filter"},"model":null}"#;
+        let view = view_answer(Endpoint::Chat, body).unwrap();
+        assert!(view.error.unwrap().of(body).starts_with(b"{\"message\""));
+        assert_eq!((view.usage, view.model), (None, None));
+    }
+
+    #[test]
+    fn an_embedding_may_state_a_total_alone() {
+        let body = br#"{"data":[],"usage":{"total_tokens":7}}"#;
+        let usage = view_answer(Endpoint::Embeddings, body).unwrap().usage;
+        assert_eq!(usage.map(|u| (u.input, u.output)), Some((7, 0)));
+        assert_eq!(view_answer(Endpoint::Chat, body).unwrap().usage, None);
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_refused() {
+        for (body, want) in [
+            (&b""[..], AnswerError::Empty),
+            (b" \r\n\t", AnswerError::Empty),
+            (b"<html></html>", AnswerError::NotJson),
+            (b"[]", AnswerError::NotJson),
+            (b"null", AnswerError::NotJson),
+            (b"{\"a\":1", AnswerError::NotJson),
+            (b"{\"a\":1}}", AnswerError::NotJson),
+            (b"{\"a\":\"\xFF\"}", AnswerError::NotJson),
+        ] {
+            assert_eq!(view_answer(Endpoint::Chat, body), Err(want), "{body:?}");
+        }
+    }
 }

@@ -6,7 +6,8 @@
 use smallvec::SmallVec;
 
 use super::Endpoint;
-use super::json::{Span, push_json_string};
+use super::json_place::Span;
+use super::json_text::push_json_string;
 use super::request::RequestView;
 
 /// A system prompt of the configuration, encoded once.

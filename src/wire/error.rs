@@ -4,7 +4,7 @@
 //! Messages say what the caller did; they never hold an upstream body, a key or a prompt.
 
 use super::Endpoint;
-use super::json::push_json_string;
+use super::json_text::push_json_string;
 
 /// One reason why a request ends without a provider's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

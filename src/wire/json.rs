@@ -4,49 +4,8 @@
 //! what readers disagree about: lone surrogates, numbers beyond a double's range, a byte order mark. The caller has
 //! checked that the bytes are UTF-8.
 
-/// A range of bytes in a body of at most 4 GiB.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Span {
-    /// Offset of the first byte.
-    pub start: u32,
-    /// Offset after the last byte.
-    pub end: u32,
-}
-
-impl Span {
-    pub(super) fn new(start: usize, end: usize) -> Self {
-        Self { start: offset(start), end: offset(end) }
-    }
-
-    /// Gives the bytes of the span; empty if it lies outside.
-    #[must_use]
-    #[inline]
-    pub fn of(self, body: &[u8]) -> &[u8] {
-        body.get(self.start as usize..self.end as usize).unwrap_or_default()
-    }
-
-    /// Gives the bytes between the first and the last one, such as a string without its quotes.
-    #[must_use]
-    #[inline]
-    pub fn inner_of(self, body: &[u8]) -> &[u8] {
-        match self.of(body) {
-            [_, inner @ .., _] => inner,
-            _ => &[],
-        }
-    }
-
-    /// Gives the number of bytes.
-    #[must_use]
-    pub fn bytes(self) -> usize {
-        (self.end as usize).saturating_sub(self.start as usize)
-    }
-}
-
-/// Narrows an offset; callers refuse bodies over [`BYTES_MAX`] first.
-#[inline]
-pub(super) fn offset(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
-}
+use super::json_place::{JsonFault, Span};
+use super::json_text::{has_special, parse_code_unit, special_bytes};
 
 /// Most bytes of one document.
 pub(super) const BYTES_MAX: usize = 1 << 30;
@@ -54,44 +13,6 @@ pub(super) const BYTES_MAX: usize = 1 << 30;
 pub(super) const DEPTH_CEILING: u32 = 128;
 /// Longest number, in bytes; longer ones take some readers quadratic time.
 const NUMBER_BYTES_MAX: usize = 256;
-
-/// What breaks the JSON grammar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum JsonFault {
-    /// The document ends too early.
-    #[error("unexpected end of the body")]
-    End,
-    /// Another byte was needed here.
-    #[error("unexpected character")]
-    Unexpected,
-    /// A control character stands in a string.
-    #[error("control character in a string")]
-    Control,
-    /// A backslash is followed by something unknown.
-    #[error("invalid escape in a string")]
-    Escape,
-    /// Half of a surrogate pair.
-    #[error("lone surrogate in a string")]
-    Surrogate,
-    /// A number of wrong form or out of range.
-    #[error("invalid number")]
-    Number,
-    /// Nested too deeply.
-    #[error("nested too deeply")]
-    Depth,
-    /// Too many values.
-    #[error("too many values")]
-    Nodes,
-    /// Something stands after the document.
-    #[error("characters after the end of the JSON value")]
-    Trailing,
-    /// A byte order mark.
-    #[error("byte order mark")]
-    Mark,
-    /// Not UTF-8.
-    #[error("not UTF-8")]
-    Utf8,
-}
 
 /// A string as it stands in the document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,12 +43,24 @@ pub(super) struct Scanner<'a> {
     depth: u32,
     depth_max: u32,
     nodes_left: u32,
+    text_bytes: usize,
 }
 
 impl<'a> Scanner<'a> {
     /// Starts at an offset of `bytes`, with limits on nesting (at most [`DEPTH_CEILING`]) and on the number of values.
     pub(super) fn new(bytes: &'a [u8], at: usize, depth_max: u32, nodes_max: u32) -> Self {
-        Self { bytes, at, depth: 0, depth_max: depth_max.min(DEPTH_CEILING), nodes_left: nodes_max }
+        Self { bytes, at, depth: 0, depth_max: depth_max.min(DEPTH_CEILING), nodes_left: nodes_max, text_bytes: 0 }
+    }
+
+    /// Goes on in the middle of a document whose first part was scanned before, with that many containers entered.
+    pub(super) fn resume(bytes: &'a [u8], at: usize, depth: u32) -> Self {
+        Self { depth, ..Self::new(bytes, at, DEPTH_CEILING, u32::MAX) }
+    }
+
+    /// Gives the bytes of all string values stepped over so far, names and quotes not counted.
+    #[inline]
+    pub(super) fn text_bytes(&self) -> usize {
+        self.text_bytes
     }
 
     /// Gives the offset of the next byte.
@@ -252,6 +185,7 @@ impl<'a> Scanner<'a> {
             b'"' => {
                 self.count_node()?;
                 escaped = self.string()?.escaped;
+                self.text_bytes += self.at - start - 2;
             }
             b'{' | b'[' => children = self.container()?,
             _ => {
@@ -273,7 +207,9 @@ impl<'a> Scanner<'a> {
             let first = self.peek();
             match first {
                 b'"' => {
+                    let start = self.at;
                     self.string()?;
+                    self.text_bytes += self.at - start - 2;
                 }
                 b'{' | b'[' => {
                     if open >= open_max {
@@ -508,94 +444,4 @@ impl<'a> Scanner<'a> {
         }
         Ok(())
     }
-}
-
-/// Reads `\uXXXX`.
-fn parse_code_unit(escape: &[u8]) -> Option<u32> {
-    let hex = escape.strip_prefix(b"\\u")?;
-    hex.iter().try_fold(0u32, |unit, &byte| Some(unit * 16 + char::from(byte).to_digit(16)?))
-}
-
-const LOW_BITS: u64 = 0x0101_0101_0101_0101;
-const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
-
-/// Marks the high bit of bytes that are a quote, a backslash or a control character; the lowest mark is exact.
-#[inline]
-fn special_bytes(word: u64) -> u64 {
-    let quote = word ^ (LOW_BITS * 0x22);
-    let backslash = word ^ (LOW_BITS * 0x5C);
-    let quote = quote.wrapping_sub(LOW_BITS) & !quote;
-    let backslash = backslash.wrapping_sub(LOW_BITS) & !backslash;
-    let control = word.wrapping_sub(LOW_BITS * 0x20) & !word;
-    (quote | backslash | control) & HIGH_BITS
-}
-
-/// Tells whether a block holds a special byte; written so that the compiler makes vector code of it.
-#[inline]
-fn has_special(block: &[u8; 32]) -> bool {
-    let mut any = 0u8;
-    for &byte in block {
-        any |= u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < 0x20);
-    }
-    any != 0
-}
-
-/// Undoes the escapes of a checked string, given without quotes; `None` if it is malformed.
-pub(super) fn unescape(inner: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(inner.len());
-    let mut rest = inner;
-    while let Some(at) = memchr::memchr(b'\\', rest) {
-        let (plain, escape) = rest.split_at(at);
-        out.extend_from_slice(plain);
-        let letter = *escape.get(1)?;
-        let plain = match letter {
-            b'"' | b'\\' | b'/' => letter,
-            b'b' => 8,
-            b'f' => 12,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            _ => {
-                let (character, used) = unescape_unicode(escape)?;
-                out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-                rest = escape.get(used..)?;
-                continue;
-            }
-        };
-        out.push(plain);
-        rest = escape.get(2..)?;
-    }
-    out.extend_from_slice(rest);
-    Some(out)
-}
-
-fn unescape_unicode(escape: &[u8]) -> Option<(char, usize)> {
-    let unit = parse_code_unit(escape.get(..6)?)?;
-    if let Some(character) = char::from_u32(unit) {
-        return Some((character, 6));
-    }
-    let low = parse_code_unit(escape.get(6..12)?)?;
-    let code = 0x10000 + ((unit.checked_sub(0xD800)?) << 10) + low.checked_sub(0xDC00)?;
-    Some((char::from_u32(code)?, 12))
-}
-
-/// Appends a text as a JSON string with its quotes.
-pub(super) fn push_json_string(text: &str, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    out.push(b'"');
-    for &byte in text.as_bytes() {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            0..0x20 | 0x7F => {
-                let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
-                out.extend_from_slice(b"\\u00");
-                out.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
-            }
-            _ => out.push(byte),
-        }
-    }
-    out.push(b'"');
 }

@@ -6,10 +6,15 @@
 //! - no input may panic, recurse without bound or cost more than linear time.
 
 mod answer;
+mod body_error;
+mod chunk;
 mod edit;
 mod endpoint;
 mod error;
+mod event;
 mod json;
+mod json_place;
+mod json_text;
 mod request;
 mod sse;
 mod stream;
@@ -17,12 +22,16 @@ mod upstream_error;
 mod usage;
 
 pub use answer::{AnswerError, AnswerView, view_answer};
+pub use body_error::{BodyError, BodyFault};
 pub use edit::{Defaults, Edits, Pieces, Prompt};
 pub use endpoint::Endpoint;
 pub use error::{ErrorCase, StreamErrorAt, write_error_body, write_stream_error};
-pub use json::Span;
-pub use request::{BodyError, BodyFault, Limits, RequestView, view_request};
+pub use json_place::{JsonFault, Span};
+pub use request::{Limits, RequestView, view_request};
 pub use sse::{Splitter, SseError, SseLimits};
 pub use stream::{Action, End, StreamWatch};
 pub use upstream_error::{Meaning, UpstreamError, view_upstream_error};
 pub use usage::read_usage;
+
+#[cfg(test)]
+mod tests;

@@ -5,13 +5,13 @@
 //! refused: a name that we read standing twice, spelt with escapes, or spelt in other letter case (Go's decoder
 //! ignores case), since upstream would then serve something else than what was authorized.
 
-use std::fmt;
-
 use smallvec::SmallVec;
 
 use super::Endpoint;
-use super::error::ErrorCase;
-use super::json::{self, JsonFault, Scanner, Span, Text, Value};
+use super::body_error::{BodyError, BodyFault};
+use super::json::{self, Scanner, Text, Value};
+use super::json_place::{JsonFault, Span, offset};
+use super::json_text;
 
 /// Bounds of a client's body; its size is limited before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Default for Limits {
 }
 
 /// Longest `model`, in bytes.
-const MODEL_BYTES_MAX: usize = 200;
+pub(super) const MODEL_BYTES_MAX: usize = 200;
 
 /// Where things stand in one checked body. All spans are of that body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,94 +76,12 @@ impl RequestView {
         self.names.iter().any(|text| {
             let inner = text.span.inner_of(body);
             if text.escaped {
-                return json::unescape(inner).is_some_and(|plain| plain == name);
+                return json_text::unescape(inner).is_some_and(|plain| plain == name);
             }
             inner == name
         })
     }
 }
-
-/// Why a body is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BodyError {
-    /// What is wrong.
-    pub fault: BodyFault,
-    /// Offset in the body at which it was noticed, in bytes.
-    pub at: u32,
-}
-
-/// What is wrong with a body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyFault {
-    /// Not strict JSON, or nested or filled beyond the limits.
-    Json(JsonFault),
-    /// JSON, but not an object.
-    NotAnObject,
-    /// `model` is missing.
-    ModelMissing,
-    /// `model` is no string of the allowed form.
-    ModelForm,
-    /// The named field has a wrong type; what is expected follows.
-    Type(&'static str, &'static str),
-    /// The named field stands twice.
-    Duplicate(&'static str),
-    /// The named field is spelt with escapes or in other letter case.
-    Spelling(&'static str),
-    /// The named array has too many elements.
-    TooMany(&'static str),
-}
-
-impl BodyError {
-    fn new(fault: BodyFault, at: usize) -> Self {
-        Self { fault, at: json::offset(at) }
-    }
-
-    /// Gives the row of the error table.
-    #[must_use]
-    pub const fn case(self) -> ErrorCase {
-        match self.fault {
-            BodyFault::Json(_) | BodyFault::NotAnObject => ErrorCase::BadJson,
-            BodyFault::Duplicate(_) => ErrorCase::DuplicateField,
-            _ => ErrorCase::BadField,
-        }
-    }
-
-    /// Names the field for `error.param`.
-    #[must_use]
-    pub const fn param(self) -> Option<&'static str> {
-        match self.fault {
-            BodyFault::Json(_) | BodyFault::NotAnObject => None,
-            BodyFault::ModelMissing | BodyFault::ModelForm => Some("model"),
-            BodyFault::Type(name, _)
-            | BodyFault::Duplicate(name)
-            | BodyFault::Spelling(name)
-            | BodyFault::TooMany(name) => Some(name),
-        }
-    }
-}
-
-impl fmt::Display for BodyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.fault {
-            BodyFault::Json(fault) => write!(f, "the body is not valid JSON: {fault}")?,
-            BodyFault::NotAnObject => write!(f, "the body must be a JSON object")?,
-            BodyFault::ModelMissing => return write!(f, "`model` is missing"),
-            BodyFault::ModelForm => write!(
-                f,
-                "`model` must be a string of 1 to {MODEL_BYTES_MAX} letters, digits and `.`, `_`, `/`, `-`, without escapes"
-            )?,
-            BodyFault::Type(name, want) => write!(f, "`{name}` must be {want}")?,
-            BodyFault::Duplicate(name) => write!(f, "`{name}` stands twice")?,
-            BodyFault::Spelling(name) => {
-                write!(f, "`{name}` must be spelt exactly so, without escapes")?;
-            }
-            BodyFault::TooMany(name) => write!(f, "`{name}` has too many elements")?,
-        }
-        write!(f, " (at byte {})", self.at)
-    }
-}
-
-impl std::error::Error for BodyError {}
 
 /// A name that we read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -295,7 +213,7 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn run(&mut self) -> Result<(), Fault> {
         self.scanner.skip_space();
-        self.view.open = json::offset(self.scanner.at());
+        self.view.open = offset(self.scanner.at());
         if self.scanner.peek() != b'{' {
             return self.refuse_other_document();
         }
@@ -308,7 +226,7 @@ impl Pass<'_> {
             }
         }
         let end = self.scanner.at();
-        self.view.close = json::offset(end.saturating_sub(1));
+        self.view.close = offset(end.saturating_sub(1));
         self.scanner.finish()?;
         if self.seen & (1 << Name::Model as u8) == 0 {
             return Err(BodyError::new(BodyFault::ModelMissing, end).into());
@@ -448,7 +366,8 @@ fn check_spelling(body: &[u8], name: Text, ours: impl Iterator<Item = &'static s
 
 #[cold]
 fn check_unusual_spelling(inner: &[u8], name: Text, ours: impl Iterator<Item = &'static str>) -> Result<(), BodyError> {
-    let folded = json::unescape(inner).map(|plain| fold_case(&String::from_utf8_lossy(&plain))).unwrap_or_default();
+    let folded =
+        json_text::unescape(inner).map(|plain| fold_case(&String::from_utf8_lossy(&plain))).unwrap_or_default();
     for known in ours {
         if folded == known {
             let fault = BodyFault::Spelling(known);

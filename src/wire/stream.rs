@@ -1,7 +1,17 @@
 //! Watches a relayed stream: usage, end, failure.
+//!
+//! The state machine decides how a stream may end, so that a client never takes half an answer for a whole one: an end
+//! marker is only relayed or added when the provider ended properly (reference: wire-conventions 3.1, faults F-13..F-20).
+//! An event that it cannot read is relayed unread: a client may know more than we do.
 
 use super::Endpoint;
-use super::upstream_error::Meaning;
+use super::chunk::{self, Chunk, Head};
+use super::error::StreamErrorAt;
+use super::event::{self, Event};
+use super::json::Scanner;
+use super::json_place::JsonFault;
+use super::upstream_error::{Meaning, view_upstream_error};
+use super::usage::scan_usage;
 use crate::base::TokenCounts;
 
 /// What to do with one event.
@@ -26,7 +36,16 @@ pub enum End {
     AddDone,
     /// Cut off: write an error event, no end marker.
     Truncated,
-    /// The provider said so in the wire's own final event, which was relayed: write nothing; the request failed.
+    /// The provider said so: in the wire's own final event, which was relayed, or by [`Action::Fail`]. Write nothing
+    /// more; the request failed.
+    Failed,
+}
+
+/// How far the terminal events have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Done,
     Failed,
 }
 
@@ -34,57 +53,271 @@ pub enum End {
 #[derive(Debug, Clone)]
 pub struct StreamWatch {
     endpoint: Endpoint,
+    hide_usage_chunk: bool,
+    phase: Phase,
+    usage: Option<TokenCounts>,
+    /// Choices seen and choices finished, a bit each.
+    seen: u64,
+    finished: u64,
+    messages_count: u64,
+    content_bytes: u64,
+    response_id: Box<str>,
+    head: Head,
 }
+
+/// Longest response id that is kept, in bytes.
+const RESPONSE_ID_BYTES_MAX: usize = 256;
 
 impl StreamWatch {
     /// Starts at the head of a stream; with `hide_usage_chunk`, we asked for a usage chunk that the client does not want.
     #[must_use]
     pub fn new(endpoint: Endpoint, hide_usage_chunk: bool) -> Self {
-        let _ = hide_usage_chunk;
-        Self { endpoint }
+        Self {
+            endpoint,
+            hide_usage_chunk,
+            phase: Phase::Open,
+            usage: None,
+            seen: 0,
+            finished: 0,
+            messages_count: 0,
+            content_bytes: 0,
+            response_id: Box::default(),
+            head: Head::default(),
+        }
     }
 
     /// Reads one whole event, blank line included, and says what to do with it.
+    #[inline]
     pub fn observe(&mut self, event: &[u8]) -> Action {
-        let _ = event;
+        if self.phase != Phase::Open {
+            return Action::Drop;
+        }
+        if self.endpoint != Endpoint::Responses
+            && let Some(text) = event::plain_message(event)
+            && let Ok(chunk) = chunk::read_chunk(self.endpoint, text, &mut self.head)
+        {
+            self.messages_count += 1;
+            return self.take_chunk(&chunk, text);
+        }
+        self.observe_fields(&event::parse_event(event))
+    }
+
+    /// Reads what is left without a blank line when the provider closed, and says what to do with it.
+    ///
+    /// On [`Action::Pass`] it is a whole message: relay it and two line feeds. Half a message is dropped: the client
+    /// shall not see it. Then ask for [`StreamWatch::end`].
+    pub fn observe_tail(&mut self, tail: &[u8]) -> Action {
+        let parsed = event::parse_event(tail);
+        let is_whole = match &parsed.text {
+            Some(text) if is_done(text) => true,
+            Some(text) => {
+                let mut scanner = Scanner::resume(text, 0, 0);
+                scanner.skip_space();
+                scanner.value().is_ok() && scanner.finish().is_ok()
+            }
+            None => parsed.error.is_some(),
+        };
+        if self.phase != Phase::Open || !is_whole {
+            return Action::Drop;
+        }
+        self.observe_fields(&parsed)
+    }
+
+    /// Reads an event that is more than one plain message.
+    fn observe_fields(&mut self, event: &Event<'_>) -> Action {
+        if let Some(error) = event.error {
+            return self.fail(error);
+        }
+        let Some(text) = event.text.as_deref() else {
+            return Action::Pass;
+        };
+        if is_done(text) {
+            return self.take_done();
+        }
+        if event.name == b"ping" || text.is_empty() {
+            return Action::Pass;
+        }
+        self.messages_count += 1;
+        if self.endpoint == Endpoint::Responses {
+            return self.take_response_event(event.name, text);
+        }
+        if event.name == b"error" {
+            return self.fail(text);
+        }
+        match chunk::read_chunk(self.endpoint, text, &mut self.head) {
+            Ok(chunk) => self.take_chunk(&chunk, text),
+            Err(_) => {
+                // Unreadable for us; the bytes still count as an answer that someone was paid for.
+                self.content_bytes += text.len() as u64;
+                Action::Pass
+            }
+        }
+    }
+
+    fn take_done(&mut self) -> Action {
+        if self.endpoint == Endpoint::Responses {
+            return Action::Drop;
+        }
+        self.phase = Phase::Done;
         Action::Pass
     }
 
-    /// Reads what is left without a blank line when the provider closed. True: it is a whole message, relay it, then
-    /// a line feed or two, then act on [`StreamWatch::end`]. False: discard it, the client shall not see half a message.
-    pub fn observe_tail(&mut self, tail: &[u8]) -> bool {
-        let _ = tail;
-        false
+    #[inline]
+    fn take_chunk(&mut self, chunk: &Chunk, text: &[u8]) -> Action {
+        self.seen |= chunk.seen;
+        self.finished |= chunk.finished;
+        self.content_bytes += chunk.content_bytes as u64;
+        if chunk.usage.is_some() {
+            self.usage = chunk.usage;
+        }
+        if let Some(error) = chunk.error {
+            return self.fail(error.of(text));
+        }
+        let only_usage = chunk.has_usage && chunk.choices_count == Some(0);
+        if only_usage && self.hide_usage_chunk {
+            return Action::Hide;
+        }
+        Action::Pass
+    }
+
+    #[cold]
+    fn fail(&mut self, error: &[u8]) -> Action {
+        self.phase = Phase::Failed;
+        Action::Fail(view_upstream_error(200, error).meaning)
+    }
+
+    fn take_response_event(&mut self, name: &[u8], text: &[u8]) -> Action {
+        let Ok(kind) = response_kind(name, text) else {
+            self.content_bytes += text.len() as u64;
+            return Action::Pass;
+        };
+        match kind {
+            b"response.created" => self.keep_response_id(text),
+            b"response.completed" | b"response.incomplete" => {
+                self.keep_response_usage(text);
+                self.phase = Phase::Done;
+            }
+            b"response.failed" => {
+                self.keep_response_usage(text);
+                self.phase = Phase::Failed;
+            }
+            // OpenAI sends `response.failed` after it. If that does not come, the stream is truncated and gets ours.
+            b"error" => {}
+            _ if kind.ends_with(b".delta") => {
+                let delta = find_member(text, b"delta").unwrap_or_default();
+                self.content_bytes += delta.len().saturating_sub(2) as u64;
+            }
+            _ => {}
+        }
+        Action::Pass
+    }
+
+    fn keep_response_id(&mut self, text: &[u8]) {
+        let id = find_member(text, b"response")
+            .and_then(|response| find_member(response, b"id"))
+            .and_then(|id| id.strip_prefix(b"\"")?.strip_suffix(b"\""))
+            .and_then(|id| std::str::from_utf8(id).ok());
+        if let Some(id) = id
+            && id.len() <= RESPONSE_ID_BYTES_MAX
+            && !id.contains('\\')
+        {
+            self.response_id = id.into();
+        }
+    }
+
+    fn keep_response_usage(&mut self, text: &[u8]) {
+        let usage = find_member(text, b"response").and_then(|response| find_member(response, b"usage"));
+        let Some(usage) = usage else {
+            return;
+        };
+        let mut scanner = Scanner::resume(usage, 0, 0);
+        if let Ok(found) = scan_usage(&mut scanner, usage) {
+            self.usage = found.counts().or(self.usage);
+        }
     }
 
     /// Says how the stream stands if the provider closes now.
     #[must_use]
     pub fn end(&self) -> End {
-        let _ = self.endpoint;
-        End::Truncated
+        match self.phase {
+            Phase::Done => End::Clean,
+            Phase::Failed => End::Failed,
+            Phase::Open if self.is_complete() => End::AddDone,
+            Phase::Open => End::Truncated,
+        }
     }
 
-    /// Tells whether the end marker was seen: nothing more needs to be read.
+    /// Tells whether every choice that was seen has its finish reason.
+    fn is_complete(&self) -> bool {
+        self.seen != 0 && self.seen & !self.finished == 0
+    }
+
+    /// Tells whether the terminal event was seen: nothing more needs to be read.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        false
+        self.phase != Phase::Open
     }
 
     /// Gives the last valid usage.
     #[must_use]
     pub fn usage(&self) -> Option<TokenCounts> {
-        None
+        self.usage
     }
 
     /// Counts the events with a message in them; comments and pings are none. It grows while there is progress.
     #[must_use]
     pub fn messages_count(&self) -> u64 {
-        0
+        self.messages_count
     }
 
     /// Gives the bytes of generated text, reasoning and arguments so far, as JSON text; a base for estimates.
     #[must_use]
     pub fn content_bytes(&self) -> u64 {
-        0
+        self.content_bytes
+    }
+
+    /// Says where our own error event would stand.
+    ///
+    /// Providers number the events of a response from 0 without gaps, so the count of messages is the next number.
+    #[must_use]
+    pub fn error_at(&self) -> StreamErrorAt<'_> {
+        StreamErrorAt { response_id: &self.response_id, sequence_number: self.messages_count }
+    }
+}
+
+fn is_done(text: &[u8]) -> bool {
+    text.trim_ascii() == b"[DONE]"
+}
+
+/// Gives the `type` of an event on the Responses wire: what clients go by, else the event's name.
+fn response_kind<'a>(name: &'a [u8], text: &'a [u8]) -> Result<&'a [u8], JsonFault> {
+    if let Some(rest) = text.strip_prefix(b"{\"type\":\"")
+        && let Some(end) = memchr::memchr(b'"', rest)
+    {
+        return Ok(rest.get(..end).unwrap_or_default());
+    }
+    if !name.is_empty() {
+        return Ok(name);
+    }
+    let kind = find_member(text, b"type").ok_or(JsonFault::Unexpected)?;
+    Ok(kind.strip_prefix(b"\"").and_then(|kind| kind.strip_suffix(b"\"")).unwrap_or(kind))
+}
+
+/// Finds the value of a member of an object and stops there; what follows is not looked at.
+fn find_member<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let mut scanner = Scanner::resume(text, 0, 0);
+    scanner.skip_space();
+    if !scanner.open_object().ok()? {
+        return None;
+    }
+    loop {
+        let found = scanner.name().ok()?.span.inner_of(text) == name;
+        let value = scanner.value().ok()?;
+        if found {
+            return Some(value.span.of(text));
+        }
+        if !scanner.next_member().ok()? {
+            return None;
+        }
     }
 }

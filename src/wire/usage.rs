@@ -1,13 +1,228 @@
 //! Token counts out of a `usage` object, in every OpenAI form.
+//!
+//! The forms differ in names only, so one table of names reads them all: OpenAI Chat and Responses, DeepSeek
+//! (`prompt_cache_hit_tokens`), Perplexity, Mistral and Voyage. Fields that are not counted may hold anything, such as
+//! Groq's times and OpenRouter's `cost`, which are floats.
 
+use super::json::Scanner;
+use super::json_place::JsonFault;
 use crate::base::TokenCounts;
 
 /// Reads the counts of a `usage` object, given as its JSON text.
 ///
-/// `None` if it holds no count of prompt or completion, or if a counted field is not an unsigned integer: then
-/// the answer has no valid usage. Fields that are not counted may hold anything, floats included.
+/// `None` if it holds no count of prompt or completion, or if a counted field is neither an unsigned integer nor
+/// `null`: then the answer has no valid usage. Of a name that stands twice the last counts.
 #[must_use]
 pub fn read_usage(object: &[u8]) -> Option<TokenCounts> {
-    let _ = object;
-    None
+    let mut scanner = Scanner::resume(object, 0, 0);
+    let found = scan_usage(&mut scanner, object).ok()?;
+    scanner.finish().ok()?;
+    found.counts()
+}
+
+/// What a `usage` member holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Found {
+    /// It is an object.
+    pub(super) is_object: bool,
+    invalid: bool,
+    input: Option<u64>,
+    output: Option<u64>,
+    total: Option<u64>,
+    cache_read: u64,
+    cache_write: u64,
+    reasoning: u64,
+}
+
+impl Found {
+    /// Gives the counts if they are valid.
+    pub(super) fn counts(&self) -> Option<TokenCounts> {
+        if self.invalid || (self.input.is_none() && self.output.is_none()) {
+            return None;
+        }
+        Some(TokenCounts {
+            input: self.input.unwrap_or(0),
+            output: self.output.unwrap_or(0),
+            cache_read: self.cache_read,
+            cache_write: self.cache_write,
+            reasoning: self.reasoning,
+        })
+    }
+
+    /// Gives the counts of an embedding, where some providers state a total alone: all of it is input.
+    pub(super) fn counts_of_embedding(&self) -> Option<TokenCounts> {
+        let input = self.input.or(self.total);
+        Self { input, ..*self }.counts()
+    }
+}
+
+/// Steps over the value of a `usage` member and keeps the counts in it.
+pub(super) fn scan_usage(scanner: &mut Scanner<'_>, body: &[u8]) -> Result<Found, JsonFault> {
+    let mut found = Found::default();
+    if scanner.peek() != b'{' {
+        scanner.value()?;
+        return Ok(found);
+    }
+    found.is_object = true;
+    if !scanner.open_object()? {
+        return Ok(found);
+    }
+    loop {
+        match scanner.name()?.span.inner_of(body) {
+            b"prompt_tokens" | b"input_tokens" => found.input = found.count(scanner, body)?,
+            b"completion_tokens" | b"output_tokens" => found.output = found.count(scanner, body)?,
+            b"total_tokens" => found.total = found.count(scanner, body)?,
+            b"prompt_tokens_details" | b"input_tokens_details" => {
+                scan_details(scanner, body, &mut found)?;
+            }
+            b"completion_tokens_details" | b"output_tokens_details" => {
+                scan_details(scanner, body, &mut found)?;
+            }
+            b"prompt_cache_hit_tokens" | b"cached_tokens" | b"num_cached_tokens" => {
+                // Beside `prompt_tokens_details`, where both stand, these say the same.
+                let count = found.count(scanner, body)?;
+                found.cache_read = found.cache_read.max(count.unwrap_or(0));
+            }
+            b"reasoning_tokens" => {
+                let count = found.count(scanner, body)?;
+                found.reasoning = found.reasoning.max(count.unwrap_or(0));
+            }
+            _ => {
+                scanner.value()?;
+            }
+        }
+        if !scanner.next_member()? {
+            return Ok(found);
+        }
+    }
+}
+
+fn scan_details(scanner: &mut Scanner<'_>, body: &[u8], found: &mut Found) -> Result<(), JsonFault> {
+    if scanner.peek() != b'{' {
+        scanner.value()?;
+        return Ok(());
+    }
+    if !scanner.open_object()? {
+        return Ok(());
+    }
+    loop {
+        match scanner.name()?.span.inner_of(body) {
+            b"cached_tokens" => {
+                let count = found.count(scanner, body)?;
+                found.cache_read = found.cache_read.max(count.unwrap_or(0));
+            }
+            b"cache_write_tokens" => {
+                found.cache_write = found.count(scanner, body)?.unwrap_or(0);
+            }
+            b"reasoning_tokens" => {
+                let count = found.count(scanner, body)?;
+                found.reasoning = found.reasoning.max(count.unwrap_or(0));
+            }
+            _ => {
+                scanner.value()?;
+            }
+        }
+        if !scanner.next_member()? {
+            return Ok(());
+        }
+    }
+}
+
+impl Found {
+    /// Reads one count; anything but an unsigned integer or `null` makes the whole usage invalid.
+    fn count(&mut self, scanner: &mut Scanner<'_>, body: &[u8]) -> Result<Option<u64>, JsonFault> {
+        let value = scanner.value()?;
+        if value.first == b'n' {
+            return Ok(None);
+        }
+        let count = parse_count(value.span.of(body));
+        self.invalid |= count.is_none();
+        Ok(count)
+    }
+}
+
+/// Reads an unsigned integer; `None` for anything else, signs, fractions and overflow included.
+pub(super) fn parse_count(literal: &[u8]) -> Option<u64> {
+    if literal.is_empty() {
+        return None;
+    }
+    literal.iter().try_fold(0u64, |count, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        count.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(input: u64, output: u64, cache_read: u64, cache_write: u64, reasoning: u64) -> TokenCounts {
+        TokenCounts { input, output, cache_read, cache_write, reasoning }
+    }
+
+    #[test]
+    fn every_openai_form_of_usage_is_read() {
+        for (name, text, want) in [
+            (
+                "chat",
+                r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"prompt_tokens_details":{"cached_tokens":4,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":2}}"#,
+                counts(10, 5, 4, 0, 2),
+            ),
+            (
+                "responses",
+                r#"{ "input_tokens" : 8 , "input_tokens_details":{"cached_tokens":1,"cache_write_tokens":3},"output_tokens":9,"output_tokens_details":{"reasoning_tokens":7},"total_tokens":17 }"#,
+                counts(8, 9, 1, 3, 7),
+            ),
+            (
+                "deepseek",
+                r#"{"prompt_tokens":20,"completion_tokens":1,"prompt_cache_hit_tokens":16,"prompt_cache_miss_tokens":4}"#,
+                counts(20, 1, 16, 0, 0),
+            ),
+            (
+                "floats in fields that are not counted",
+                r#"{"queue_time":0.05,"prompt_tokens":3,"cost":{"total_cost":0.5e-3},"completion_tokens":4,"tps":-1.5}"#,
+                counts(3, 4, 0, 0, 0),
+            ),
+            (
+                "details are null",
+                r#"{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":null,"completion_tokens_details":null}"#,
+                counts(3, 4, 0, 0, 0),
+            ),
+            ("embedding", r#"{"prompt_tokens":3,"total_tokens":3}"#, counts(3, 0, 0, 0, 0)),
+            (
+                "the last of two counts",
+                r#"{"prompt_tokens":3,"prompt_tokens":5,"completion_tokens":1}"#,
+                counts(5, 1, 0, 0, 0),
+            ),
+            (
+                "the largest number",
+                r#"{"prompt_tokens":18446744073709551615,"completion_tokens":0}"#,
+                counts(u64::MAX, 0, 0, 0, 0),
+            ),
+        ] {
+            assert_eq!(read_usage(text.as_bytes()), Some(want), "{name}");
+        }
+    }
+
+    #[test]
+    fn false_usage_is_no_usage() {
+        for text in [
+            "null",
+            "{}",
+            "[]",
+            "",
+            r#""prompt_tokens""#,
+            r#"{"total_tokens":3}"#,
+            r#"{"prompt_tokens":-3,"completion_tokens":4}"#,
+            r#"{"prompt_tokens":3.0,"completion_tokens":4}"#,
+            r#"{"prompt_tokens":3e2,"completion_tokens":4}"#,
+            r#"{"prompt_tokens":"3","completion_tokens":4}"#,
+            r#"{"prompt_tokens":18446744073709551616,"completion_tokens":4}"#,
+            r#"{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":-1}}"#,
+            r#"{"prompt_tokens":3,"completion_tokens":4"#,
+            r#"{"prompt_tokens":3,"completion_tokens":4}}"#,
+        ] {
+            assert_eq!(read_usage(text.as_bytes()), None, "{text}");
+        }
+    }
 }

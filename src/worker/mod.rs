@@ -1,1 +1,11 @@
-//! Placeholder.
+//! One pinned thread: accept, hand off, keep-alive loop, drain.
+//!
+//! A worker owns its listener, its connections and its pools, and waits for no other thread. Whatever another thread has
+//! to tell it comes through its [`Door`](crate::shared::Door): a bell and an inbox.
+
+mod accept;
+mod connection;
+mod duties;
+mod thread;
+
+pub use thread::{Driver, Plan, bind_all, spawn};

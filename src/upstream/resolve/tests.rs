@@ -56,10 +56,8 @@ async fn soon<F: Future>(future: F) -> F::Output {
 
 impl Stage {
     async fn new(says: Says, rules: Rules) -> Self {
-        let socket = Socket::bind("127.0.0.1:0").await.unwrap();
+        let (socket, tcp) = name_server_sockets().await;
         let server = socket.local_addr().unwrap();
-        // The same port over TCP is held but not served, so that a second try there meets silence and not a stranger.
-        let tcp = TcpListener::bind(server).await.unwrap();
         let script = Arc::new(Mutex::new(says));
         let asked = Arc::new(Mutex::new(HashSet::new()));
         tokio::spawn(serve(socket, tcp, Arc::clone(&script), Arc::clone(&asked)));
@@ -97,6 +95,18 @@ impl Stage {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// A port over UDP, and the same over TCP: held but not served, so that a second try there meets silence and no stranger.
+async fn name_server_sockets() -> (Socket, TcpListener) {
+    for _ in 0..100 {
+        let socket = Socket::bind("127.0.0.1:0").await.unwrap();
+        // Another test may have a connection on that port.
+        if let Ok(tcp) = TcpListener::bind(socket.local_addr().unwrap()).await {
+            return (socket, tcp);
+        }
+    }
+    panic!("no port is free over both");
 }
 
 async fn serve(socket: Socket, tcp: TcpListener, script: Arc<Mutex<Says>>, asked: Arc<Mutex<HashSet<String>>>) {

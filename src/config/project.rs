@@ -1,0 +1,306 @@
+//! Project documents: the checks of meaning.
+//!
+//! References, exclusions and the rules that need two keys at once. The shape of every key is in `project_tables.rs`.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use super::fields::{Fields, Item};
+use super::hint::{did_you_mean, listing};
+use super::model::{Model, ModelList, Project, Provider, Route, TimeoutsPatch};
+use super::params::read_params;
+use super::problem::{At, Checked, Code, Position, Problem, Problems, shown};
+use super::project_tables::{MODEL, PROJECT, ROUTE};
+use super::shape::check_table;
+use super::words::{PROVIDERS_LATER, find_provider, shown_provider};
+use super::yaml::{self, Content};
+
+/// Checks a project document.
+///
+/// `secret_names` are the secrets the project may name; `None` leaves that check to whoever knows them.
+///
+/// # Errors
+/// Every problem of the document, warnings included, sorted by position. At least one of them is an error.
+pub fn check_project(text: &[u8], secret_names: Option<&BTreeSet<String>>) -> Result<Checked<Project>, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let Some(root) = yaml::read(text, &mut problems) else {
+        return problems.finish(None);
+    };
+    check_table(&PROJECT, &root, "", &mut problems);
+    if !root.is_null() && !matches!(root.content, Content::Map(_)) {
+        return problems.finish(None);
+    }
+    let root = Fields::new(&PROJECT, &root, String::new());
+    let mut reader = Reader {
+        problems: &mut problems,
+        secret_names,
+        models: Vec::new(),
+        declared: Vec::new(),
+        by_id: HashMap::new(),
+    };
+    reader.models(&root, ModelList::Chat);
+    reader.models(&root, ModelList::Embedding);
+    let routes = reader.routes(&root);
+    let project = Project { models: reader.models, routes };
+    problems.finish(Some(project))
+}
+
+/// A `model_id` and where it was first written. Known even when the rest of the model is refused, so that one
+/// mistake does not make every route that names the model wrong too.
+struct Declared {
+    list: ModelList,
+    id: String,
+    at: Position,
+    /// Place among the models that could be read.
+    index: usize,
+}
+
+struct Reader<'p> {
+    problems: &'p mut Problems,
+    secret_names: Option<&'p BTreeSet<String>>,
+    models: Vec<Model>,
+    declared: Vec<Declared>,
+    by_id: HashMap<String, usize>,
+}
+
+impl Reader<'_> {
+    fn models(&mut self, root: &Fields<'_>, list: ModelList) {
+        for item in root.list(list.key()) {
+            if !matches!(item.node.content, Content::Map(_)) {
+                continue;
+            }
+            let fields = Fields::new(&MODEL, item.node, item.path);
+            let id = fields.word("model_id");
+            if let Some(id) = &id {
+                self.declare(id, list);
+            }
+            let model = self.model(&fields, list, id);
+            self.models.extend(model);
+        }
+    }
+
+    fn declare(&mut self, id: &At<String>, list: ModelList) {
+        if let Some(first) = self.by_id.get(&id.value).and_then(|index| self.declared.get(*index)) {
+            let message = format!("`model_id` `{}` is used twice", shown(&id.value, 64));
+            let hint = format!("first use in `{}`, line {}", first.list.key(), first.at.line);
+            self.problems.push(id.refuse(Code::Duplicate, message).hint(hint));
+            return;
+        }
+        self.by_id.insert(id.value.clone(), self.declared.len());
+        self.declared.push(Declared { list, id: id.value.clone(), at: id.at, index: self.models.len() });
+    }
+
+    fn model(&mut self, fields: &Fields<'_>, list: ModelList, id: Option<At<String>>) -> Option<Model> {
+        let target = fields.word("model");
+        let provider = target.as_ref().and_then(|target| self.provider(target));
+        let (api_key, base_url) = self.credentials(fields, provider);
+        let params = read_params(fields, provider, self.problems);
+        let prompt = super::params::read_prompt(fields, list, self.problems);
+        let mut timeouts = self.timeouts(fields);
+        if let Some(total) = params.total {
+            timeouts.total = timeouts.total.or(Some(total));
+        }
+        Some(Model {
+            list,
+            id: id?,
+            provider: provider?,
+            name: target?.value.split_once('/')?.1.trim().to_owned(),
+            api_key,
+            base_url,
+            params: params.body,
+            mock: params.mock,
+            prompt,
+            timeouts,
+            retry_safe: fields.boolean("retry_safe").unwrap_or(false),
+        })
+    }
+
+    fn provider(&mut self, target: &At<String>) -> Option<Provider> {
+        let name = target.value.split_once('/')?.0.trim();
+        if let Some(provider) = find_provider(name) {
+            return Some(provider);
+        }
+        let folded = name.to_ascii_lowercase().replace('_', "-");
+        if PROVIDERS_LATER.contains(&folded.as_str()) {
+            let message = format!("provider `{folded}` is not supported yet");
+            self.problems.push(target.refuse(Code::Unsupported, message));
+            return None;
+        }
+        let known = Provider::ALL.map(Provider::name);
+        let message = format!("{}; known: {}", shown_provider(name), listing(known));
+        let hint = did_you_mean(name, known.into_iter().chain(PROVIDERS_LATER));
+        self.problems.push(target.refuse(Code::UnknownReference, message).maybe_hint(hint));
+        None
+    }
+
+    fn credentials(
+        &mut self,
+        fields: &Fields<'_>,
+        provider: Option<Provider>,
+    ) -> (Option<At<String>>, Option<At<String>>) {
+        let credentials = fields.table("credentials");
+        let api_key = credentials.secret("api_key");
+        let base_url = credentials.word("base_url").map(|mut url| {
+            url.value.truncate(url.value.trim_end_matches('/').len());
+            url
+        });
+        if let (Some(names), Some(key)) = (self.secret_names, &api_key)
+            && !names.contains(&key.value)
+        {
+            let message = format!("no secret `{}` for this project", key.value);
+            let hint = self.problems.search(|| did_you_mean(&key.value, names.iter().map(String::as_str)));
+            self.problems.push(key.refuse(Code::UnknownSecret, message).maybe_hint(hint));
+        }
+        match provider {
+            Some(Provider::Mock) => {
+                for name in ["api_key", "base_url"] {
+                    if let Some(item) = credentials.item(name) {
+                        self.warn(&item, Code::NoEffect, "the mock provider needs no credentials");
+                    }
+                }
+            }
+            Some(provider) => self.check_credentials(fields, &credentials, provider),
+            None => {}
+        }
+        (api_key, base_url)
+    }
+
+    fn check_credentials(&mut self, fields: &Fields<'_>, credentials: &Fields<'_>, provider: Provider) {
+        if let Some(url) = credentials.word("base_url") {
+            let versioned = url.value.trim_end_matches('/').ends_with("/v1");
+            if provider == Provider::OpenAi && !versioned {
+                let message = "an address for `openai/*` usually ends in `/v1`";
+                self.problems.push(url.warn(Code::Suspicious, message));
+            }
+        }
+        if ["api_key", "base_url", "azure_ad_token"].iter().any(|name| credentials.has(name)) {
+            return;
+        }
+        let message = format!("provider `{}` needs a key: add `credentials.api_key`", provider.name());
+        let path = fields.path.as_str();
+        // The other providers refuse such requests too, but only `openai` is documented to be refused here.
+        self.problems.push(if provider == Provider::OpenAi {
+            Problem::error(path, fields.at, Code::NoCredential, message)
+        } else {
+            Problem::warning(path, fields.at, Code::NoCredential, message)
+        });
+    }
+
+    fn timeouts(&mut self, fields: &Fields<'_>) -> TimeoutsPatch {
+        let table = fields.table("timeouts");
+        let patch = TimeoutsPatch {
+            connect: table.duration("connect"),
+            first_byte: table.duration("first_byte"),
+            idle: table.duration("idle"),
+            total: table.duration("total"),
+        };
+        for (low_name, low, high_name, high) in [
+            ("connect", patch.connect, "first_byte", patch.first_byte),
+            ("connect", patch.connect, "total", patch.total),
+            ("first_byte", patch.first_byte, "total", patch.total),
+            ("idle", patch.idle, "total", patch.total),
+        ] {
+            if is_above(low, high)
+                && let Some(item) = table.item(low_name)
+            {
+                let message = format!("must be <= `{high_name}`");
+                self.problems.push(Problem::error(item.path, item.node.at, Code::OutOfRange, message));
+            }
+        }
+        patch
+    }
+
+    fn routes(&mut self, root: &Fields<'_>) -> Vec<Route> {
+        let entries = root.map("routes");
+        if entries.is_empty() && !root.has("routes") {
+            let message = "no routes: the project serves nothing";
+            self.problems.push(Problem::warning("routes", root.at, Code::NoEffect, message));
+        } else if entries.is_empty()
+            && let Some(item) = root.item("routes")
+        {
+            self.warn(&item, Code::NoEffect, "no routes: the project serves nothing");
+        }
+        let mut routes = Vec::with_capacity(entries.len());
+        for (entry, path) in entries {
+            let readable = matches!(entry.value.content, Content::Map(_)) || entry.value.is_null();
+            if !readable {
+                continue;
+            }
+            let fields = Fields::new(&ROUTE, &entry.value, path.clone());
+            let listed = ["chat_models", "embedding_models", "transcription_models"];
+            let written = |name: &&str| match fields.item(name) {
+                Some(item) => !matches!(&item.node.content, Content::List(list) if list.is_empty()),
+                None => false,
+            };
+            if !listed.iter().any(written) {
+                let message = "a route needs `chat_models` or `embedding_models` with an entry";
+                self.problems.push(Problem::error(path.as_str(), entry.key_at, Code::MissingKey, message));
+            }
+            routes.push(Route {
+                name: At { value: entry.key.clone(), at: entry.key_at, path: path.into() },
+                chat: self.references(&fields, ModelList::Chat),
+                embedding: self.references(&fields, ModelList::Embedding),
+                timeouts: self.timeouts(&fields),
+            });
+        }
+        routes
+    }
+
+    /// Resolves the ids of one list of a route.
+    fn references(&mut self, fields: &Fields<'_>, list: ModelList) -> Vec<usize> {
+        let mut seen: HashMap<String, u32> = HashMap::new();
+        let mut found = Vec::new();
+        let mut extra_reported = false;
+        for id in fields.list(list.key()).iter().filter_map(Item::word) {
+            if let Some(line) = seen.get(&id.value) {
+                let message = format!("`{}` is listed twice", shown(&id.value, 64));
+                let hint = format!("first use in line {line}");
+                self.problems.push(id.refuse(Code::Duplicate, message).hint(hint));
+                continue;
+            }
+            if !seen.is_empty() && !extra_reported {
+                extra_reported = true;
+                let message = "more than one model per list needs `balancing` or `fallback`, not supported yet";
+                self.problems.push(id.refuse(Code::Unsupported, message));
+            }
+            seen.insert(id.value.clone(), id.at.line);
+            found.extend(self.reference(&id, list));
+        }
+        found
+    }
+
+    fn reference(&mut self, id: &At<String>, list: ModelList) -> Option<usize> {
+        let declared = self.by_id.get(&id.value).and_then(|index| self.declared.get(*index));
+        if let Some(declared) = declared.filter(|declared| declared.list == list) {
+            return Some(declared.index);
+        }
+        let ids = || self.declared.iter().filter(|declared| declared.list == list).map(|declared| declared.id.as_str());
+        let (message, hint) = match declared {
+            Some(declared) => (
+                format!("`{}` is not in `{}`", shown(&id.value, 64), list.key()),
+                Some(format!("it stands in `{}`", declared.list.key())),
+            ),
+            None => {
+                let known = if ids().next().is_none() {
+                    format!("`{}` is empty", list.key())
+                } else {
+                    format!("known: {}", listing(ids()))
+                };
+                (
+                    format!("unknown model `{}`; {known}", shown(&id.value, 64)),
+                    self.problems.search(|| did_you_mean(&id.value, ids())),
+                )
+            }
+        };
+        self.problems.push(id.refuse(Code::UnknownReference, message).maybe_hint(hint));
+        None
+    }
+
+    fn warn(&mut self, item: &Item<'_>, code: Code, message: &str) {
+        self.problems.push(Problem::warning(item.path.as_str(), item.node.at, code, message));
+    }
+}
+
+fn is_above(low: Option<Duration>, high: Option<Duration>) -> bool {
+    matches!((low, high), (Some(low), Some(high)) if low > high)
+}

@@ -1,0 +1,200 @@
+//! The keys of a project document.
+
+use super::table::{Field, Kind, Table};
+use super::words;
+
+/// Most entries of one model list.
+const MODELS_MAX: usize = 5_000;
+/// Most routes of one project.
+const ROUTES_MAX: usize = 2_000;
+/// Most bytes of a prompt.
+const PROMPT_BYTES_MAX: usize = 64 << 10;
+const NO_PLUGINS: &str = "Millrace loads no plugins; leave the map empty";
+
+pub(super) static PROJECT: Table = Table {
+    name: "project",
+    doc: "One project: models, and the routes that clients call as `project/route`.",
+    fields: &[
+        Field::new(
+            "routes",
+            Kind::Map { names: &words::ROUTE_NAME, of: &Kind::Table(&ROUTE), max: ROUTES_MAX },
+            "Routes by name. At most 2,000.",
+        ),
+        Field::new("chat_models", MODELS, "Models for chat."),
+        Field::new("embedding_models", MODELS, "Models for embeddings."),
+        Field::unsupported("transcription_models", "Models for speech to text."),
+        Field::unsupported("guardrails", "Checks of requests and answers."),
+        Field::unsupported("routing", "Rules that choose a model by the request."),
+        Field::unsupported("mcp_servers", "Tool servers."),
+        Field::unsupported("cache", "Address of a cache store."),
+        Field::unsupported("mode", "Which credential pays."),
+        Field::unsupported("allow_paid_fallback", "Whether credits pay when an own key fails."),
+        Field::unsupported("prices", "Prices of models."),
+        Field::empty("plugins", &["extension"], NO_PLUGINS, "Accepted only when empty: Millrace loads no plugins."),
+    ],
+};
+
+const MODELS: Kind = Kind::List { of: &Kind::Table(&MODEL), max: MODELS_MAX };
+
+pub(super) static MODEL: Table = Table {
+    name: "model",
+    doc: "One model of one provider.",
+    fields: &[
+        Field::new(
+            "model_id",
+            Kind::Word(&words::MODEL_ID),
+            "Name by which routes refer to the model. Unique in the project, 1 to 128 printable ASCII characters.",
+        )
+        .required(),
+        Field::new(
+            "model",
+            Kind::Word(&words::MODEL_NAME),
+            "`provider/name`. Providers: `openai`, `groq`, `openrouter`, `deepseek`, `mistralai`, `mock`. Anything that speaks the OpenAI wire: `openai/name` with `credentials.base_url`.",
+        )
+        .required(),
+        Field::new(
+            "credentials",
+            Kind::Table(&CREDENTIALS),
+            "Address and key of the provider.",
+        ),
+        Field::new(
+            "params",
+            Kind::Json,
+            "Defaults for the request body; what the client sends wins. For `mock/*`: `latency_ms`, `token_delay_ms`, `response_text`, `vector_size`.",
+        ),
+        Field::new(
+            "prompt",
+            Kind::Text {
+                bytes_max: PROMPT_BYTES_MAX,
+            },
+            "Text put before the client's messages. At most 64 KiB.",
+        ),
+        Field::unsupported("prompt_ref", "Name of a text in the prompt catalogue."),
+        Field::new(
+            "role",
+            Kind::Choice(&["system", "developer", "user", "assistant"]),
+            "Role of the prompt: `system` or `developer`. Default `system`.",
+        ),
+        Field::new(
+            "timeouts",
+            Kind::Table(&TIMEOUTS),
+            "Timeouts of this model; they win over the route's.",
+        ),
+        Field::new(
+            "retry_safe",
+            Kind::Bool,
+            "Allows one silent resend when a reused connection closed before any byte of the answer.",
+        )
+        .default("false"),
+        Field::unsupported("retry_attempts", "Retries of this model."),
+        Field::unsupported("on_cancel", "How a cancelled stream is billed."),
+        Field::unsupported("circuit_breaker", "When the model is skipped."),
+        Field::unsupported("max_output_tokens", "Most tokens of one answer."),
+        Field::unsupported("input_cost_per_million_tokens", "Price in USD."),
+        Field::unsupported("output_cost_per_million_tokens", "Price in USD."),
+        Field::unsupported("input_cached_cost_per_million_tokens", "Price in USD."),
+        Field::unsupported(
+            "input_cache_creation_5m_cost_per_million_tokens",
+            "Price in USD.",
+        ),
+        Field::unsupported(
+            "input_cache_creation_1h_cost_per_million_tokens",
+            "Price in USD.",
+        ),
+    ],
+};
+
+static CREDENTIALS: Table = Table {
+    name: "credentials",
+    doc: "Address and key of the provider.",
+    fields: &[
+        Field::new(
+            "api_key",
+            Kind::Secret,
+            "`!secret NAME`: name of the secret that holds the key. With `base_url` and without a key no `Authorization` is sent.",
+        ),
+        Field::new(
+            "base_url",
+            Kind::Word(&words::BASE_URL),
+            "Address instead of the provider's own, such as `http://vllm.internal:8000/v1`.",
+        ),
+        Field::unsupported("api_version", "Version of the Azure API."),
+        Field::unsupported("azure_ad_token", "Token of Azure."),
+    ],
+};
+
+/// The keys of `params` that the mock provider reads itself.
+pub(super) static MOCK_PARAMS: Table = Table {
+    name: "mock_params",
+    doc: "How the mock provider answers.",
+    fields: &[
+        Field::new("latency_ms", Kind::Int { min: 0, max: 600_000 }, "Wait before the first byte, in milliseconds.")
+            .default("0"),
+        Field::new(
+            "token_delay_ms",
+            Kind::Int { min: 0, max: 60_000 },
+            "Wait between two events of a stream, in milliseconds.",
+        )
+        .default("0"),
+        Field::new("response_text", Kind::Text { bytes_max: PROMPT_BYTES_MAX }, "Text of the answer."),
+        Field::new("vector_size", Kind::Int { min: 1, max: 8_192 }, "Numbers in one embedding.").default("1536"),
+    ],
+};
+
+pub(super) static TIMEOUTS: Table = Table {
+    name: "timeouts",
+    doc: "How long to wait for a provider. `connect` <= `first_byte` <= `total`, `idle` <= `total`.",
+    fields: &[
+        Field::new("connect", Kind::Duration { min: "10 ms", max: "30 s" }, "TCP and TLS. 10 ms to 30 s, default 3 s."),
+        Field::new(
+            "first_byte",
+            Kind::Duration { min: "100 ms", max: "10 minutes" },
+            "From the request until the first byte of the answer. 100 ms to 10 minutes, default 120 s.",
+        ),
+        Field::new(
+            "idle",
+            Kind::Duration { min: "1 s", max: "10 minutes" },
+            "Longest gap between two events with content. 1 s to 10 minutes, default 60 s.",
+        ),
+        Field::new(
+            "total",
+            Kind::Duration { min: "1 s", max: "2 hours" },
+            "All attempts together. 1 s to 2 hours, default 30 minutes.",
+        ),
+    ],
+};
+
+pub(super) static ROUTE: Table = Table {
+    name: "route",
+    doc: "What clients call as `project/route`.",
+    fields: &[
+        Field::new("chat_models", MODEL_IDS, "`model_id` of the chat model that serves the route."),
+        Field::new("embedding_models", MODEL_IDS, "`model_id` of the embedding model that serves the route."),
+        Field::new(
+            "timeouts",
+            Kind::Table(&TIMEOUTS),
+            "Timeouts of every model of this route that has none of its own.",
+        ),
+        Field::unsupported("transcription_models", "Models for speech to text."),
+        Field::unsupported("routing", "Rule that chooses a model by the request."),
+        Field::unsupported("balancing", "How requests are shared among models."),
+        Field::unsupported("fallback", "Which model takes over."),
+        Field::unsupported("retries", "When and how often to try again."),
+        Field::unsupported("circuit_breaker", "When a model is skipped."),
+        Field::unsupported("guardrails", "Checks of requests and answers."),
+        Field::unsupported("caching", "Whether answers are kept."),
+        Field::unsupported("rate_limiting", "Limit of requests."),
+        Field::unsupported("token_limiting", "Limit of tokens."),
+        Field::unsupported("budget_limiting", "Limit of money."),
+        Field::unsupported("duration_limiting", "Limit of audio."),
+        Field::unsupported("concurrency_limiting", "Limit of open requests."),
+        Field::unsupported("max_output_tokens", "Most tokens of one answer."),
+        Field::unsupported("enforce_output_cap", "Whether the cap is sent to the provider."),
+        Field::unsupported("stream_obfuscation", "Padding of events."),
+        Field::unsupported("response_model", "Which model name an answer shows."),
+        Field::unsupported("mcp_servers", "Tool servers."),
+        Field::empty("plugins", &["extension"], NO_PLUGINS, "Accepted only when empty: Millrace loads no plugins."),
+    ],
+};
+
+const MODEL_IDS: Kind = Kind::List { of: &Kind::Word(&words::ID), max: MODELS_MAX };

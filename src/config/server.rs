@@ -1,0 +1,268 @@
+//! Server settings: the checks of meaning.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::base::{ByteSize, Secret};
+
+use super::expand::{Lookup, expand, expand_scalar, whole_variable};
+use super::fields::{Fields, Item};
+use super::problem::{At, Checked, Code, Problem, Problems};
+use super::server_tables::{EGRESS_ALLOW, FILE, SERVER};
+use super::settings::{
+    Driver, Egress, EgressAllow, Limits, Log, LogLevel, Pin, Runtime, SecretSource, Server, TlsRoots, Upstream,
+};
+use super::shape::check_table;
+use super::value;
+use super::words::parse_cidr;
+use super::yaml::{self, Content, Form, Node};
+
+/// Checks server settings. `env` looks up one variable of the environment.
+///
+/// Relative paths stay as written; [`Server::resolve_paths`] makes them relative to the folder of the file.
+///
+/// # Errors
+/// Every problem of the document, warnings included, sorted by position. At least one of them is an error.
+pub fn check_server(text: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Checked<Server>, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let Some(mut root) = yaml::read(text, &mut problems) else {
+        return problems.finish(None);
+    };
+    expand(&mut root, "", env, &mut problems);
+    check_table(&SERVER, &root, "", &mut problems);
+    let root = Fields::new(&SERVER, &root, String::new());
+    let server = read_server(&root, env, &mut problems);
+    problems.finish(server)
+}
+
+/// `None` only when a problem is reported.
+fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> Option<Server> {
+    let secrets = read_secrets(root, env, problems);
+    let egress = read_egress(root, problems);
+    let tls_roots = read_roots(root, problems);
+    let upstream = read_upstream(&root.table("upstream"), problems);
+    let limits = read_limits(&root.table("limits"));
+    let admin = root.word("admin_listen");
+    let admin_allow_remote = root.boolean("admin_allow_remote")?;
+    let admin_listen = address(admin.as_ref());
+    if let (Some(written), Some(address)) = (&admin, admin_listen)
+        && !address.ip().is_loopback()
+        && !admin_allow_remote
+    {
+        let message = "the admin plane listens on loopback only";
+        let hint = "set `admin_allow_remote: true` if other machines must reach it";
+        problems.push(written.refuse(Code::Conflict, message).hint(hint));
+    }
+    let listen = address(root.word("listen").as_ref());
+    if let (Some(listen), Some(admin_listen)) = (listen, admin_listen)
+        && overlap(listen, admin_listen)
+    {
+        let name = if root.has("admin_listen") { "admin_listen" } else { "listen" };
+        let message = format!("`listen` is {listen} and `admin_listen` is {admin_listen}: one port cannot serve both");
+        problems.extend(root.word(name).map(|word| word.refuse(Code::Conflict, message)));
+    }
+    Some(Server {
+        listen: listen?,
+        admin_listen: admin_listen?,
+        admin_allow_remote,
+        organization: root.word("organization")?.value,
+        projects_dir: root.word("projects_dir").map(into_path),
+        keys_file: root.word("keys_file").map(into_path),
+        data_dir: into_path(root.word("data_dir")?).value,
+        secrets,
+        runtime: read_runtime(&root.table("runtime"))?,
+        limits: limits?,
+        upstream: upstream?,
+        egress,
+        tls_roots,
+        log: read_log(&root.table("log"))?,
+        drain_grace: root.table("drain").duration("grace")?,
+    })
+}
+
+fn read_runtime(fields: &Fields<'_>) -> Option<Runtime> {
+    Some(Runtime {
+        workers: fields.integer("workers"),
+        pin: match fields.choice("pin")? {
+            "on" => Pin::On,
+            "off" => Pin::Off,
+            _ => Pin::Auto,
+        },
+        driver: match fields.choice("driver")? {
+            "io_uring" => Driver::IoUring,
+            "epoll" => Driver::Epoll,
+            _ => Driver::Auto,
+        },
+    })
+}
+
+fn read_log(fields: &Fields<'_>) -> Option<Log> {
+    Some(Log {
+        access: fields.boolean("access")?,
+        level: match fields.choice("level")? {
+            "error" => LogLevel::Error,
+            "warn" => LogLevel::Warn,
+            "debug" => LogLevel::Debug,
+            _ => LogLevel::Info,
+        },
+    })
+}
+
+/// Whether two listeners would ask for the same port of the same address.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_address = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && same_address
+}
+
+fn address(word: Option<&At<String>>) -> Option<SocketAddr> {
+    word?.value.parse().ok()
+}
+
+fn into_path(word: At<String>) -> At<PathBuf> {
+    At { value: PathBuf::from(word.value), at: word.at, path: word.path }
+}
+
+fn read_secrets(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> BTreeMap<String, SecretSource> {
+    let mut secrets = BTreeMap::new();
+    for (entry, path) in root.map("secrets") {
+        let item = Item { node: &entry.value, path };
+        match read_secret(&item, env) {
+            Ok(Some(source)) => {
+                secrets.insert(entry.key.clone(), source);
+            }
+            Ok(None) => {}
+            Err((code, message)) => {
+                problems.push(Problem::error(item.path, item.node.at, code, message));
+            }
+        }
+    }
+    secrets
+}
+
+/// Reads one secret; `None` when its shape is refused already.
+fn read_secret(item: &Item<'_>, env: Lookup<'_>) -> Result<Option<SecretSource>, (Code, String)> {
+    match &item.node.content {
+        Content::Refused => Ok(None),
+        Content::Map(_) => {
+            // The path of a file may hold variables; the tree is left as it is.
+            let mut node = item.node.clone();
+            let mut problems = Problems::default();
+            expand(&mut node, "-", env, &mut problems);
+            if let Err(found) = problems.finish(Some(())) {
+                let first = found.into_iter().next();
+                return Err(first.map_or((Code::BadValue, String::new()), |p| (p.code, p.message)));
+            }
+            Ok(read_file(&node, &item.path).map(SecretSource::File))
+        }
+        Content::Scalar(scalar) if scalar.form != Form::Secret && !scalar.is_null() => {
+            if whole_variable(&scalar.text).is_none() {
+                let message = "a secret is not written into the document; use `\"${VARIABLE}\"` or `{file: PATH}`";
+                return Err((Code::LiteralSecret, message.to_owned()));
+            }
+            let mut scalar = scalar.clone();
+            expand_scalar(&mut scalar, env)?;
+            if scalar.text.trim().is_empty() {
+                return Err((Code::BadValue, "the variable is empty".to_owned()));
+            }
+            Ok(Some(SecretSource::Value(Secret::new(scalar.text))))
+        }
+        _ => Err((
+            Code::WrongType,
+            format!("expected `\"${{VARIABLE}}\"` or `{{file: PATH}}`, found {}", value::describe(item.node)),
+        )),
+    }
+}
+
+fn read_file(node: &Node, path: &str) -> Option<At<PathBuf>> {
+    let fields = Fields::new(&FILE, node, path.to_owned());
+    fields.word("file").map(into_path)
+}
+
+fn read_roots(root: &Fields<'_>, problems: &mut Problems) -> TlsRoots {
+    let tls = root.table("tls");
+    let Some(item) = tls.item("roots") else {
+        return TlsRoots::System;
+    };
+    match &item.node.content {
+        Content::Refused => TlsRoots::System,
+        Content::Map(_) => read_file(item.node, &item.path).map_or(TlsRoots::System, TlsRoots::File),
+        _ => {
+            let text = value::text(item.node).unwrap_or_default();
+            if !text.eq_ignore_ascii_case("system") {
+                let message = "expected `system` or `{file: PATH}`";
+                problems.push(Problem::error(item.path, item.node.at, Code::BadValue, message));
+            }
+            TlsRoots::System
+        }
+    }
+}
+
+fn read_egress(root: &Fields<'_>, problems: &mut Problems) -> Egress {
+    let egress = root.table("egress");
+    let mut allow = Vec::new();
+    for item in egress.list("allow") {
+        let fields = Fields::new(&EGRESS_ALLOW, item.node, item.path);
+        let ports = read_ports(&fields, problems);
+        let network = fields.word("cidr").and_then(|word| parse_cidr(&word.value).ok());
+        if let Some(network) = network {
+            allow.push(EgressAllow { network, ports });
+        }
+    }
+    Egress { allow, ports: read_ports(&egress, problems) }
+}
+
+fn read_ports(fields: &Fields<'_>, problems: &mut Problems) -> Vec<u16> {
+    let mut ports = Vec::new();
+    for item in fields.list("ports") {
+        let port = value::integer(item.node, 1, 65_535).ok().and_then(|port| u16::try_from(port).ok());
+        let Some(port) = port else { continue };
+        if ports.contains(&port) {
+            let message = format!("port {port} is listed twice");
+            problems.push(Problem::error(item.path, item.node.at, Code::Duplicate, message));
+            continue;
+        }
+        ports.push(port);
+    }
+    ports
+}
+
+fn read_upstream(fields: &Fields<'_>, problems: &mut Problems) -> Option<Upstream> {
+    let upstream = Upstream {
+        pool_idle_max: fields.integer("pool_idle_max")?,
+        idle_timeout: fields.duration("idle_timeout")?,
+        max_age: fields.duration("max_age")?,
+        dns_ttl_min: fields.duration("dns_ttl_min")?,
+        dns_ttl_max: fields.duration("dns_ttl_max")?,
+    };
+    if upstream.dns_ttl_min > upstream.dns_ttl_max {
+        let written = fields.item("dns_ttl_min").or_else(|| fields.item("dns_ttl_max"));
+        if let Some(item) = written {
+            let message = "`dns_ttl_min` must be <= `dns_ttl_max`";
+            problems.push(Problem::error(item.path, item.node.at, Code::OutOfRange, message));
+        }
+    }
+    Some(upstream)
+}
+
+fn read_limits(fields: &Fields<'_>) -> Option<Limits> {
+    let size = |name| -> Option<ByteSize> { fields.size(name) };
+    Some(Limits {
+        max_connections: fields.integer("max_connections"),
+        max_connections_per_address: fields.integer("max_connections_per_address")?,
+        header_bytes: size("header_bytes")?,
+        header_count: fields.integer("header_count")?,
+        header_timeout: fields.duration("header_timeout")?,
+        body_bytes: size("body_bytes")?,
+        body_timeout: fields.duration("body_timeout")?,
+        body_rate_min_bytes: size("body_rate_min_bytes")?,
+        write_timeout: fields.duration("write_timeout")?,
+        keepalive_timeout: fields.duration("keepalive_timeout")?,
+        keepalive_requests: fields.integer("keepalive_requests")?,
+        response_bytes: size("response_bytes")?,
+        json_depth: fields.integer("json_depth")?,
+        sse_event_bytes: size("sse_event_bytes")?,
+        stream_bytes: size("stream_bytes")?,
+        stream_buffer_bytes: size("stream_buffer_bytes")?,
+    })
+}

@@ -1,0 +1,164 @@
+//! One try of one target, up to the head of its answer.
+
+use std::time::Duration;
+
+use crate::{
+    base::now,
+    http::{Buffer, Cut, Downstream, Part, ResponseHead},
+    metrics::Outcome,
+    snapshot::{HttpTarget, Target},
+    upstream::Connection,
+    wire::{Edits, Endpoint, ErrorCase},
+};
+
+use super::{connect::connect, exchange::Exchange, passed::Passed, reply, reply::Refusal};
+
+/// Bodies up to this size are copied behind the head, so that one plain `send` takes all.
+const COPY_BYTES_MAX: usize = 8 * 1024;
+
+/// An answer that has begun.
+pub(super) struct Answer {
+    /// The connection it comes on.
+    pub connection: Connection,
+    /// Its head.
+    pub head: ResponseHead,
+    /// What is kept of the head.
+    pub passed: Passed,
+}
+
+/// What ended a request before an answer began.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The client left: nobody is there to be answered.
+    ClientGone,
+    /// The client's own fault; no target was tried.
+    Client(Refusal),
+    /// The target failed.
+    Target(Outcome, Refusal),
+}
+
+/// What is sent to a target.
+pub(super) struct Outgoing<'a, 'b> {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// Changes to the client's body.
+    pub edits: &'a Edits<'b>,
+    /// Where the client's body stands in its input.
+    pub body: Part,
+    /// Where the client's `tracestate` stands, if its trace is continued.
+    pub tracestate: Option<Part>,
+    /// Time for all attempts together, from the arrival of the request.
+    pub total: Duration,
+}
+
+/// Sends the request to a target and waits for the head of the answer.
+///
+/// A pooled connection may have been closed by the provider at the very moment we used it: if it died before any byte of
+/// an answer, the request is sent once more on a fresh connection.
+///
+/// # Errors
+/// [`Failure`].
+pub(super) async fn attempt(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    (target, http): (&Target, &HttpTarget),
+    outgoing: &Outgoing<'_, '_>,
+) -> Result<Answer, Failure> {
+    let started = now();
+    exchange.attempts = 1;
+    let mut fresh_only = false;
+    let result = loop {
+        let left = outgoing.total.saturating_sub(now().saturating_duration_since(exchange.received_at()));
+        if left.is_zero() {
+            break Err(failure(Cut::TimedOut, false));
+        }
+        let mut connection = match connect(exchange.context, down, (target, http), fresh_only).await {
+            Ok(connection) => connection,
+            Err(failure) => break Err(failure),
+        };
+        down.deadline.set(target.timeouts.first_byte.min(left));
+        match exchange_heads(exchange, down, &mut connection, (http, outgoing)).await {
+            Ok((head, passed)) => break Ok(Answer { connection, head, passed }),
+            Err(cut) => {
+                exchange.context.block.upstream_broken.inc();
+                let dead = matches!(cut, Cut::Closed { .. }) && connection.upstream.received() == 0;
+                if dead && connection.reused && !fresh_only {
+                    fresh_only = true;
+                    exchange.attempts += u32::from(!target.retry_safe);
+                    if !target.retry_safe {
+                        exchange.count_attempt(Outcome::Reset);
+                    }
+                    continue;
+                }
+                break Err(failure(cut, connection.upstream.received() > 0));
+            }
+        }
+    };
+    exchange.upstream_wait += now().saturating_duration_since(started);
+    result
+}
+
+async fn exchange_heads(
+    exchange: &Exchange<'_>,
+    down: &mut Downstream,
+    connection: &mut Connection,
+    (http, outgoing): (&HttpTarget, &Outgoing<'_, '_>),
+) -> Result<(ResponseHead, Passed), Cut> {
+    let sent = send(exchange, down, connection, (http, outgoing)).await;
+    // A provider may refuse a request before it has read all of it: its answer counts, not our broken send.
+    if let Err(cut @ (Cut::TimedOut | Cut::ClientGone)) = sent {
+        return Err(cut);
+    }
+    let mut passed = Passed::default();
+    let head = connection.upstream.read_head(down, |bytes, head| passed = Passed::of(bytes, head)).await?;
+    Ok((head, passed))
+}
+
+async fn send(
+    exchange: &Exchange<'_>,
+    down: &Downstream,
+    connection: &mut Connection,
+    (http, outgoing): (&HttpTarget, &Outgoing<'_, '_>),
+) -> Result<(), Cut> {
+    let mut out = Buffer::default();
+    out.extend(http.head(outgoing.endpoint));
+    out.extend(b"x-request-id: ");
+    out.extend(exchange.request_id.as_bytes());
+    out.extend(b"\r\ntraceparent: ");
+    out.extend(exchange.trace.value());
+    if let Some(tracestate) = outgoing.tracestate.clone().and_then(|range| down.input().get(range)) {
+        out.extend(b"\r\ntracestate: ");
+        out.extend(tracestate);
+    }
+    let body = down.input().get(outgoing.body.clone()).unwrap_or_default();
+    out.extend(b"\r\ncontent-length: ");
+    let body_bytes = outgoing.edits.body_bytes(body.len());
+    reply::number(&mut out, u64::try_from(body_bytes).unwrap_or(u64::MAX));
+    out.extend(b"\r\n\r\n");
+    if body_bytes <= COPY_BYTES_MAX {
+        outgoing.edits.pieces(body).for_each(|piece| out.extend(piece));
+        return connection.upstream.send(&[out.filled()], down).await;
+    }
+    let mut pieces: smallvec::SmallVec<[&[u8]; 8]> = smallvec::smallvec![out.filled()];
+    pieces.extend(outgoing.edits.pieces(body));
+    connection.upstream.send(&pieces, down).await
+}
+
+/// Says what a broken exchange means for the client. `answered` tells whether any byte of an answer had come.
+pub(super) fn failure(cut: Cut, answered: bool) -> Failure {
+    let (outcome, case, message) = match cut {
+        Cut::ClientGone => return Failure::ClientGone,
+        Cut::TimedOut => (Outcome::Timeout, ErrorCase::UpstreamTimeout, "the provider did not answer in time"),
+        Cut::Closed { .. } if answered => {
+            (Outcome::Truncated, ErrorCase::UpstreamError, "the provider closed the connection inside its answer")
+        }
+        Cut::Closed { .. } => {
+            (Outcome::Reset, ErrorCase::UpstreamError, "the provider closed the connection before it answered")
+        }
+        Cut::Head(_) | Cut::HeadTooLarge | Cut::Framing => {
+            (Outcome::Invalid, ErrorCase::UpstreamError, "the provider's answer is not valid HTTP")
+        }
+        Cut::BodyTooLarge => (Outcome::Invalid, ErrorCase::UpstreamError, "the provider's answer is too large"),
+    };
+    Failure::Target(outcome, Refusal::new(case, message))
+}

@@ -1,0 +1,66 @@
+//! A connection to a target: from the worker's pool, or a fresh one.
+
+use std::net::SocketAddr;
+
+use crate::{
+    http::{Downstream, Socket, Stream, TlsStream, Upstream},
+    metrics::Outcome,
+    snapshot::{HttpTarget, Target},
+    upstream::Connection,
+    wire::ErrorCase,
+};
+
+use super::{attempt::Failure, context::Context, reply::Refusal};
+
+/// Returns a live connection. With `fresh_only` the pool is not asked.
+///
+/// # Errors
+/// [`Failure`]: no address, no connection in time, or the client left meanwhile.
+pub(super) async fn connect(
+    context: &Context,
+    down: &mut Downstream,
+    (target, http): (&Target, &HttpTarget),
+    fresh_only: bool,
+) -> Result<Connection, Failure> {
+    let origin = &http.origin;
+    while !fresh_only {
+        let Some(connection) = context.pools.borrow_mut().take(origin.id()) else {
+            break;
+        };
+        if !connection.upstream.is_stale().await {
+            context.block.upstream_reused.inc();
+            return Ok(connection);
+        }
+        context.block.upstream_broken.inc();
+    }
+    let Some(address) = origin.addresses().pick(context.next_turn()) else {
+        return Err(refuse(Outcome::Connect, ErrorCase::UpstreamError, "the provider's name has no usable address"));
+    };
+    // Connecting is rare, so it may cost a timer of its own, finer than the connection's deadline.
+    let opening = monoio::time::timeout(target.timeouts.connect, open(context, http, address));
+    match down.unless_gone(opening).await {
+        Err(_) => Err(Failure::ClientGone),
+        Ok(Err(_)) => Err(refuse(
+            Outcome::Timeout,
+            ErrorCase::UpstreamTimeout,
+            "no connection to the provider within the connect timeout",
+        )),
+        Ok(Ok(Err(_))) => Err(refuse(Outcome::Connect, ErrorCase::UpstreamError, "no connection to the provider")),
+        Ok(Ok(Ok(stream))) => {
+            context.block.upstream_opened.inc();
+            Ok(Connection::new(Upstream::new(stream)))
+        }
+    }
+}
+
+async fn open(context: &Context, http: &HttpTarget, address: SocketAddr) -> std::io::Result<Stream> {
+    let socket = Socket::connect(address).await?;
+    match &http.server_name {
+        None => Ok(Stream::Plain(socket)),
+        Some(name) => Ok(Stream::Tls(Box::new(TlsStream::connect(&context.tls, socket, name).await?))),
+    }
+}
+
+fn refuse(outcome: Outcome, case: ErrorCase, message: &'static str) -> Failure {
+    Failure::Target(outcome, Refusal::new(case, message))
+}

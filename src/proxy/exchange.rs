@@ -1,0 +1,203 @@
+//! One request from its first byte to its settlement.
+//!
+//! [`Exchange`] collects what the request turns out to be. Dropping it settles: so every request is counted and recorded
+//! exactly once, also when its client left or its task panicked.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    base::{Instant, RequestId, TokenCounts, UnixTime, now, unix_time},
+    http::RequestHead,
+    metrics::{Endpoint as CountedEndpoint, Observation, Outcome},
+    snapshot::{Grant, Snapshot, Target},
+    usage::Record,
+    wire::Endpoint,
+};
+
+use super::{context::Context, trace::Trace};
+
+/// A request in progress.
+pub(super) struct Exchange<'a> {
+    /// The worker's state.
+    pub context: &'a Context,
+    /// The configuration that serves this request to its end.
+    pub snapshot: Arc<Snapshot>,
+    /// Names the request everywhere.
+    pub request_id: RequestId,
+    /// The trace it belongs to.
+    pub trace: Trace,
+    /// What its key may do; known after authentication.
+    pub grant: Option<Arc<Grant>>,
+    /// What serves it; known after the route is found.
+    pub target: Option<Arc<Target>>,
+    /// The path that was asked.
+    pub endpoint: CountedEndpoint,
+    /// Whether the client asked for a stream.
+    pub stream: bool,
+    /// Status sent to the client; 0 before one is sent.
+    pub status: u16,
+    /// Label of the error table; empty while there is no error.
+    pub error: &'static str,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// Tokens of the answer.
+    pub tokens: TokenCounts,
+    /// Whether they are an estimate.
+    pub estimated: bool,
+    /// Whether the client left before the end.
+    pub cancelled: bool,
+    /// Bytes received from the client.
+    pub bytes_in: u64,
+    /// Bytes sent to the client.
+    pub bytes_out: u64,
+    /// Time spent waiting for the provider before the first byte went out.
+    pub upstream_wait: Duration,
+    at: UnixTime,
+    arrived: Instant,
+    /// When the request was complete; what came before is the client's time, not ours.
+    received: Instant,
+    first_sent: Option<Instant>,
+    first_content: Option<Instant>,
+    client_ip: Option<std::net::IpAddr>,
+}
+
+impl<'a> Exchange<'a> {
+    /// Starts an exchange when a head has arrived.
+    pub(super) fn new(context: &'a Context, head: &RequestHead, bytes: &[u8], client_ip: std::net::IpAddr) -> Self {
+        let part = |range: &Option<std::ops::Range<usize>>| range.clone().and_then(|range| bytes.get(range));
+        let (draw, arrived) = (context.random(), now());
+        let request_id =
+            part(&head.request_id).and_then(RequestId::from_client).unwrap_or_else(|| RequestId::made(draw));
+        context.block.inflight_requests.inc();
+        Self {
+            context,
+            snapshot: context.shared.snapshot.load(),
+            request_id,
+            trace: Trace::of(part(&head.traceparent), draw),
+            grant: None,
+            target: None,
+            endpoint: CountedEndpoint::Other,
+            stream: false,
+            status: 0,
+            error: "",
+            attempts: 0,
+            tokens: TokenCounts::default(),
+            estimated: false,
+            cancelled: false,
+            bytes_in: u64::try_from(head.len).unwrap_or(0),
+            bytes_out: 0,
+            upstream_wait: Duration::ZERO,
+            at: unix_time(),
+            arrived,
+            received: arrived,
+            first_sent: None,
+            first_content: None,
+            client_ip: Some(client_ip),
+        }
+    }
+
+    /// Notes that the whole request is here.
+    pub(super) fn body_received(&mut self, body_len: usize) {
+        self.bytes_in += u64::try_from(body_len).unwrap_or(0);
+        self.received = now();
+    }
+
+    /// When the whole request was here.
+    #[must_use]
+    pub(super) fn received_at(&self) -> Instant {
+        self.received
+    }
+
+    /// Notes that the answer's first byte goes out now and returns our own share of the time so far.
+    pub(super) fn first_byte_sent(&mut self) -> Duration {
+        let sent = now();
+        self.first_sent.get_or_insert(sent);
+        sent.saturating_duration_since(self.received).saturating_sub(self.upstream_wait)
+    }
+
+    /// Notes the first content of the answer.
+    pub(super) fn content_seen(&mut self) {
+        if self.first_content.is_none() {
+            self.first_content = Some(now());
+        }
+    }
+
+    /// Counts one finished attempt.
+    pub(super) fn count_attempt(&self, outcome: Outcome) {
+        if let Some(target) = &self.target {
+            target.series.record_attempt(self.context.worker, outcome);
+        }
+    }
+
+    fn overhead(&self) -> Duration {
+        let sent = self.first_sent.unwrap_or_else(now);
+        sent.saturating_duration_since(self.received).saturating_sub(self.upstream_wait)
+    }
+}
+
+/// Settles: counters, histograms, and the record of the request.
+impl Drop for Exchange<'_> {
+    fn drop(&mut self) {
+        let (block, shared) = (&self.context.block, &self.context.shared);
+        block.inflight_requests.dec();
+        if std::thread::panicking() {
+            self.error = "internal_error";
+        }
+        let ended = now();
+        let duration = ended.saturating_duration_since(self.arrived);
+        let ttft = self.first_content.map(|at| at.saturating_duration_since(self.arrived));
+        let overhead = self.overhead();
+        let series = self.target.as_ref().map_or(&shared.unrouted, |target| &target.series);
+        let seen = Observation {
+            endpoint: self.endpoint,
+            status: self.status,
+            stream: self.stream,
+            duration,
+            overhead,
+            ttft,
+            tokens: self.tokens,
+        };
+        series.record(self.context.worker, &seen);
+        let record = Record {
+            at: self.at,
+            request_id: self.request_id.clone(),
+            trace_id: self.trace.id(),
+            labels: self.target.as_ref().map(|target| Arc::clone(&target.labels)),
+            generation: self.snapshot.generation(),
+            key_id: self.grant.as_ref().map(|grant| Arc::clone(&grant.key_id)),
+            endpoint: endpoint_name(self.endpoint),
+            status: self.status,
+            error_code: self.error,
+            duration,
+            ttft,
+            overhead,
+            upstream_time: self.upstream_wait,
+            attempts: self.attempts,
+            tokens: self.tokens,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            client_ip: self.client_ip,
+            stream: self.stream,
+            cancelled: self.cancelled,
+            estimated: self.estimated,
+        };
+        if !shared.queue.try_send(record) {
+            block.dropped_rows.inc();
+        }
+    }
+}
+
+/// The counted name of an endpoint.
+#[must_use]
+pub(super) fn counted(endpoint: Endpoint) -> CountedEndpoint {
+    match endpoint {
+        Endpoint::Chat => CountedEndpoint::Chat,
+        Endpoint::Completions => CountedEndpoint::Completions,
+        Endpoint::Embeddings => CountedEndpoint::Embeddings,
+        Endpoint::Responses => CountedEndpoint::Responses,
+    }
+}
+
+fn endpoint_name(endpoint: CountedEndpoint) -> &'static str {
+    crate::metrics::ENDPOINTS.get(usize::from(endpoint as u8)).copied().unwrap_or("other")
+}

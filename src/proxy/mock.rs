@@ -1,0 +1,89 @@
+//! Requests to the built-in mock provider.
+
+use std::time::Duration;
+
+use crate::{
+    base::unix_time,
+    http::{Downstream, Gone},
+    metrics::Outcome,
+    provider::{Draw, Mock},
+    wire::{Endpoint, RequestView, view_answer},
+};
+
+use super::{
+    attempt::Failure,
+    exchange::Exchange,
+    outlet::Outlet,
+    passed::Passed,
+    reply::{After, Local, send_local},
+};
+
+/// Answers a request from the mock provider.
+///
+/// # Errors
+/// [`Failure::ClientGone`].
+pub(super) async fn answer_mock(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    mock: &Mock,
+    request: (Endpoint, &RequestView, &[u8]),
+    (is_1_1, after): (bool, After),
+) -> Result<After, Failure> {
+    let (endpoint, view, body) = request;
+    let draw = Draw {
+        id: u64::try_from(exchange.context.random() >> 64).unwrap_or(0),
+        created: unix_time().seconds(),
+        request_bytes: body.len(),
+    };
+    let wants_usage = view.wants_usage(body);
+    exchange.attempts = 1;
+    pause(exchange, down, mock.latency()).await?;
+    exchange.upstream_wait += mock.latency();
+    let whole = mock.answer(endpoint, draw);
+    exchange.tokens = view_answer(endpoint, &whole).ok().and_then(|view| view.usage).unwrap_or_default();
+    exchange.count_attempt(Outcome::Success);
+    if !view.stream {
+        exchange.content_seen();
+        let local = Local { status: 200, content_type: "application/json", body: &whole, fields: b"" };
+        send_local(exchange, down, &local, (after, false)).await.map_err(|_| Failure::ClientGone)?;
+        return Ok(after);
+    }
+    let mut outlet = Outlet::new(is_1_1, after, Passed::default());
+    let stream = mock.stream(endpoint, draw, wants_usage);
+    exchange.context.block.open_streams.inc();
+    let sent = send_events(exchange, down, (&stream.events, stream.delay), &mut outlet).await;
+    exchange.context.block.open_streams.dec();
+    sent?;
+    Ok(outlet.after())
+}
+
+async fn send_events(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    (events, delay): (&[Vec<u8>], Duration),
+    outlet: &mut Outlet,
+) -> Result<(), Failure> {
+    let gone = |_: Gone| Failure::ClientGone;
+    for (index, event) in events.iter().enumerate() {
+        if index > 0 {
+            pause(exchange, down, delay).await?;
+        }
+        outlet.send_own(exchange, down, event).await.map_err(gone)?;
+        exchange.content_seen();
+    }
+    outlet.send_last(exchange, down).await.map_err(gone)
+}
+
+/// Waits, unless the client leaves or the grace time of a drain ends.
+async fn pause(exchange: &Exchange<'_>, down: &mut Downstream, wait: Duration) -> Result<(), Failure> {
+    if wait.is_zero() {
+        return Ok(());
+    }
+    down.deadline.set(wait + Duration::from_secs(3600));
+    let deadline = down.deadline.handle();
+    match deadline.guard(down.unless_gone(monoio::time::sleep(wait))).await {
+        Ok(Ok(())) => Ok(()),
+        Err(_) if !exchange.context.shared.is_stopping() => Ok(()),
+        _ => Err(Failure::ClientGone),
+    }
+}

@@ -1,0 +1,91 @@
+//! `GET /v1/models` and `GET /v1/models/{id}`: what this key may use, and nothing else.
+
+use std::borrow::Cow;
+
+use serde_json::json;
+
+use crate::{
+    http::{Downstream, Gone, RequestHead},
+    snapshot::{Grant, Route},
+    wire::ErrorCase,
+};
+
+use super::{
+    exchange::Exchange,
+    reply::{After, Local, Refusal, send_local, send_refusal},
+};
+
+/// Answers a listing (`id` is none) or the question for one model.
+///
+/// # Errors
+/// [`Gone`].
+pub(super) async fn answer_models(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    grant: &Grant,
+    id: Option<&str>,
+    (after, head_only): (After, bool),
+) -> Result<(), Gone> {
+    let body = match id {
+        None => {
+            let data: Vec<_> = exchange.snapshot.routes_of(grant).map(|route| model(exchange, route)).collect();
+            json!({"object": "list", "data": data})
+        }
+        Some(id) => {
+            let name = decode_slash(id);
+            let Some(route) = exchange.snapshot.route(grant, &name).map(std::sync::Arc::clone) else {
+                return send_refusal(exchange, down, &unknown_model(), after).await;
+            };
+            model(exchange, &route)
+        }
+    };
+    let body = body.to_string();
+    let local = Local { status: 200, content_type: "application/json", body: body.as_bytes(), fields: b"" };
+    send_local(exchange, down, &local, (after, head_only)).await
+}
+
+/// What a client learns about a `model` that it may not use, or that does not exist: the same.
+#[must_use]
+pub(super) fn unknown_model() -> Refusal {
+    let message = "the model does not exist or this API key may not use it; `GET /v1/models` lists what it may use";
+    Refusal::new(ErrorCase::ModelNotFound, message).param(Some("model"))
+}
+
+/// The part of a path below `/v1/models/`, if the path is one.
+#[must_use]
+pub(super) fn model_path<'a>(head: &RequestHead, bytes: &'a [u8]) -> Option<&'a str> {
+    let path = std::str::from_utf8(bytes.get(head.path.clone())?).ok()?;
+    path.strip_prefix("/v1/models/").filter(|id| !id.is_empty())
+}
+
+/// `project%2Froute` is `project/route`; no other escape is decoded, since no name needs one.
+fn decode_slash(id: &str) -> Cow<'_, str> {
+    match id.split_once("%2F").or_else(|| id.split_once("%2f")) {
+        Some((project, route)) => Cow::Owned(format!("{project}/{route}")),
+        None => Cow::Borrowed(id),
+    }
+}
+
+fn model(exchange: &Exchange<'_>, route: &Route) -> serde_json::Value {
+    let organization =
+        route.chat.as_ref().or(route.embedding.as_ref()).map_or("", |target| &*target.labels.organization);
+    debug_assert!(exchange.snapshot.generation() > 0);
+    json!({"id": &*route.full_name, "object": "model", "created": route.created, "owned_by": organization})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn model_id_may_come_escaped() {
+        for (id, want) in [
+            ("demo/chat", "demo/chat"),
+            ("demo%2Fchat", "demo/chat"),
+            ("demo%2fchat", "demo/chat"),
+            ("demo%252Fchat", "demo%252Fchat"),
+        ] {
+            assert_eq!(decode_slash(id), want);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Heads of answers, and the answers we give ourselves.
+
+use std::{io::Write as _, time::Duration};
+
+use crate::{
+    http::{Buffer, Downstream, Gone, RequestHead},
+    wire::{ErrorCase, write_error_body},
+};
+
+use super::{exchange::Exchange, passed::Passed};
+
+/// What happens to the connection after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// It may carry another request.
+    KeepAlive,
+    /// It is closed.
+    Close,
+    /// It is closed once the client has had a chance to read the answer: unread input is on its way.
+    Linger,
+}
+
+/// How the body of an answer is delimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Length {
+    /// Exactly so many bytes.
+    Known(usize),
+    /// Chunked.
+    Chunked,
+    /// Until the connection closes, for clients of HTTP/1.0.
+    UntilClose,
+}
+
+/// Writes the status line and the fields that every answer has.
+pub(super) fn open(out: &mut Buffer, exchange: &Exchange<'_>, status: u16) {
+    out.extend(status_line(status));
+    out.extend(&exchange.context.date_line());
+    out.extend(b"server: millrace\r\ncache-control: no-store\r\nx-request-id: ");
+    out.extend(exchange.request_id.as_bytes());
+    out.extend(b"\r\ntraceparent: ");
+    out.extend(exchange.trace.value());
+    out.extend(b"\r\nx-millrace-generation: ");
+    number(out, exchange.snapshot.generation());
+    out.extend(b"\r\n");
+}
+
+/// Writes what served the answer and how long we took, once a target is known.
+pub(super) fn served_by(out: &mut Buffer, exchange: &Exchange<'_>, overhead: Duration) {
+    if let Some(target) = &exchange.target {
+        out.extend(&target.answer_lines);
+    }
+    if exchange.attempts > 0 {
+        out.extend(b"x-millrace-credential: own\r\nx-millrace-attempts: ");
+        number(out, u64::from(exchange.attempts));
+        out.extend(b"\r\nx-millrace-overhead-us: ");
+        number(out, u64::try_from(overhead.as_micros()).unwrap_or(u64::MAX));
+        out.extend(b"\r\n");
+    }
+}
+
+/// Writes the fields of the provider's head that are passed on.
+pub(super) fn passed_on(out: &mut Buffer, passed: &Passed) {
+    for (name, value) in [("openai-processing-ms: ", &passed.processing_ms), ("openai-version: ", &passed.version)] {
+        if !value.is_empty() {
+            out.extend(name.as_bytes());
+            out.extend(value);
+            out.extend(b"\r\n");
+        }
+    }
+}
+
+/// Writes the last fields of a head: type, length, connection.
+pub(super) fn close_head(out: &mut Buffer, content_type: &str, length: Length, after: After) {
+    out.extend(b"content-type: ");
+    out.extend(content_type.as_bytes());
+    match length {
+        Length::Known(bytes) => {
+            out.extend(b"\r\ncontent-length: ");
+            number(out, u64::try_from(bytes).unwrap_or(u64::MAX));
+        }
+        Length::Chunked => out.extend(b"\r\ntransfer-encoding: chunked"),
+        Length::UntilClose => {}
+    }
+    if after == After::KeepAlive {
+        out.extend(b"\r\n\r\n");
+    } else {
+        out.extend(b"\r\nconnection: close\r\n\r\n");
+    }
+}
+
+/// Writes a number in decimal.
+pub(super) fn number(out: &mut Buffer, mut value: u64) {
+    let mut digits = [b'0'; 20];
+    let mut at = digits.len();
+    for slot in digits.iter_mut().rev() {
+        *slot = b'0' + u8::try_from(value % 10).unwrap_or(0);
+        value /= 10;
+        at -= 1;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend(digits.get(at..).unwrap_or_default());
+}
+
+/// An answer that we give ourselves.
+pub(super) struct Local<'a> {
+    /// Status.
+    pub status: u16,
+    /// Type of the body.
+    pub content_type: &'a str,
+    /// The body; not sent to `HEAD`.
+    pub body: &'a [u8],
+    /// More fields, each with its line end.
+    pub fields: &'a [u8],
+}
+
+/// Why a request ends without a provider's answer.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    /// The row of the error table.
+    pub case: ErrorCase,
+    /// What the client is told.
+    pub message: std::borrow::Cow<'static, str>,
+    /// The field that is at fault.
+    pub param: Option<&'static str>,
+    /// Seconds for `retry-after`.
+    pub retry_after: Option<u64>,
+    /// Methods for `allow`.
+    pub allow: Option<&'static str>,
+}
+
+impl Refusal {
+    /// A refusal with a message.
+    #[must_use]
+    pub(super) fn new(case: ErrorCase, message: impl Into<std::borrow::Cow<'static, str>>) -> Self {
+        Self { case, message: message.into(), param: None, retry_after: None, allow: None }
+    }
+
+    /// Names the field at fault.
+    #[must_use]
+    pub(super) fn param(mut self, param: Option<&'static str>) -> Self {
+        self.param = param;
+        self
+    }
+
+    /// Tells when to try again, in seconds.
+    #[must_use]
+    pub(super) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+}
+
+/// Sends an answer of our own. `head_only` leaves the body out, for `HEAD`.
+///
+/// # Errors
+/// [`Gone`].
+pub(super) async fn send_local(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    local: &Local<'_>,
+    (after, head_only): (After, bool),
+) -> Result<(), Gone> {
+    exchange.status = local.status;
+    let overhead = exchange.first_byte_sent();
+    let mut out = Buffer::default();
+    open(&mut out, exchange, local.status);
+    served_by(&mut out, exchange, overhead);
+    out.extend(local.fields);
+    close_head(&mut out, local.content_type, Length::Known(local.body.len()), after);
+    if !head_only {
+        out.extend(local.body);
+    }
+    exchange.bytes_out += u64::try_from(out.len()).unwrap_or(0);
+    down.write(out.filled()).await
+}
+
+/// Sends a refusal in the shape of the wire.
+///
+/// # Errors
+/// [`Gone`].
+pub(super) async fn send_refusal(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    refusal: &Refusal,
+    after: After,
+) -> Result<(), Gone> {
+    exchange.error = refusal.case.label();
+    let mut body = Vec::with_capacity(256);
+    write_error_body(refusal.case, &refusal.message, refusal.param, &mut body);
+    let mut fields = Vec::new();
+    // Writing to a Vec cannot fail.
+    if let Some(should_retry) = refusal.case.should_retry() {
+        let _ = write!(fields, "x-should-retry: {should_retry}\r\n");
+    }
+    if let Some(seconds) = refusal.retry_after {
+        let _ = write!(fields, "retry-after: {seconds}\r\nretry-after-ms: {}\r\n", seconds.saturating_mul(1000));
+    }
+    if let Some(allow) = refusal.allow {
+        let _ = write!(fields, "allow: {allow}\r\n");
+    }
+    if refusal.case == ErrorCase::InvalidKey {
+        fields.extend_from_slice(b"www-authenticate: Bearer\r\n");
+    }
+    let local = Local { status: refusal.case.status(), content_type: "application/json", body: &body, fields: &fields };
+    send_local(exchange, down, &local, (after, false)).await
+}
+
+/// Decides what happens to the connection after an answer that left the body of the request unread, and reads the rest
+/// if it is small. Call it after the answer; `announced` is what the answer said.
+pub(super) async fn settle_body(down: &mut Downstream, head: &RequestHead, announced: After) -> After {
+    match announced {
+        After::KeepAlive if down.discard_body(head).await => After::KeepAlive,
+        After::KeepAlive => After::Linger,
+        other => other,
+    }
+}
+
+fn status_line(status: u16) -> &'static [u8] {
+    match status {
+        200 => b"HTTP/1.1 200 OK\r\n",
+        201 => b"HTTP/1.1 201 Created\r\n",
+        202 => b"HTTP/1.1 202 Accepted\r\n",
+        204 => b"HTTP/1.1 204 No Content\r\n",
+        400 => b"HTTP/1.1 400 Bad Request\r\n",
+        401 => b"HTTP/1.1 401 Unauthorized\r\n",
+        402 => b"HTTP/1.1 402 Payment Required\r\n",
+        403 => b"HTTP/1.1 403 Forbidden\r\n",
+        404 => b"HTTP/1.1 404 Not Found\r\n",
+        405 => b"HTTP/1.1 405 Method Not Allowed\r\n",
+        408 => b"HTTP/1.1 408 Request Timeout\r\n",
+        409 => b"HTTP/1.1 409 Conflict\r\n",
+        410 => b"HTTP/1.1 410 Gone\r\n",
+        413 => b"HTTP/1.1 413 Content Too Large\r\n",
+        415 => b"HTTP/1.1 415 Unsupported Media Type\r\n",
+        422 => b"HTTP/1.1 422 Unprocessable Content\r\n",
+        429 => b"HTTP/1.1 429 Too Many Requests\r\n",
+        431 => b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
+        500 => b"HTTP/1.1 500 Internal Server Error\r\n",
+        503 => b"HTTP/1.1 503 Service Unavailable\r\n",
+        504 => b"HTTP/1.1 504 Gateway Timeout\r\n",
+        _ => b"HTTP/1.1 502 Bad Gateway\r\n",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_in_decimal() {
+        for value in [0, 7, 10, 4_294_967_296, u64::MAX] {
+            let mut out = Buffer::default();
+            number(&mut out, value);
+            assert_eq!(out.filled(), value.to_string().as_bytes());
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! From the settings file to what each part of the process takes.
+
+use std::net::{IpAddr, ToSocketAddrs};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::{
+    base::{ByteSize, log::Level},
+    config::{Driver as DriverSetting, LogLevel, Pin, Server, TlsRoots},
+    http::{DownstreamLimits, HeadLimits, TlsConnector},
+    shared::Settings,
+    upstream::{Allow, PoolLimits, Ports, Rules},
+    wire::{Limits as JsonLimits, SseLimits},
+    worker::Driver,
+};
+
+use super::{ServerError, Source};
+
+/// Descriptors for everything that is no connection: listeners, store, logs, timers.
+const FILES_RESERVED: u64 = 500;
+/// Connections when the settings name no limit and the file limit allows more.
+const CONNECTIONS_DEFAULT: u64 = 10_000;
+
+/// Decides on the connection limit and raises the soft file limit to what it needs.
+pub(super) fn check_file_limit(server: &Server) -> Result<u32, ServerError> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)
+        .map_err(|error| ServerError::Io("cannot read the file limit", error.into()))?;
+    let fits = (hard.saturating_sub(FILES_RESERVED) / 2).min(CONNECTIONS_DEFAULT);
+    let wanted = server.limits.max_connections.map_or(fits, u64::from);
+    // Each client connection may need one to a provider.
+    let needed = wanted * 2 + FILES_RESERVED;
+    if needed > hard || wanted == 0 {
+        return Err(ServerError::Limits(format!(
+            "`limits.max_connections: {wanted}` needs {needed} open files, but the process may open {hard}; raise \
+             `LimitNOFILE` or `ulimit -n`, or lower `limits.max_connections` to {fits}"
+        )));
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+        .map_err(|error| ServerError::Io("cannot raise the file limit", error.into()))?;
+    u32::try_from(wanted).map_err(|_| ServerError::Limits("`limits.max_connections` is too large".to_owned()))
+}
+
+/// The processor of each worker, as many entries as there are workers.
+pub(super) fn pins(server: &Server) -> Vec<Option<usize>> {
+    let processors = allowed_processors();
+    let available = processors.len().max(1);
+    // With more than two processors one is left to the admin thread.
+    let default = if available > 2 { available - 1 } else { available };
+    let count = server.runtime.workers.map_or(default, usize::from).max(1);
+    let pin = match server.runtime.pin {
+        Pin::On => true,
+        Pin::Off => false,
+        // Pinning two workers to one processor, or one worker to one of many, would only take freedom away.
+        Pin::Auto => count > 1 && count <= available,
+    };
+    (0..count).map(|index| if pin { processors.get(index % available).copied() } else { None }).collect()
+}
+
+/// The processors that this process may use, for example inside `taskset` or a container.
+fn allowed_processors() -> Vec<usize> {
+    let Ok(set) = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)) else {
+        return Vec::new();
+    };
+    (0..nix::sched::CpuSet::count()).filter(|index| set.is_set(*index).unwrap_or(false)).collect()
+}
+
+pub(super) fn driver(server: &Server) -> Driver {
+    match server.runtime.driver {
+        // epoll needs fewer instructions a request in our own comparison (ARCHITECTURE.md), and works in every container.
+        DriverSetting::Auto | DriverSetting::Epoll => Driver::Epoll,
+        DriverSetting::IoUring => Driver::IoUring,
+    }
+}
+
+pub(super) fn log_level(server: &Server) -> Level {
+    match server.log.level {
+        LogLevel::Error => Level::Error,
+        LogLevel::Warn => Level::Warn,
+        LogLevel::Info => Level::Info,
+        LogLevel::Debug => Level::Debug,
+    }
+}
+
+pub(super) fn connector(server: &Server) -> Result<TlsConnector, ServerError> {
+    let made = match &server.tls_roots {
+        TlsRoots::System => TlsConnector::from_system(),
+        TlsRoots::File(path) => TlsConnector::from_pem_file(&path.value),
+    };
+    made.map_err(|error| ServerError::Limits(format!("no certificates to verify providers with: {error}")))
+}
+
+/// The rules of the egress guard. The demo's upstream is named on the command line by the administrator and so allowed.
+pub(super) fn egress_rules(server: &Server, source: &Source) -> Result<Rules, ServerError> {
+    let mut allow = Vec::new();
+    for entry in &server.egress.allow {
+        let ports = if entry.ports.is_empty() { Ports::any() } else { ports(&entry.ports)? };
+        allow.push(allowed(entry.network.address, entry.network.prefix, ports)?);
+    }
+    if let Source::Demo(demo) = source
+        && let Some(upstream) = &demo.upstream
+    {
+        for (address, port) in addresses_of(&upstream.url)? {
+            allow.push(allowed(address, if address.is_ipv4() { 32 } else { 128 }, Ports::one(port))?);
+        }
+    }
+    let ports = if server.egress.ports.is_empty() { None } else { Some(ports(&server.egress.ports)?) };
+    Ok(Rules { allow, ports })
+}
+
+fn allowed(address: IpAddr, prefix: u8, ports: Ports) -> Result<Allow, ServerError> {
+    let text = format!("{address}/{prefix}");
+    let cidr = text.parse().map_err(|error| ServerError::Limits(format!("`egress.allow`: `{text}`: {error}")))?;
+    Ok(Allow { cidr, ports })
+}
+
+fn ports(list: &[u16]) -> Result<Ports, ServerError> {
+    let text = list.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
+    text.parse().map_err(|error| ServerError::Limits(format!("`egress`: ports `{text}`: {error}")))
+}
+
+/// All addresses behind the URL given to the demo.
+fn addresses_of(url: &str) -> Result<Vec<(IpAddr, u16)>, ServerError> {
+    let unusable = || ServerError::Limits(format!("`--upstream {url}` is no URL such as `http://127.0.0.1:8080/v1`"));
+    let (scheme, rest) = url.split_once("://").ok_or_else(unusable)?;
+    let authority = rest.split('/').next().unwrap_or_default();
+    let default = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let target = if has_port { authority.to_owned() } else { format!("{authority}:{default}") };
+    let resolved = target
+        .to_socket_addrs()
+        .map_err(|error| ServerError::Limits(format!("`--upstream {url}` cannot be resolved: {error}")))?;
+    Ok(resolved.map(|address| (address.ip(), address.port())).collect())
+}
+
+pub(super) fn data_path_settings(server: &Server, connections_max: u32) -> Settings {
+    let limits = &server.limits;
+    let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+    Settings {
+        downstream: DownstreamLimits {
+            head: HeadLimits { bytes_max: bytes(limits.header_bytes), fields_max: usize::from(limits.header_count) },
+            head_timeout: limits.header_timeout,
+            idle_timeout: limits.keepalive_timeout,
+            body_bytes_max: limits.body_bytes.0,
+            body_timeout: limits.body_timeout,
+            body_rate_min: limits.body_rate_min_bytes.0,
+            body_rate_grace: std::time::Duration::from_secs(5),
+            write_timeout: limits.write_timeout,
+        },
+        keepalive_requests: limits.keepalive_requests,
+        json: JsonLimits { depth_max: u32::from(limits.json_depth), ..JsonLimits::default() },
+        sse: SseLimits {
+            line_bytes_max: bytes(limits.sse_event_bytes),
+            event_bytes_max: bytes(limits.sse_event_bytes),
+            stream_bytes_max: limits.stream_bytes.0,
+            ..SseLimits::default()
+        },
+        response_bytes_max: bytes(limits.response_bytes),
+        pool: PoolLimits {
+            idle_max: usize::try_from(server.upstream.pool_idle_max).unwrap_or(usize::MAX),
+            idle_timeout: server.upstream.idle_timeout,
+            age_max: server.upstream.max_age,
+        },
+        connections_max,
+        connections_per_address_max: limits.max_connections_per_address,
+        drain_grace: server.drain_grace,
+    }
+}

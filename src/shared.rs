@@ -1,0 +1,197 @@
+//! Everything that two threads can touch is a field here.
+//!
+//! Workers read the snapshot and the settings, write their own counters and push records; the admin thread publishes,
+//! sums and drains. No lock is taken on the way of a request.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::{
+    http::{DownstreamLimits, TlsConnector},
+    metrics::{Registry, Series},
+    snapshot::Handle,
+    upstream::PoolLimits,
+    usage::Queue,
+    wire,
+};
+
+/// Connections that may wait to be taken over by one worker.
+const INBOX_MAX: usize = 1024;
+/// Slots of the per-address counts; a power of two.
+const ADDRESS_SLOTS: usize = 16 * 1024;
+
+/// What the data path is bounded by. Fixed from start to end.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Bounds of a client's connection.
+    pub downstream: DownstreamLimits,
+    /// Requests that one connection may carry.
+    pub keepalive_requests: u32,
+    /// Bounds of a JSON body.
+    pub json: wire::Limits,
+    /// Bounds of a stream.
+    pub sse: wire::SseLimits,
+    /// Largest answer that is no stream, in bytes.
+    pub response_bytes_max: usize,
+    /// Bounds of the pools of provider connections.
+    pub pool: PoolLimits,
+    /// Client connections of the whole process.
+    pub connections_max: u32,
+    /// Client connections from one address.
+    pub connections_per_address_max: u32,
+    /// Time that streams get to finish at a drain.
+    pub drain_grace: Duration,
+}
+
+/// State shared by the workers and the admin thread.
+pub struct Shared {
+    /// The current snapshot.
+    pub snapshot: Handle,
+    /// Finished requests on their way to the admin thread.
+    pub queue: Arc<Queue>,
+    /// All counters.
+    pub registry: Arc<Registry>,
+    /// Counters of requests that reached no route.
+    pub unrouted: Arc<Series>,
+    /// One door a worker.
+    pub doors: Box<[Door]>,
+    /// Opens TLS to providers.
+    pub tls: TlsConnector,
+    /// The bounds.
+    pub settings: Settings,
+    /// Open client connections by hashed address. Two addresses may share a slot: the limit is then reached earlier.
+    addresses: Box<[AtomicU32]>,
+    draining: AtomicBool,
+    stopping: AtomicBool,
+}
+
+/// What [`Shared`] is made of.
+pub struct Parts {
+    /// The first snapshot.
+    pub snapshot: Handle,
+    /// The queue of records.
+    pub queue: Arc<Queue>,
+    /// All counters.
+    pub registry: Arc<Registry>,
+    /// One door a worker.
+    pub doors: Vec<Door>,
+    /// Opens TLS to providers.
+    pub tls: TlsConnector,
+}
+
+/// What others may tell a worker.
+pub struct Door {
+    /// Open client connections of the worker, those in the inbox included.
+    pub open: AtomicU32,
+    /// Accepted connections handed to the worker.
+    pub inbox: ArrayQueue<(std::net::TcpStream, SocketAddr)>,
+    /// Written with one byte to make the worker look.
+    pub bell: std::os::unix::net::UnixDatagram,
+}
+
+impl Door {
+    /// Creates a door and the socket on which its worker hears the bell.
+    ///
+    /// # Errors
+    /// The error of `socketpair`.
+    pub fn new() -> std::io::Result<(Self, std::os::unix::net::UnixDatagram)> {
+        let (bell, ear) = std::os::unix::net::UnixDatagram::pair()?;
+        bell.set_nonblocking(true)?;
+        ear.set_nonblocking(true)?;
+        Ok((Self { open: AtomicU32::new(0), inbox: ArrayQueue::new(INBOX_MAX), bell }, ear))
+    }
+
+    /// Makes the worker look. A full socket means that it will look anyway.
+    pub fn ring(&self) {
+        let _ = self.bell.send(&[1]);
+    }
+}
+
+impl Shared {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: Parts, settings: Settings) -> Self {
+        let addresses = (0..ADDRESS_SLOTS).map(|_| AtomicU32::new(0)).collect();
+        Self {
+            snapshot: parts.snapshot,
+            queue: parts.queue,
+            unrouted: parts.registry.series(Arc::default()),
+            registry: parts.registry,
+            doors: parts.doors.into(),
+            tls: parts.tls,
+            settings,
+            addresses,
+            draining: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Client connections open now, over all workers.
+    #[must_use]
+    pub fn open_connections(&self) -> u32 {
+        self.doors.iter().map(|door| door.open.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Counts a connection of an address; false (and nothing counted) when it has too many.
+    #[must_use]
+    pub fn enter(&self, address: IpAddr) -> bool {
+        let Some(slot) = self.slot(address) else {
+            return true;
+        };
+        if slot.fetch_add(1, Ordering::Relaxed) < self.settings.connections_per_address_max {
+            return true;
+        }
+        slot.fetch_sub(1, Ordering::Relaxed);
+        false
+    }
+
+    /// Ends what [`Self::enter`] counted.
+    pub fn leave(&self, address: IpAddr) {
+        if let Some(slot) = self.slot(address) {
+            slot.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn slot(&self, address: IpAddr) -> Option<&AtomicU32> {
+        let bits = match address {
+            IpAddr::V4(address) => u64::from(address.to_bits()),
+            // The first 64 bits name a network; a host can use any of the rest.
+            IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or(0),
+        };
+        let hash = bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        self.addresses.get(usize::try_from(hash).unwrap_or(0) % ADDRESS_SLOTS)
+    }
+
+    /// Starts the drain: no new connections, no keep-alive, `/readyz` fails first.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.doors.iter().for_each(Door::ring);
+    }
+
+    /// Ends the grace time: whatever still runs is cut with an error.
+    pub fn stop(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.stopping.store(true, Ordering::Release);
+        self.doors.iter().for_each(Door::ring);
+    }
+
+    /// Whether the drain has begun.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether the grace time is over.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,304 @@
+//! Reads one chunk of a Chat or Completions stream.
+//!
+//! Chunks of one stream have the same bytes up to the delta: id, object, time and model do not change. So the part before
+//! the delta is remembered, and a chunk that starts with it is compared there and scanned only from the delta on.
+
+use super::Endpoint;
+use super::json::Scanner;
+use super::json_place::{JsonFault, Span};
+use super::usage::{parse_count, scan_usage};
+use crate::base::TokenCounts;
+
+/// What one chunk says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Chunk {
+    /// Elements of `choices`; `None` if it is missing or no array.
+    pub(super) choices_count: Option<u32>,
+    /// Choices in this chunk, a bit each; those from 63 on share one.
+    pub(super) seen: u64,
+    /// Those of them with a finish reason.
+    pub(super) finished: u64,
+    /// A `usage` object is there, valid or not.
+    pub(super) has_usage: bool,
+    /// The counts in it, if valid.
+    pub(super) usage: Option<TokenCounts>,
+    /// A top-level `error` that is not `null`.
+    pub(super) error: Option<Span>,
+    /// Bytes of text, reasoning and arguments in the deltas.
+    pub(super) content_bytes: usize,
+}
+
+/// The part before the delta that the last chunk had.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Head {
+    bytes: Vec<u8>,
+    /// The `index` in it.
+    index: u32,
+}
+
+/// Longest head that is worth remembering, in bytes.
+const HEAD_BYTES_MAX: usize = 1_024;
+/// Containers that are open at the delta: the chunk, `choices`, the choice.
+const DELTA_DEPTH: u32 = 3;
+
+/// One element of `choices`.
+#[derive(Debug, Clone, Copy, Default)]
+struct Choice {
+    index: u32,
+    finished: bool,
+}
+
+/// Reads a chunk, the JSON text of one message, and remembers its head.
+///
+/// # Errors
+/// [`JsonFault`] if it is not one JSON object; nothing is remembered then.
+#[inline]
+pub(super) fn read_chunk(endpoint: Endpoint, text: &[u8], head: &mut Head) -> Result<Chunk, JsonFault> {
+    if !head.bytes.is_empty() && text.starts_with(&head.bytes) {
+        let mut pass = Pass::new(endpoint, text, head.bytes.len(), DELTA_DEPTH);
+        pass.after_head(head.index)?;
+        return Ok(pass.chunk);
+    }
+    let mut pass = Pass::new(endpoint, text, 0, 0);
+    pass.whole()?;
+    if let Some((end, index)) = pass.head
+        && let Some(bytes) = text.get(..end)
+        && end <= HEAD_BYTES_MAX
+    {
+        head.bytes.clear();
+        head.bytes.extend_from_slice(bytes);
+        head.index = index;
+    }
+    Ok(pass.chunk)
+}
+
+struct Pass<'a> {
+    endpoint: Endpoint,
+    text: &'a [u8],
+    scanner: Scanner<'a>,
+    chunk: Chunk,
+    /// End of the head and the index in it, if nothing of note came before the first delta.
+    head: Option<(usize, u32)>,
+}
+
+impl<'a> Pass<'a> {
+    fn new(endpoint: Endpoint, text: &'a [u8], at: usize, depth: u32) -> Self {
+        Self { endpoint, text, scanner: Scanner::resume(text, at, depth), chunk: Chunk::default(), head: None }
+    }
+
+    fn whole(&mut self) -> Result<(), JsonFault> {
+        self.scanner.skip_space();
+        if self.scanner.open_object()? {
+            self.members()?;
+        }
+        self.scanner.finish()
+    }
+
+    /// Goes on at the value of the first choice's `delta`.
+    fn after_head(&mut self, index: u32) -> Result<(), JsonFault> {
+        let mut choice = Choice { index, finished: false };
+        self.delta()?;
+        if self.scanner.next_member()? {
+            self.choice_members(&mut choice)?;
+        }
+        self.count(choice);
+        self.chunk.choices_count = Some(1);
+        if self.scanner.next_element()? {
+            self.choices(1)?;
+        }
+        if self.scanner.next_member()? {
+            self.members()?;
+        }
+        self.scanner.finish()
+    }
+
+    fn members(&mut self) -> Result<(), JsonFault> {
+        loop {
+            match self.scanner.name()?.span.inner_of(self.text) {
+                b"choices" if self.scanner.peek() == b'[' => {
+                    self.chunk.choices_count = Some(0);
+                    if self.scanner.open_array()? {
+                        self.choices(0)?;
+                    }
+                }
+                b"usage" => self.usage()?,
+                b"x_groq" if self.scanner.peek() == b'{' => self.groq()?,
+                b"error" => {
+                    let value = self.scanner.value()?;
+                    if value.first != b'n' {
+                        self.chunk.error = Some(value.span);
+                    }
+                }
+                _ => {
+                    self.scanner.value()?;
+                }
+            }
+            if !self.scanner.next_member()? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn usage(&mut self) -> Result<(), JsonFault> {
+        let found = scan_usage(&mut self.scanner, self.text)?;
+        self.chunk.has_usage |= found.is_object;
+        // The last valid one counts.
+        self.chunk.usage = found.counts().or(self.chunk.usage);
+        Ok(())
+    }
+
+    fn groq(&mut self) -> Result<(), JsonFault> {
+        if !self.scanner.open_object()? {
+            return Ok(());
+        }
+        loop {
+            let name = self.scanner.name()?.span.inner_of(self.text);
+            match name {
+                b"usage" => self.usage()?,
+                _ => {
+                    self.scanner.value()?;
+                }
+            }
+            if !self.scanner.next_member()? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn choices(&mut self, mut count: u32) -> Result<(), JsonFault> {
+        loop {
+            count += 1;
+            if self.scanner.peek() != b'{' {
+                self.scanner.value()?;
+            } else {
+                let mut choice = Choice::default();
+                if self.scanner.open_object()? {
+                    self.choice_members(&mut choice)?;
+                }
+                self.count(choice);
+            }
+            self.chunk.choices_count = Some(count);
+            if !self.scanner.next_element()? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn choice_members(&mut self, choice: &mut Choice) -> Result<(), JsonFault> {
+        loop {
+            match self.scanner.name()?.span.inner_of(self.text) {
+                b"delta" => {
+                    let is_plain = self.chunk == Chunk { choices_count: Some(0), ..Chunk::default() };
+                    if is_plain && !choice.finished {
+                        self.head = Some((self.scanner.at(), choice.index));
+                    }
+                    self.delta()?;
+                }
+                b"text" if self.endpoint == Endpoint::Completions => {
+                    let before = self.scanner.text_bytes();
+                    self.scanner.value()?;
+                    self.chunk.content_bytes += self.scanner.text_bytes() - before;
+                }
+                b"finish_reason" => choice.finished = self.scanner.value()?.first != b'n',
+                b"index" => {
+                    let value = self.scanner.value()?;
+                    let index = parse_count(value.span.of(self.text)).unwrap_or(0);
+                    choice.index = u32::try_from(index).unwrap_or(u32::MAX);
+                }
+                _ => {
+                    self.scanner.value()?;
+                }
+            }
+            if !self.scanner.next_member()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Steps over a delta and counts the text in it, wherever providers put it; `role` is none.
+    fn delta(&mut self) -> Result<(), JsonFault> {
+        if self.scanner.peek() != b'{' {
+            self.scanner.value()?;
+            return Ok(());
+        }
+        if !self.scanner.open_object()? {
+            return Ok(());
+        }
+        loop {
+            let is_role = self.scanner.name()?.span.inner_of(self.text) == b"role";
+            let before = self.scanner.text_bytes();
+            self.scanner.value()?;
+            if !is_role {
+                self.chunk.content_bytes += self.scanner.text_bytes() - before;
+            }
+            if !self.scanner.next_member()? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn count(&mut self, choice: Choice) {
+        let bit = 1u64 << choice.index.min(63);
+        self.chunk.seen |= bit;
+        if choice.finished {
+            self.chunk.finished |= bit;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(before: &str, delta: &str, after: &str) -> String {
+        format!(
+            r#"{{"id":"c1","model":"m",{before}"choices":[{{"index":2,"delta":{delta},"finish_reason":null}}]{after}}}"#
+        )
+    }
+
+    #[test]
+    fn a_remembered_head_changes_nothing_but_the_cost() {
+        let usage = r#","usage":{"prompt_tokens":1,"completion_tokens":2}"#;
+        let texts = [
+            chunk("", r#"{"role":"assistant","content":""}"#, ""),
+            chunk("", r#"{"content":"ab"}"#, ""),
+            chunk("", r#"{"tool_calls":[{"index":0,"function":{"arguments":"xyz"}}]}"#, r#","obfuscation":"aa""#),
+            chunk("", "{}", usage),
+            chunk("", "{}", r#","error":{"code":500}"#),
+            chunk("", r#"{"content":"a"}"#, "x"),
+            chunk(r#""usage":{"prompt_tokens":1},"#, r#"{"content":"a"}"#, ""),
+            chunk(r#""error":"e","#, r#"{"content":"a"}"#, ""),
+            chunk("", r#"{"content":"a"},"finish_reason":"stop""#, ""),
+            r#"{"id":"c1","model":"m","choices":[{"index":2,"delta":{"content":"a"}},{"index":70,"finish_reason":"stop"}]}"#.to_owned(),
+            r#"{"id":"c1","model":"m","choices":[{"index":2,"delta":"#.to_owned(),
+            r#"{"choices":[]}"#.to_owned(),
+        ];
+        let mut head = Head::default();
+        for _ in 0..2 {
+            for text in &texts {
+                let fresh = read_chunk(Endpoint::Chat, text.as_bytes(), &mut Head::default());
+                let with_head = read_chunk(Endpoint::Chat, text.as_bytes(), &mut head);
+                assert_eq!(with_head, fresh, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn content_is_counted_wherever_it_stands() {
+        for (delta, want) in [
+            (r#"{"role":"assistant","content":""}"#, 0),
+            (r#"{"content":"abc"}"#, 3),
+            (r#"{"content":null,"reasoning_content":"abcd"}"#, 4),
+            (r#"{"content":[{"type":"t","thinking":[{"text":"abcd"}]}]}"#, 5),
+            (r#"{"tool_calls":[{"index":0,"function":{"arguments":"{\"a"}}]}"#, 4),
+            ("null", 0),
+        ] {
+            let text = chunk("", delta, "");
+            let read = read_chunk(Endpoint::Chat, text.as_bytes(), &mut Head::default()).unwrap();
+            assert_eq!(read.content_bytes, want, "{delta}");
+        }
+        let text = br#"{"choices":[{"text":"abc","index":0,"finish_reason":"length"}]}"#;
+        let read = read_chunk(Endpoint::Completions, text, &mut Head::default()).unwrap();
+        assert_eq!((read.content_bytes, read.seen, read.finished), (3, 1, 1));
+    }
+}

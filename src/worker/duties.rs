@@ -1,0 +1,49 @@
+//! What a worker does by the clock: deadlines, date, pools, heartbeat, the end of a drain.
+
+use std::{rc::Rc, sync::atomic::Ordering, time::Duration};
+
+use crate::{
+    base::now,
+    http::{TICK, interrupt_all, interrupt_idle, sweep},
+    proxy::Context,
+};
+
+/// Ticks in a second.
+const TICKS_A_SECOND: u32 = 20;
+/// Time that cut connections get to write their last words.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Runs until a drain is complete: no connection is left, or the time to finish is over.
+pub(super) async fn run(context: Rc<Context>) {
+    let mut ticks = 0u32;
+    let mut stopped_at = None;
+    let mut due = now() + TICK;
+    loop {
+        monoio::time::sleep_until((due).into()).await;
+        let woke = now();
+        context.block.beat(woke, woke.saturating_duration_since(due));
+        due = woke + TICK;
+        sweep();
+        ticks = ticks.wrapping_add(1);
+        if ticks.is_multiple_of(TICKS_A_SECOND) {
+            context.tick();
+            context.pools.borrow_mut().sweep();
+        }
+        context.block.generation.set(context.shared.snapshot.load().generation());
+        if !context.shared.is_draining() {
+            continue;
+        }
+        let open = context.shared.doors.get(context.worker).map_or(0, |door| door.open.load(Ordering::Relaxed));
+        if open == 0 {
+            return;
+        }
+        interrupt_idle();
+        if context.shared.is_stopping() {
+            let since = *stopped_at.get_or_insert(woke);
+            interrupt_all();
+            if woke.saturating_duration_since(since) > LAST_WORDS {
+                return;
+            }
+        }
+    }
+}
