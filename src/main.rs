@@ -1,3 +1,12 @@
-//! The command line.
+//! The program: one command, one exit status.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -30,7 +30,9 @@ use crate::{
     worker::{Plan, bind_all, spawn},
 };
 
-use self::settings::{check_file_limit, connector, data_path_settings, driver, egress_rules, log_level, pins};
+use self::settings::{
+    check_file_limit, connector, data_path_settings, driver, egress_rules, log_level, pins, prepare_process,
+};
 
 /// Records that may wait for the admin thread: a tenth of a second of full load.
 const QUEUE_ROWS: usize = 8 * 1024;
@@ -79,6 +81,7 @@ pub enum ServerError {
 /// # Errors
 /// [`ServerError`].
 pub fn run(launch: Launch) -> Result<(), ServerError> {
+    prepare_process();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -9,22 +9,22 @@ use super::problem::Code;
 
 /// A base URL in parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseUrl {
+pub(super) struct BaseUrl {
     /// Whether it is `https`; else `http`.
-    pub tls: bool,
+    pub(super) tls: bool,
     /// Host name in small letters, or an address literal; IPv6 without brackets.
-    pub host: String,
+    pub(super) host: String,
     /// Port, the scheme's own when not written.
-    pub port: u16,
+    pub(super) port: u16,
     /// Path without a trailing slash; empty for `/`.
-    pub path: String,
+    pub(super) path: String,
 }
 
 /// Splits a base URL and refuses every form that two parsers could read in two ways.
 ///
 /// # Errors
 /// The code and the reason: `egress_denied` for an address literal that is not canonical, else `bad_value`.
-pub fn parse_base_url(text: &str) -> Result<BaseUrl, (Code, String)> {
+pub(super) fn parse_base_url(text: &str) -> Result<BaseUrl, (Code, String)> {
     let bad = |message: &str| (Code::BadValue, message.to_owned());
     let (tls, rest) = if let Some(rest) = text.strip_prefix("https://") {
         (true, rest)

@@ -16,7 +16,9 @@ pub(super) fn expand(node: &mut Node, path: &str, lookup: Lookup<'_>, problems: 
         Content::Refused => {}
         Content::Scalar(scalar) => {
             if let Err((code, message)) = expand_scalar(scalar, lookup) {
-                problems.push(Problem::error(path, at, code, message));
+                let hint =
+                    (code == Code::MissingVariable).then(|| "`${NAME:-default}` gives a variable a default".to_owned());
+                problems.push(Problem::error(path, at, code, message).maybe_hint(hint));
                 node.content = Content::Refused;
             }
         }
@@ -84,10 +86,7 @@ fn resolve(inside: &str, lookup: Lookup<'_>) -> Result<String, (Code, String)> {
     match (value.filter(|value| !value.is_empty() || default.is_none()), default) {
         (Some(value), _) => Ok(value),
         (None, Some(default)) => Ok(default.to_owned()),
-        (None, None) => Err((
-            Code::MissingVariable,
-            format!("the variable `{name}` is not set; `${{{name}:-default}}` gives it a default"),
-        )),
+        (None, None) => Err((Code::MissingVariable, format!("the variable `{name}` is not set"))),
     }
 }
 

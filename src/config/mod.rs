@@ -5,6 +5,7 @@
 //! Nothing here opens a file or a socket, and no text of any kind makes it panic.
 
 mod address;
+mod document;
 mod expand;
 mod fields;
 mod hint;
@@ -26,15 +27,15 @@ mod value;
 mod words;
 mod yaml;
 
-pub use address::{BaseUrl, parse_base_url};
+pub use document::{DocumentKind, recognise};
 pub use keys::check_keys;
 pub use model::{MockParams, Model, ModelList, Project, Prompt, PromptRole, Provider, Route, Timeouts, TimeoutsPatch};
 pub use problem::{At, Checked, Code, Position, Problem, Severity};
 pub use project::check_project;
 pub use schema::{keys_schema, project_schema, server_schema};
-pub use server::check_server;
+pub use server::{SecretTextError, check_server, secret_text};
 pub use settings::{
-    Cidr, Driver, Egress, EgressAllow, KeyEntry, Limits, Log, LogLevel, Pin, Runtime, SecretSource, Server, TlsRoots,
-    Upstream,
+    Cidr, Driver, Egress, EgressAllow, KeyEntry, Limits, ListenerError, Log, LogLevel, Pin, Runtime, SecretSource,
+    Server, TlsRoots, Upstream,
 };
 pub use words::project_slug;

@@ -14,87 +14,106 @@ use super::value::shown_size;
 /// The JSON Schema of project documents.
 #[must_use]
 pub fn project_schema() -> Value {
-    document(&PROJECT, "Millrace project")
+    document(&PROJECT, "Millrace project", Variables::Refused)
 }
 
 /// The JSON Schema of server settings.
 #[must_use]
 pub fn server_schema() -> Value {
-    document(&SERVER, "Millrace server settings")
+    document(&SERVER, "Millrace server settings", Variables::Expanded)
 }
 
 /// The JSON Schema of the file of API keys.
 #[must_use]
 pub fn keys_schema() -> Value {
-    document(&KEYS, "Millrace API keys")
+    document(&KEYS, "Millrace API keys", Variables::Refused)
 }
 
-fn document(root: &'static Table, title: &str) -> Value {
-    let mut definitions = Map::new();
-    let mut schema = table_schema(root, &mut definitions);
-    let mut out = Map::new();
-    out.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
-    out.insert("title".to_owned(), json!(title));
-    if let Value::Object(schema) = &mut schema {
-        out.append(schema);
-    }
-    definitions.sort_keys();
-    out.insert("$defs".to_owned(), Value::Object(definitions));
-    Value::Object(out)
+/// Whether `${NAME}` may stand for a value of any type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Variables {
+    Expanded,
+    Refused,
 }
 
-fn table_schema(table: &'static Table, definitions: &mut Map<String, Value>) -> Value {
-    let mut properties = Map::new();
-    for field in table.fields {
-        let schema = field_schema(field, definitions);
-        for alias in field.aliases {
-            properties.insert((*alias).to_owned(), schema.clone());
-        }
-        properties.insert(field.name.to_owned(), schema);
-    }
-    let required: Vec<&str> =
-        table.fields.iter().filter(|field| field.state == State::Required).map(|field| field.name).collect();
-    let mut schema = json!({
-        "description": table.doc,
-        "type": "object",
-        "properties": properties,
-        "additionalProperties": false,
-    });
-    if !required.is_empty() {
-        merge(&mut schema, json!({ "required": required }));
-    }
-    schema
+struct Printer {
+    definitions: Map<String, Value>,
+    variables: Variables,
 }
 
-fn field_schema(field: &'static Field, definitions: &mut Map<String, Value>) -> Value {
-    let (mut schema, doc) = match field.state {
-        State::Unsupported => {
-            (json!({ "type": "null" }), format!("{} Not supported yet: a value is refused.", field.doc))
+fn document(root: &'static Table, title: &str, variables: Variables) -> Value {
+    let mut printer = Printer { definitions: Map::new(), variables };
+    let schema = printer.table(root);
+    let mut out = json!({ "$schema": "https://json-schema.org/draft/2020-12/schema", "title": title });
+    merge(&mut out, schema);
+    printer.definitions.sort_keys();
+    merge(&mut out, json!({ "$defs": printer.definitions }));
+    out
+}
+
+impl Printer {
+    fn table(&mut self, table: &'static Table) -> Value {
+        let mut properties = Map::new();
+        for field in table.fields {
+            let schema = self.field(field);
+            for alias in field.aliases {
+                properties.insert((*alias).to_owned(), schema.clone());
+            }
+            properties.insert(field.name.to_owned(), schema);
         }
-        State::MustBeEmpty(_) => (json!({ "type": ["object", "null"], "maxProperties": 0 }), field.doc.to_owned()),
-        State::Required => (kind_schema(&field.kind, definitions), field.doc.to_owned()),
-        State::Optional => {
-            let value = kind_schema(&field.kind, definitions);
-            (json!({ "anyOf": [value, { "type": "null" }] }), field.doc.to_owned())
+        let required = table.fields.iter().filter(|field| field.state == State::Required);
+        let required: Vec<&str> = required.map(|field| field.name).collect();
+        let mut schema = json!({
+            "description": table.doc,
+            "type": "object",
+            "properties": properties,
+            "additionalProperties": false,
+        });
+        if !required.is_empty() {
+            merge(&mut schema, json!({ "required": required }));
         }
-    };
-    merge(&mut schema, json!({ "description": doc }));
-    if let Some(default) = field.default {
-        let default = match field.kind {
-            Kind::Bool => json!(default == "true"),
-            Kind::Int { .. } => default.parse::<u64>().map_or(Value::Null, Value::from),
-            _ => json!(default),
+        schema
+    }
+
+    fn field(&mut self, field: &'static Field) -> Value {
+        let (mut schema, doc) = match field.state {
+            State::Unsupported => {
+                (json!({ "type": "null" }), format!("{} Not supported yet: a value is refused.", field.doc))
+            }
+            State::MustBeEmpty(_) => (json!({ "type": ["object", "null"], "maxProperties": 0 }), field.doc.to_owned()),
+            State::Required => (self.value(&field.kind), field.doc.to_owned()),
+            State::Optional => {
+                (json!({ "anyOf": [self.value(&field.kind), { "type": "null" }] }), field.doc.to_owned())
+            }
         };
-        merge(&mut schema, json!({ "default": default }));
+        merge(&mut schema, json!({ "description": doc }));
+        if let Some(default) = field.default {
+            let default = match field.kind {
+                Kind::Bool => json!(default == "true"),
+                Kind::Int { .. } => default.parse::<u64>().map_or(Value::Null, Value::from),
+                _ => json!(default),
+            };
+            merge(&mut schema, json!({ "default": default }));
+        }
+        schema
     }
-    schema
-}
 
-fn kind_schema(kind: &'static Kind, definitions: &mut Map<String, Value>) -> Value {
-    match kind {
-        Kind::Bool => json!({ "type": "boolean" }),
-        Kind::Int { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
-        Kind::Size { min, max } => json!({ "anyOf": [
+    /// A value, or a variable that stands for it.
+    fn value(&mut self, kind: &'static Kind) -> Value {
+        let value = self.kind(kind);
+        let scalar =
+            !matches!(kind, Kind::Table(_) | Kind::List { .. } | Kind::Map { .. } | Kind::OrFile { .. } | Kind::Json);
+        if scalar && self.variables == Variables::Expanded {
+            return json!({ "anyOf": [value, { "type": "string", "pattern": "\\$\\{[A-Za-z_]" }] });
+        }
+        value
+    }
+
+    fn kind(&mut self, kind: &'static Kind) -> Value {
+        match kind {
+            Kind::Bool => json!({ "type": "boolean" }),
+            Kind::Int { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
+            Kind::Size { min, max } => json!({ "anyOf": [
             { "type": "integer", "minimum": min, "maximum": max },
             {
                 "type": "string",
@@ -102,7 +121,7 @@ fn kind_schema(kind: &'static Kind, definitions: &mut Map<String, Value>) -> Val
                 "description": format!("{} to {}", shown_size(*min), shown_size(*max)),
             },
         ] }),
-        Kind::Duration { min, max } => json!({ "anyOf": [
+            Kind::Duration { min, max } => json!({ "anyOf": [
             { "type": "number", "minimum": seconds(min), "maximum": seconds(max), "multipleOf": 0.001 },
             {
                 "type": "string",
@@ -110,48 +129,49 @@ fn kind_schema(kind: &'static Kind, definitions: &mut Map<String, Value>) -> Val
                 "description": format!("{min} to {max}"),
             },
         ] }),
-        Kind::Text { bytes_max } => json!({ "type": "string", "maxLength": bytes_max }),
-        Kind::Word(word) => match word.pattern {
-            Some(pattern) => json!({ "type": "string", "pattern": pattern }),
-            None => json!({ "type": "string", "minLength": 1 }),
-        },
-        Kind::Choice(words) => json!({ "anyOf": [
+            Kind::Text { bytes_max } => json!({ "type": "string", "maxLength": bytes_max }),
+            Kind::Word(word) => match word.pattern {
+                Some(pattern) => json!({ "type": "string", "pattern": pattern }),
+                None => json!({ "type": "string", "minLength": 1 }),
+            },
+            Kind::Choice(words) => json!({ "anyOf": [
             { "enum": words },
             { "type": "string", "pattern": any_case(words) },
         ] }),
-        Kind::Secret => json!({
-            "type": "string",
-            "description": "Written with the tag `!secret`.",
-            "pattern": "^[A-Za-z0-9_.-]{1,64}$",
-        }),
-        Kind::OrFile { text, table } => json!({ "anyOf": [
+            Kind::Secret => json!({
+                "type": "string",
+                "description": "Written with the tag `!secret`.",
+                "pattern": "^[A-Za-z0-9_.-]{1,64}$",
+            }),
+            Kind::OrFile { text, table } => json!({ "anyOf": [
             { "type": "string", "description": text },
-            reference(table, definitions),
+            self.reference(table),
         ] }),
-        Kind::Table(table) => reference(table, definitions),
-        Kind::List { of, max } => json!({
-            "type": "array",
-            "items": kind_schema(of, definitions),
-            "maxItems": max,
-        }),
-        Kind::Map { names, of, max } => json!({
-            "type": "object",
-            "propertyNames": { "pattern": names.pattern.unwrap_or("") },
-            "additionalProperties": kind_schema(of, definitions),
-            "maxProperties": max,
-        }),
-        Kind::Json => json!({ "type": "object" }),
+            Kind::Table(table) => self.reference(table),
+            Kind::List { of, max } => json!({
+                "type": "array",
+                "items": self.value(of),
+                "maxItems": max,
+            }),
+            Kind::Map { names, of, max } => json!({
+                "type": "object",
+                "propertyNames": { "pattern": names.pattern.unwrap_or("") },
+                "additionalProperties": self.value(of),
+                "maxProperties": max,
+            }),
+            Kind::Json => json!({ "type": "object" }),
+        }
     }
-}
 
-fn reference(table: &'static Table, definitions: &mut Map<String, Value>) -> Value {
-    if !definitions.contains_key(table.name) {
-        // The name is taken before the content, which may refer to it.
-        definitions.insert(table.name.to_owned(), Value::Null);
-        let schema = table_schema(table, definitions);
-        definitions.insert(table.name.to_owned(), schema);
+    fn reference(&mut self, table: &'static Table) -> Value {
+        if !self.definitions.contains_key(table.name) {
+            // The name is taken before the content, which may refer to it.
+            self.definitions.insert(table.name.to_owned(), Value::Null);
+            let schema = self.table(table);
+            self.definitions.insert(table.name.to_owned(), schema);
+        }
+        json!({ "$ref": format!("#/$defs/{}", table.name) })
     }
-    json!({ "$ref": format!("#/$defs/{}", table.name) })
 }
 
 fn merge(schema: &mut Value, more: Value) {

@@ -11,7 +11,8 @@ use super::fields::{Fields, Item};
 use super::problem::{At, Checked, Code, Problem, Problems};
 use super::server_tables::{EGRESS_ALLOW, FILE, SERVER};
 use super::settings::{
-    Driver, Egress, EgressAllow, Limits, Log, LogLevel, Pin, Runtime, SecretSource, Server, TlsRoots, Upstream,
+    Driver, Egress, EgressAllow, Limits, ListenerError, Log, LogLevel, Pin, Runtime, SecretSource, Server, TlsRoots,
+    Upstream,
 };
 use super::shape::check_table;
 use super::value;
@@ -43,26 +44,10 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
     let tls_roots = read_roots(root, problems);
     let upstream = read_upstream(&root.table("upstream"), problems);
     let limits = read_limits(&root.table("limits"));
-    let admin = root.word("admin_listen");
     let admin_allow_remote = root.boolean("admin_allow_remote")?;
-    let admin_listen = address(admin.as_ref());
-    if let (Some(written), Some(address)) = (&admin, admin_listen)
-        && !address.ip().is_loopback()
-        && !admin_allow_remote
-    {
-        let message = "the admin plane listens on loopback only";
-        let hint = "set `admin_allow_remote: true` if other machines must reach it";
-        problems.push(written.refuse(Code::Conflict, message).hint(hint));
-    }
+    let admin_listen = address(root.word("admin_listen").as_ref());
     let listen = address(root.word("listen").as_ref());
-    if let (Some(listen), Some(admin_listen)) = (listen, admin_listen)
-        && overlap(listen, admin_listen)
-    {
-        let name = if root.has("admin_listen") { "admin_listen" } else { "listen" };
-        let message = format!("`listen` is {listen} and `admin_listen` is {admin_listen}: one port cannot serve both");
-        problems.extend(root.word(name).map(|word| word.refuse(Code::Conflict, message)));
-    }
-    Some(Server {
+    let server = Server {
         listen: listen?,
         admin_listen: admin_listen?,
         admin_allow_remote,
@@ -78,6 +63,20 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
         tls_roots,
         log: read_log(&root.table("log"))?,
         drain_grace: root.table("drain").duration("grace")?,
+    };
+    if let Err(error) = server.check_listeners() {
+        problems.extend(refuse_listeners(root, error));
+    }
+    Some(server)
+}
+
+/// Blames the key that is written; `admin_listen` when both are.
+fn refuse_listeners(root: &Fields<'_>, error: ListenerError) -> Option<Problem> {
+    let name = if root.has("admin_listen") || !root.has("listen") { "admin_listen" } else { "listen" };
+    let problem = root.word(name)?.refuse(Code::Conflict, error.to_string());
+    Some(match error {
+        ListenerError::RemoteAdmin(_) => problem.hint("set `admin_allow_remote: true` if other machines must reach it"),
+        ListenerError::SamePort { .. } => problem,
     })
 }
 
@@ -107,12 +106,6 @@ fn read_log(fields: &Fields<'_>) -> Option<Log> {
             _ => LogLevel::Info,
         },
     })
-}
-
-/// Whether two listeners would ask for the same port of the same address.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    let same_address = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
-    a.port() == b.port() && a.port() != 0 && same_address
 }
 
 fn address(word: Option<&At<String>>) -> Option<SocketAddr> {
@@ -162,16 +155,46 @@ fn read_secret(item: &Item<'_>, env: Lookup<'_>) -> Result<Option<SecretSource>,
             }
             let mut scalar = scalar.clone();
             expand_scalar(&mut scalar, env)?;
-            if scalar.text.trim().is_empty() {
-                return Err((Code::BadValue, "the variable is empty".to_owned()));
-            }
-            Ok(Some(SecretSource::Value(Secret::new(scalar.text))))
+            let secret = secret_text(&scalar.text);
+            secret.map(|secret| Some(SecretSource::Value(secret))).map_err(|error| (Code::BadValue, error.to_string()))
         }
         _ => Err((
             Code::WrongType,
             format!("expected `\"${{VARIABLE}}\"` or `{{file: PATH}}`, found {}", value::describe(item.node)),
         )),
     }
+}
+
+/// Why a text cannot be a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SecretTextError {
+    /// Nothing, or only space.
+    #[error("the secret is empty")]
+    Empty,
+    /// A line feed inside it, for example: it could not be sent in a header.
+    #[error("the secret holds a character that cannot be sent in a header")]
+    Character,
+    /// Longer than 8 KiB.
+    #[error("the secret has more than 8 KiB")]
+    TooLong,
+}
+
+/// Takes the content of a variable or file as secret, without the space around it.
+///
+/// # Errors
+/// [`SecretTextError`] when it cannot stand in a header. The text is never repeated.
+pub fn secret_text(text: &str) -> Result<Secret, SecretTextError> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(SecretTextError::Empty);
+    }
+    if text.len() > 8 << 10 {
+        return Err(SecretTextError::TooLong);
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+        return Err(SecretTextError::Character);
+    }
+    Ok(Secret::new(text.to_owned()))
 }
 
 fn read_file(node: &Node, path: &str) -> Option<At<PathBuf>> {

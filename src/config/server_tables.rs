@@ -254,7 +254,7 @@ pub(super) static EGRESS_ALLOW: Table = Table {
     doc: "One allowed network.",
     fields: &[
         Field::new("cidr", Kind::Word(&words::CIDR), "The network, such as `10.0.0.0/8`, or one address.").required(),
-        Field::new("ports", PORTS, "Ports allowed in it. Default: the ports allowed everywhere."),
+        Field::new("ports", PORTS, "Ports allowed in it. Default: every port."),
     ],
 };
 

@@ -44,7 +44,43 @@ pub struct Server {
     pub drain_grace: Duration,
 }
 
+/// Two listeners that cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ListenerError {
+    /// The admin plane would be reached by other machines.
+    #[error("the admin plane listens on loopback only, not on {0}")]
+    RemoteAdmin(SocketAddr),
+    /// One port for both planes.
+    #[error("`listen` is {listen} and `admin_listen` is {admin_listen}: one port cannot serve both")]
+    SamePort {
+        /// The data plane.
+        listen: SocketAddr,
+        /// The admin plane.
+        admin_listen: SocketAddr,
+    },
+}
+
 impl Server {
+    /// Checks the two listeners against each other and the admin plane against the world.
+    ///
+    /// To be called again when a flag or a variable replaced one of them.
+    ///
+    /// # Errors
+    /// [`ListenerError`] names the addresses.
+    pub fn check_listeners(&self) -> Result<(), ListenerError> {
+        let (listen, admin_listen) = (self.listen, self.admin_listen);
+        if !admin_listen.ip().is_loopback() && !self.admin_allow_remote {
+            return Err(ListenerError::RemoteAdmin(admin_listen));
+        }
+        let any = listen.ip().is_unspecified() || admin_listen.ip().is_unspecified();
+        let same_address = any || listen.ip() == admin_listen.ip();
+        // Port 0 is a new one each time.
+        if same_address && listen.port() == admin_listen.port() && listen.port() != 0 {
+            return Err(ListenerError::SamePort { listen, admin_listen });
+        }
+        Ok(())
+    }
+
     /// Makes relative paths relative to the folder of the settings file.
     pub fn resolve_paths(&mut self, folder: &Path) {
         let join = |path: &mut PathBuf| *path = folder.join(&*path);
@@ -173,7 +209,7 @@ pub struct Egress {
 pub struct EgressAllow {
     /// The network.
     pub network: Cidr,
-    /// Ports allowed in it. Empty: the ports allowed everywhere.
+    /// Ports allowed in it. Empty: every port.
     pub ports: Vec<u16>,
 }
 

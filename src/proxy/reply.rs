@@ -143,13 +143,6 @@ impl Refusal {
         self.param = param;
         self
     }
-
-    /// Tells when to try again, in seconds.
-    #[must_use]
-    pub(super) fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after = Some(seconds);
-        self
-    }
 }
 
 /// Sends an answer of our own. `head_only` leaves the body out, for `HEAD`.

@@ -21,6 +21,14 @@ const FILES_RESERVED: u64 = 500;
 /// Connections when the settings name no limit and the file limit allows more.
 const CONNECTIONS_DEFAULT: u64 = 10_000;
 
+/// Settings of the process that no other part needs. A kernel that knows one of them not is no reason to stop.
+pub(super) fn prepare_process() {
+    // Huge pages would round the memory of each small arena up to 2 MiB: 19 MiB instead of 4 MiB when idle.
+    let _ = nix::sys::prctl::set_thp_disable(true);
+    // Keys of providers are in memory: no core file may take them to a disk (threat T-63).
+    let _ = nix::sys::prctl::set_dumpable(false);
+}
+
 /// Decides on the connection limit and raises the soft file limit to what it needs.
 pub(super) fn check_file_limit(server: &Server) -> Result<u32, ServerError> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)

@@ -87,11 +87,7 @@ pub(crate) fn stream_steps(ask: &Ask<'_>, events: Vec<Event>) -> Vec<Step> {
                 steps.push(Step::Wait(ask.options.gap.sample(&mut random)));
             }
         }
-        steps.push(Step::event(if is_chunked(ask) {
-            chunk(&event.bytes)
-        } else {
-            event.bytes
-        }));
+        steps.push(Step::event(if is_chunked(ask) { chunk(&event.bytes) } else { event.bytes }));
     }
     steps
 }

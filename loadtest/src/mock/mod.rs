@@ -15,9 +15,7 @@ use std::sync::{Mutex, PoisonError};
 
 use self::ask::Ask;
 use self::script::Name;
-use crate::serve::{
-    Endpoint, Fields, Handler, ListenArgs, Plan, Request, Seat, reply, start, wait_for_signal,
-};
+use crate::serve::{Endpoint, Fields, Handler, ListenArgs, Plan, Request, Seat, reply, start, wait_for_signal};
 
 /// Options of this command.
 #[derive(clap::Args)]
@@ -50,10 +48,7 @@ impl Handler for Mock {
     fn plan(&self, request: &Request, seat: &mut Seat) -> Plan {
         let path = request.path();
         if path == "/__counters" && request.method() == "DELETE" {
-            self.seen
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clear();
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
             return reply(200, "text/plain", b"");
         }
         if path.ends_with("/v1/models") {
@@ -80,10 +75,7 @@ impl Handler for Mock {
 
 impl Mock {
     fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            seen: Mutex::default(),
-        }
+        Self { seed, seen: Mutex::default() }
     }
 
     fn scripted(
@@ -113,11 +105,7 @@ impl Mock {
                 if self.is_due(&ask, fields, seat)? {
                     return Ok(plan);
                 }
-                let steps = if ask.stream {
-                    answer::stream(&ask)
-                } else {
-                    answer::plain(&ask)
-                };
+                let steps = if ask.stream { answer::stream(&ask) } else { answer::plain(&ask) };
                 Ok(answer::honest(&ask, steps))
             }
         }
@@ -130,9 +118,7 @@ impl Mock {
         if ask.script.text("first").is_some() {
             let first: u64 = ask.script.number("first", 0, u64::MAX)?;
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = seen
-                .entry(fields.model.clone().unwrap_or_default())
-                .or_default();
+            let count = seen.entry(fields.model.clone().unwrap_or_default()).or_default();
             *count += 1;
             return Ok(*count <= first);
         }

@@ -10,8 +10,7 @@ fn mock() -> Mock {
 }
 
 fn request(model: &str, stream: bool) -> String {
-    json!({"model": model, "stream": stream, "messages": [{"role": "user", "content": "hi"}]})
-        .to_string()
+    json!({"model": model, "stream": stream, "messages": [{"role": "user", "content": "hi"}]}).to_string()
 }
 
 /// A request on a fresh connection, and what came back until it ended or nothing more is expected.
@@ -19,8 +18,7 @@ fn raw(address: std::net::SocketAddr, case: &Case) -> (Vec<u8>, Ended) {
     let (model, stream, want, present, _) = case;
     let mut client = Client::connect(address);
     client.post("/v1/chat/completions", &request(model, *stream));
-    let is_enough =
-        |wire: &[u8]| *want == Ended::Open && present.iter().all(|part| contains(wire, part));
+    let is_enough = |wire: &[u8]| *want == Ended::Open && present.iter().all(|part| contains(wire, part));
     let (mut wire, ended) = client.drain_until(is_enough);
     if ended != Ended::Open {
         return (wire, ended);
@@ -35,13 +33,7 @@ fn contains(bytes: &[u8], part: &str) -> bool {
 }
 
 /// Model, streamed or not, how the connection ends, what is on the wire, what is not.
-type Case = (
-    &'static str,
-    bool,
-    Ended,
-    &'static [&'static str],
-    &'static [&'static str],
-);
+type Case = (&'static str, bool, Ended, &'static [&'static str], &'static [&'static str]);
 
 const DONE: &str = "data: [DONE]\n\n";
 const STOP: &str = "\"finish_reason\":\"stop\"";
@@ -50,64 +42,16 @@ const LAST: &str = "\r\n0\r\n\r\n";
 const CUTS: &[Case] = &[
     ("fault/reset", false, Ended::Reset, &[], &["HTTP"]),
     ("fault/reset", true, Ended::Reset, &[], &["HTTP"]),
-    (
-        "fault/reset@at=midhead",
-        false,
-        Ended::Reset,
-        &["HTTP/1.1 200"],
-        &["\r\n\r\n"],
-    ),
-    (
-        "fault/reset@at=body",
-        false,
-        Ended::Reset,
-        &["\r\n\r\n{\"id\""],
-        &["usage"],
-    ),
-    (
-        "fault/reset@at=body",
-        true,
-        Ended::Reset,
-        &["\r\n\r\n", "data: {"],
-        &["finish_reason"],
-    ),
-    (
-        "fault/reset@chunk=7",
-        true,
-        Ended::Reset,
-        &["w0000006"],
-        &["w0000007", STOP],
-    ),
-    (
-        "fault/fin@chunk=0",
-        true,
-        Ended::Fin,
-        &["\"role\":\"assistant\""],
-        &["w0000000"],
-    ),
+    ("fault/reset@at=midhead", false, Ended::Reset, &["HTTP/1.1 200"], &["\r\n\r\n"]),
+    ("fault/reset@at=body", false, Ended::Reset, &["\r\n\r\n{\"id\""], &["usage"]),
+    ("fault/reset@at=body", true, Ended::Reset, &["\r\n\r\n", "data: {"], &["finish_reason"]),
+    ("fault/reset@chunk=7", true, Ended::Reset, &["w0000006"], &["w0000007", STOP]),
+    ("fault/fin@chunk=0", true, Ended::Fin, &["\"role\":\"assistant\""], &["w0000000"]),
     ("fault/fin", false, Ended::Fin, &[], &["HTTP"]),
-    (
-        "fault/fin@chunk=4",
-        false,
-        Ended::Fin,
-        &["content-length: 600\r\n"],
-        &["usage"],
-    ),
-    (
-        "fault/close@chunk=2",
-        true,
-        Ended::Fin,
-        &["w0000001"],
-        &["w0000002", LAST],
-    ),
+    ("fault/fin@chunk=4", false, Ended::Fin, &["content-length: 600\r\n"], &["usage"]),
+    ("fault/close@chunk=2", true, Ended::Fin, &["w0000001"], &["w0000002", LAST]),
     ("fault/stall", false, Ended::Open, &[], &["HTTP"]),
-    (
-        "fault/stall@chunk=3",
-        true,
-        Ended::Open,
-        &["w0000002"],
-        &["w0000003"],
-    ),
+    ("fault/stall@chunk=3", true, Ended::Open, &["w0000002"], &["w0000003"]),
 ];
 
 const STATUSES: &[Case] = &[
@@ -118,13 +62,7 @@ const STATUSES: &[Case] = &[
         &["429 Too Many", "retry-after: 5\r\n", "rate_limit_exceeded"],
         &[],
     ),
-    (
-        "fault/status=429,retry_after=date:30",
-        true,
-        Ended::Open,
-        &["retry-after: ", " GMT\r\n"],
-        &["event-stream"],
-    ),
+    ("fault/status=429,retry_after=date:30", true, Ended::Open, &["retry-after: ", " GMT\r\n"], &["event-stream"]),
     (
         "fault/status=503,retry_after=negative,retry_after_ms=0",
         false,
@@ -132,20 +70,8 @@ const STATUSES: &[Case] = &[
         &["retry-after: -5\r\n", "retry-after-ms: 0\r\n"],
         &[],
     ),
-    (
-        "fault/status=429,retry_after=huge",
-        false,
-        Ended::Open,
-        &["retry-after: 1000000000\r\n"],
-        &[],
-    ),
-    (
-        "fault/status",
-        false,
-        Ended::Open,
-        &["HTTP/1.1 500", "\"type\":\"server_error\""],
-        &[],
-    ),
+    ("fault/status=429,retry_after=huge", false, Ended::Open, &["retry-after: 1000000000\r\n"], &[]),
+    ("fault/status", false, Ended::Open, &["HTTP/1.1 500", "\"type\":\"server_error\""], &[]),
     (
         "fault/status=400,code=context_length_exceeded",
         false,
@@ -153,730 +79,129 @@ const STATUSES: &[Case] = &[
         &["\"code\":\"context_length_exceeded\""],
         &[],
     ),
-    (
-        "fault/status=529,shape=anthropic",
-        false,
-        Ended::Open,
-        &["overloaded_error", "\"request_id\""],
-        &[],
-    ),
-    (
-        "fault/status=429,shape=gemini",
-        false,
-        Ended::Open,
-        &["  \"error\": {", "RESOURCE_EXHAUSTED"],
-        &[],
-    ),
-    (
-        "fault/status=400,shape=gemini-sse",
-        true,
-        Ended::Open,
-        &["content-type: text/event-stream\r\n"],
-        &["data:"],
-    ),
-    (
-        "fault/status=422,shape=mistral",
-        false,
-        Ended::Open,
-        &["{\"detail\":"],
-        &[],
-    ),
-    (
-        "fault/status=400,shape=bedrock",
-        false,
-        Ended::Open,
-        &["x-amzn-errortype: "],
-        &[],
-    ),
-    (
-        "fault/status=500,shape=deepseek",
-        false,
-        Ended::Open,
-        &["application/octet-stream"],
-        &[],
-    ),
-    (
-        "fault/status=502,shape=html",
-        false,
-        Ended::Open,
-        &["<h1>502</h1>"],
-        &[],
-    ),
-    (
-        "fault/status=500,shape=empty",
-        false,
-        Ended::Open,
-        &["content-length: 0\r\n"],
-        &["content-type"],
-    ),
-    (
-        "fault/status=401,shape=leak",
-        false,
-        Ended::Open,
-        &["sk-canary-", "set-cookie"],
-        &[],
-    ),
-    (
-        "fault/status=500,message_bytes=20000",
-        false,
-        Ended::Open,
-        &["!!!!"],
-        &[],
-    ),
-    (
-        "fault/redirect",
-        false,
-        Ended::Open,
-        &["HTTP/1.1 302", "location: http://169.254.169.254/"],
-        &[],
-    ),
-    (
-        "fault/redirect=307,to=loop",
-        false,
-        Ended::Open,
-        &["HTTP/1.1 307", "location: /v1/"],
-        &[],
-    ),
+    ("fault/status=529,shape=anthropic", false, Ended::Open, &["overloaded_error", "\"request_id\""], &[]),
+    ("fault/status=429,shape=gemini", false, Ended::Open, &["  \"error\": {", "RESOURCE_EXHAUSTED"], &[]),
+    ("fault/status=400,shape=gemini-sse", true, Ended::Open, &["content-type: text/event-stream\r\n"], &["data:"]),
+    ("fault/status=422,shape=mistral", false, Ended::Open, &["{\"detail\":"], &[]),
+    ("fault/status=400,shape=bedrock", false, Ended::Open, &["x-amzn-errortype: "], &[]),
+    ("fault/status=500,shape=deepseek", false, Ended::Open, &["application/octet-stream"], &[]),
+    ("fault/status=502,shape=html", false, Ended::Open, &["<h1>502</h1>"], &[]),
+    ("fault/status=500,shape=empty", false, Ended::Open, &["content-length: 0\r\n"], &["content-type"]),
+    ("fault/status=401,shape=leak", false, Ended::Open, &["sk-canary-", "set-cookie"], &[]),
+    ("fault/status=500,message_bytes=20000", false, Ended::Open, &["!!!!"], &[]),
+    ("fault/redirect", false, Ended::Open, &["HTTP/1.1 302", "location: http://169.254.169.254/"], &[]),
+    ("fault/redirect=307,to=loop", false, Ended::Open, &["HTTP/1.1 307", "location: /v1/"], &[]),
 ];
 
 const CONTENTS: &[Case] = &[
     ("fault/body", false, Ended::Open, &["[}"], &[]),
-    (
-        "fault/body=truncated",
-        false,
-        Ended::Open,
-        &["content-length: 300\r\n"],
-        &["usage"],
-    ),
-    (
-        "fault/body=html",
-        false,
-        Ended::Open,
-        &["text/html", "<html>"],
-        &[],
-    ),
-    (
-        "fault/body=empty",
-        false,
-        Ended::Open,
-        &["content-length: 0\r\n"],
-        &[],
-    ),
-    (
-        "fault/body=error",
-        false,
-        Ended::Open,
-        &["HTTP/1.1 200", "{\"error\":"],
-        &[],
-    ),
-    (
-        "fault/body=blank",
-        false,
-        Ended::Open,
-        &["\r\n\r\n\n    ", STOP],
-        &[],
-    ),
-    (
-        "fault/body=duplicate",
-        false,
-        Ended::Open,
-        &["{\"id\":\"twice\",\"id\":"],
-        &[],
-    ),
-    (
-        "fault/body=null",
-        false,
-        Ended::Open,
-        &["\r\n\r\nnull"],
-        &[],
-    ),
-    (
-        "fault/body=deep",
-        false,
-        Ended::Open,
-        &["[[[[", "]]]]"],
-        &[],
-    ),
-    (
-        "fault/form",
-        true,
-        Ended::Open,
-        &["application/json"],
-        &["data:"],
-    ),
-    (
-        "fault/form=stream",
-        false,
-        Ended::Open,
-        &["text/event-stream", DONE],
-        &[],
-    ),
-    (
-        "fault/form=type",
-        false,
-        Ended::Open,
-        &["application/octet-stream", STOP],
-        &[],
-    ),
+    ("fault/body=truncated", false, Ended::Open, &["content-length: 300\r\n"], &["usage"]),
+    ("fault/body=html", false, Ended::Open, &["text/html", "<html>"], &[]),
+    ("fault/body=empty", false, Ended::Open, &["content-length: 0\r\n"], &[]),
+    ("fault/body=error", false, Ended::Open, &["HTTP/1.1 200", "{\"error\":"], &[]),
+    ("fault/body=blank", false, Ended::Open, &["\r\n\r\n\n    ", STOP], &[]),
+    ("fault/body=duplicate", false, Ended::Open, &["{\"id\":\"twice\",\"id\":"], &[]),
+    ("fault/body=null", false, Ended::Open, &["\r\n\r\nnull"], &[]),
+    ("fault/body=deep", false, Ended::Open, &["[[[[", "]]]]"], &[]),
+    ("fault/form", true, Ended::Open, &["application/json"], &["data:"]),
+    ("fault/form=stream", false, Ended::Open, &["text/event-stream", DONE], &[]),
+    ("fault/form=type", false, Ended::Open, &["application/octet-stream", STOP], &[]),
     ("fault/no-done", true, Ended::Open, &[STOP, LAST], &["DONE"]),
-    (
-        "fault/no-finish",
-        true,
-        Ended::Open,
-        &["w0000019", LAST],
-        &["DONE", STOP],
-    ),
+    ("fault/no-finish", true, Ended::Open, &["w0000019", LAST], &["DONE", STOP]),
     ("fault/no-finish@done", true, Ended::Open, &[DONE], &[STOP]),
-    (
-        "fault/empty-stream",
-        true,
-        Ended::Open,
-        &["\r\n\r\n0\r\n\r\n"],
-        &["data:"],
-    ),
-    (
-        "fault/empty-stream@done",
-        true,
-        Ended::Open,
-        &[DONE],
-        &["choices"],
-    ),
-    (
-        "fault/after-done",
-        true,
-        Ended::Open,
-        &["data: [DONE]\n\n\r\nfa\r\ndata: "],
-        &[],
-    ),
-    (
-        "fault/error-event",
-        true,
-        Ended::Open,
-        &["w0000002", "data: {\"error\":", LAST],
-        &["w0000003", "DONE"],
-    ),
-    (
-        "fault/error-event=groq,chunk=1",
-        true,
-        Ended::Open,
-        &["event: error\n", "\"status_code\":400"],
-        &["w0000001"],
-    ),
-    (
-        "fault/error-event=openrouter,goes_on",
-        true,
-        Ended::Open,
-        &["\"error\":{\"code\":502", "w0000003", DONE],
-        &[],
-    ),
-    (
-        "fault/error-event=gpustack",
-        true,
-        Ended::Open,
-        &["\nerror: {\"error\""],
-        &["DONE"],
-    ),
-    (
-        "fault/event",
-        true,
-        Ended::Open,
-        &["\"content\":\"\n\n", "w0000003", DONE],
-        &["w0000002"],
-    ),
-    (
-        "fault/event=glued",
-        true,
-        Ended::Open,
-        &["null}]}{\"id\""],
-        &[],
-    ),
+    ("fault/empty-stream", true, Ended::Open, &["\r\n\r\n0\r\n\r\n"], &["data:"]),
+    ("fault/empty-stream@done", true, Ended::Open, &[DONE], &["choices"]),
+    ("fault/after-done", true, Ended::Open, &["data: [DONE]\n\n\r\nfa\r\ndata: "], &[]),
+    ("fault/error-event", true, Ended::Open, &["w0000002", "data: {\"error\":", LAST], &["w0000003", "DONE"]),
+    ("fault/error-event=groq,chunk=1", true, Ended::Open, &["event: error\n", "\"status_code\":400"], &["w0000001"]),
+    ("fault/error-event=openrouter,goes_on", true, Ended::Open, &["\"error\":{\"code\":502", "w0000003", DONE], &[]),
+    ("fault/error-event=gpustack", true, Ended::Open, &["\nerror: {\"error\""], &["DONE"]),
+    ("fault/event", true, Ended::Open, &["\"content\":\"\n\n", "w0000003", DONE], &["w0000002"]),
+    ("fault/event=glued", true, Ended::Open, &["null}]}{\"id\""], &[]),
     ("fault/event=nul", true, Ended::Open, &["\"\0w0000002"], &[]),
 ];
 
 const FRAMINGS: &[Case] = &[
-    (
-        "fault/garbage",
-        false,
-        Ended::Fin,
-        &["SSH-2.0"],
-        &["HTTP/1.1"],
-    ),
-    (
-        "fault/garbage=binary",
-        false,
-        Ended::Fin,
-        &[],
-        &["HTTP/1.1"],
-    ),
-    (
-        "fault/garbage=http09",
-        false,
-        Ended::Fin,
-        &[STOP],
-        &["HTTP/1.1"],
-    ),
-    (
-        "fault/badhead",
-        false,
-        Ended::Open,
-        &["200 OK\r\nthis line has no colon\r\n", STOP],
-        &[],
-    ),
-    (
-        "fault/badhead=fold",
-        false,
-        Ended::Open,
-        &["x-fold: 1\r\n  continued\r\n"],
-        &[],
-    ),
-    (
-        "fault/badhead=space",
-        true,
-        Ended::Open,
-        &["x-space : 1\r\n", DONE],
-        &[],
-    ),
-    (
-        "fault/badhead=nul",
-        false,
-        Ended::Open,
-        &["x-nul: a\0b\r\n"],
-        &[],
-    ),
-    (
-        "fault/badhead=status",
-        false,
-        Ended::Open,
-        &["HTTP/1.1 abc OK\r\ncontent-type"],
-        &[],
-    ),
-    (
-        "fault/badhead=version",
-        false,
-        Ended::Open,
-        &["HTTP/9.9 200 OK\r\ncontent-type"],
-        &[],
-    ),
-    (
-        "fault/bighead=100",
-        false,
-        Ended::Open,
-        &["x-big: aaaa"],
-        &[],
-    ),
-    (
-        "fault/manyheaders=3",
-        false,
-        Ended::Open,
-        &["x-many: 1\r\nx-many: 1\r\nx-many: 1\r\n"],
-        &[],
-    ),
-    (
-        "fault/leakheaders",
-        false,
-        Ended::Open,
-        &["set-cookie: ", "alt-svc: ", STOP],
-        &[],
-    ),
-    (
-        "fault/length",
-        false,
-        Ended::Open,
-        &["content-length: 500\r\n", "usage"],
-        &[],
-    ),
-    (
-        "fault/length=long",
-        false,
-        Ended::Fin,
-        &["content-length: 700\r\n", "usage"],
-        &[],
-    ),
-    (
-        "fault/length=two",
-        false,
-        Ended::Open,
-        &["content-length: 600\r\ncontent-length: 601\r\n"],
-        &[],
-    ),
-    (
-        "fault/length=same",
-        false,
-        Ended::Open,
-        &["content-length: 600\r\ncontent-length: 600\r\n"],
-        &[],
-    ),
-    (
-        "fault/length=both",
-        false,
-        Ended::Open,
-        &[
-            "content-length: 600\r\ntransfer-encoding: chunked\r\n",
-            LAST,
-        ],
-        &[],
-    ),
-    (
-        "fault/length=sign",
-        false,
-        Ended::Open,
-        &["content-length: +600\r\n"],
-        &[],
-    ),
-    (
-        "fault/length=huge",
-        false,
-        Ended::Fin,
-        &["content-length: 99999999999999999999999\r\n"],
-        &[],
-    ),
-    (
-        "fault/chunked",
-        false,
-        Ended::Fin,
-        &["transfer-encoding: chunked", STOP],
-        &[LAST],
-    ),
+    ("fault/garbage", false, Ended::Fin, &["SSH-2.0"], &["HTTP/1.1"]),
+    ("fault/garbage=binary", false, Ended::Fin, &[], &["HTTP/1.1"]),
+    ("fault/garbage=http09", false, Ended::Fin, &[STOP], &["HTTP/1.1"]),
+    ("fault/badhead", false, Ended::Open, &["200 OK\r\nthis line has no colon\r\n", STOP], &[]),
+    ("fault/badhead=fold", false, Ended::Open, &["x-fold: 1\r\n  continued\r\n"], &[]),
+    ("fault/badhead=space", true, Ended::Open, &["x-space : 1\r\n", DONE], &[]),
+    ("fault/badhead=nul", false, Ended::Open, &["x-nul: a\0b\r\n"], &[]),
+    ("fault/badhead=status", false, Ended::Open, &["HTTP/1.1 abc OK\r\ncontent-type"], &[]),
+    ("fault/badhead=version", false, Ended::Open, &["HTTP/9.9 200 OK\r\ncontent-type"], &[]),
+    ("fault/bighead=100", false, Ended::Open, &["x-big: aaaa"], &[]),
+    ("fault/manyheaders=3", false, Ended::Open, &["x-many: 1\r\nx-many: 1\r\nx-many: 1\r\n"], &[]),
+    ("fault/leakheaders", false, Ended::Open, &["set-cookie: ", "alt-svc: ", STOP], &[]),
+    ("fault/length", false, Ended::Open, &["content-length: 500\r\n", "usage"], &[]),
+    ("fault/length=long", false, Ended::Fin, &["content-length: 700\r\n", "usage"], &[]),
+    ("fault/length=two", false, Ended::Open, &["content-length: 600\r\ncontent-length: 601\r\n"], &[]),
+    ("fault/length=same", false, Ended::Open, &["content-length: 600\r\ncontent-length: 600\r\n"], &[]),
+    ("fault/length=both", false, Ended::Open, &["content-length: 600\r\ntransfer-encoding: chunked\r\n", LAST], &[]),
+    ("fault/length=sign", false, Ended::Open, &["content-length: +600\r\n"], &[]),
+    ("fault/length=huge", false, Ended::Fin, &["content-length: 99999999999999999999999\r\n"], &[]),
+    ("fault/chunked", false, Ended::Fin, &["transfer-encoding: chunked", STOP], &[LAST]),
     ("fault/chunked", true, Ended::Fin, &[DONE], &[LAST]),
-    (
-        "fault/chunked=badsize",
-        true,
-        Ended::Fin,
-        &["\r\nxyz\r\n"],
-        &[],
-    ),
-    (
-        "fault/chunked=hugesize",
-        false,
-        Ended::Fin,
-        &["\r\nfffffffffffffffff\r\n"],
-        &[],
-    ),
-    (
-        "fault/chunked=longer",
-        false,
-        Ended::Fin,
-        &["\r\n2\r\nhello\r\n"],
-        &[],
-    ),
-    (
-        "fault/chunked=notail",
-        false,
-        Ended::Fin,
-        &["\r\n0\r\n"],
-        &[LAST],
-    ),
-    (
-        "fault/chunked=trailers",
-        true,
-        Ended::Open,
-        &["\r\n0\r\nx-trailer: canary\r\n"],
-        &[],
-    ),
-    (
-        "fault/chunked=extension",
-        true,
-        Ended::Open,
-        &["\r\n2;name=\"a;b\"\r\n"],
-        &[],
-    ),
+    ("fault/chunked=badsize", true, Ended::Fin, &["\r\nxyz\r\n"], &[]),
+    ("fault/chunked=hugesize", false, Ended::Fin, &["\r\nfffffffffffffffff\r\n"], &[]),
+    ("fault/chunked=longer", false, Ended::Fin, &["\r\n2\r\nhello\r\n"], &[]),
+    ("fault/chunked=notail", false, Ended::Fin, &["\r\n0\r\n"], &[LAST]),
+    ("fault/chunked=trailers", true, Ended::Open, &["\r\n0\r\nx-trailer: canary\r\n"], &[]),
+    ("fault/chunked=extension", true, Ended::Open, &["\r\n2;name=\"a;b\"\r\n"], &[]),
     ("fault/chunked=barelf", false, Ended::Fin, &["\n0\n\n"], &[]),
-    (
-        "fault/chunked=close",
-        true,
-        Ended::Fin,
-        &["connection: close", DONE],
-        &["transfer-encoding"],
-    ),
+    ("fault/chunked=close", true, Ended::Fin, &["connection: close", DONE], &["transfer-encoding"]),
     (
         "fault/interim=3",
         false,
         Ended::Open,
-        &[
-            "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 102 ",
-            "HTTP/1.1 200 OK",
-            STOP,
-        ],
+        &["HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 102 ", "HTTP/1.1 200 OK", STOP],
         &[],
     ),
-    (
-        "fault/upgrade",
-        false,
-        Ended::Fin,
-        &["HTTP/1.1 101 Switching Protocols\r\n", "switched"],
-        &[],
-    ),
-    (
-        "fault/nocontent",
-        false,
-        Ended::Open,
-        &["HTTP/1.1 204 No Content\r\ncontent-length: 600\r\n", STOP],
-        &[],
-    ),
-    (
-        "fault/surplus",
-        false,
-        Ended::Open,
-        &["}HTTP/1.1 200 OK\r\n", "canary"],
-        &[],
-    ),
-    (
-        "fault/surplus=bytes",
-        true,
-        Ended::Open,
-        &["\r\n0\r\n\r\ncanary! "],
-        &[],
-    ),
-    (
-        "fault/early@after_ms=20",
-        false,
-        Ended::Open,
-        &["}HTTP/1.1 200 OK\r\n", "canary"],
-        &[],
-    ),
-    (
-        "fault/idle-close@after_ms=20",
-        false,
-        Ended::Fin,
-        &[STOP],
-        &[],
-    ),
-    (
-        "fault/idle-close=reset,after_ms=20",
-        true,
-        Ended::Reset,
-        &[DONE],
-        &[],
-    ),
+    ("fault/upgrade", false, Ended::Fin, &["HTTP/1.1 101 Switching Protocols\r\n", "switched"], &[]),
+    ("fault/nocontent", false, Ended::Open, &["HTTP/1.1 204 No Content\r\ncontent-length: 600\r\n", STOP], &[]),
+    ("fault/surplus", false, Ended::Open, &["}HTTP/1.1 200 OK\r\n", "canary"], &[]),
+    ("fault/surplus=bytes", true, Ended::Open, &["\r\n0\r\n\r\ncanary! "], &[]),
+    ("fault/early@after_ms=20", false, Ended::Open, &["}HTTP/1.1 200 OK\r\n", "canary"], &[]),
+    ("fault/idle-close@after_ms=20", false, Ended::Fin, &[STOP], &[]),
+    ("fault/idle-close=reset,after_ms=20", true, Ended::Reset, &[DONE], &[]),
     ("fault/close-on-reuse", false, Ended::Open, &[STOP], &[]),
-    (
-        "fault/gzip",
-        false,
-        Ended::Open,
-        &["content-encoding: gzip\r\n", "\u{1f}"],
-        &[STOP],
-    ),
-    (
-        "fault/gzip=truncated",
-        true,
-        Ended::Open,
-        &["content-encoding: gzip\r\n"],
-        &["data:"],
-    ),
-    (
-        "fault/gzip=corrupt",
-        false,
-        Ended::Open,
-        &["content-encoding: gzip\r\n"],
-        &[STOP],
-    ),
-    (
-        "fault/gzip=nested",
-        false,
-        Ended::Open,
-        &["content-encoding: gzip, gzip\r\n"],
-        &[STOP],
-    ),
-    (
-        "fault/gzip=lie",
-        false,
-        Ended::Open,
-        &["content-encoding: gzip\r\n", STOP],
-        &[],
-    ),
-    (
-        "fault/gzip=unknown",
-        false,
-        Ended::Open,
-        &["content-encoding: x-mock\r\n"],
-        &[],
-    ),
+    ("fault/gzip", false, Ended::Open, &["content-encoding: gzip\r\n", "\u{1f}"], &[STOP]),
+    ("fault/gzip=truncated", true, Ended::Open, &["content-encoding: gzip\r\n"], &["data:"]),
+    ("fault/gzip=corrupt", false, Ended::Open, &["content-encoding: gzip\r\n"], &[STOP]),
+    ("fault/gzip=nested", false, Ended::Open, &["content-encoding: gzip, gzip\r\n"], &[STOP]),
+    ("fault/gzip=lie", false, Ended::Open, &["content-encoding: gzip\r\n", STOP], &[]),
+    ("fault/gzip=unknown", false, Ended::Open, &["content-encoding: x-mock\r\n"], &[]),
 ];
 
 const TEXTS: &[Case] = &[
-    (
-        "fault/lines",
-        true,
-        Ended::Open,
-        &["null}]}\r\n\r\n", "data: [DONE]\r\n\r\n"],
-        &["}\n"],
-    ),
-    (
-        "fault/lines=cr",
-        true,
-        Ended::Open,
-        &["data: [DONE]\r\r"],
-        &["}\n", DONE],
-    ),
-    (
-        "fault/lines=bom",
-        true,
-        Ended::Open,
-        &["\u{feff}data: {", DONE],
-        &[],
-    ),
-    (
-        "fault/lines=nospace",
-        true,
-        Ended::Open,
-        &["data:[DONE]\n\n"],
-        &["data: "],
-    ),
-    (
-        "fault/lines=noblank",
-        true,
-        Ended::Open,
-        &["data: [DONE]\n\r\n0\r\n"],
-        &[DONE],
-    ),
-    (
-        "fault/lines=twodata",
-        true,
-        Ended::Open,
-        &[",\ndata: \"object\""],
-        &[],
-    ),
-    (
-        "fault/lines=fields",
-        true,
-        Ended::Open,
-        &["id: 0\nretry: 1000\n", DONE],
-        &[],
-    ),
-    (
-        "fault/onebyte",
-        true,
-        Ended::Open,
-        &["\r\n1\r\nd\r\n1\r\na\r\n1\r\nt\r\n1\r\na\r\n1\r\n:\r\n"],
-        &["data"],
-    ),
-    (
-        "fault/dribble@ms=0",
-        false,
-        Ended::Open,
-        &["HTTP/1.1 200 OK", STOP],
-        &[],
-    ),
-    (
-        "fault/random-cuts=3",
-        true,
-        Ended::Open,
-        &["\r\n0\r\n\r\n"],
-        &[],
-    ),
-    (
-        "fault/glue",
-        true,
-        Ended::Open,
-        &["null}]}\n\ndata: {", DONE],
-        &[],
-    ),
-    (
-        "fault/bigline=5000",
-        true,
-        Ended::Open,
-        &["xxxxx", "\r\n1388\r\ndata: ", DONE],
-        &[],
-    ),
-    (
-        "fault/bigevent=5000",
-        true,
-        Ended::Open,
-        &["xxx\ndata: xxx", DONE],
-        &[],
-    ),
-    (
-        "fault/tinyfields=3",
-        true,
-        Ended::Open,
-        &["data\ndata\ndata\n\n", DONE],
-        &[],
-    ),
-    (
-        "fault/nodelimiter=50",
-        true,
-        Ended::Open,
-        &["data: xxxxx", LAST],
-        &["\n\n"],
-    ),
-    (
-        "fault/comments=2,ms=1",
-        true,
-        Ended::Open,
-        &[": mock\n\n\r\n8\r\n: mock\n\n", DONE],
-        &[],
-    ),
-    (
-        "fault/forever@ms=1000",
-        true,
-        Ended::Open,
-        &["w0000000"],
-        &["w0000001"],
-    ),
+    ("fault/lines", true, Ended::Open, &["null}]}\r\n\r\n", "data: [DONE]\r\n\r\n"], &["}\n"]),
+    ("fault/lines=cr", true, Ended::Open, &["data: [DONE]\r\r"], &["}\n", DONE]),
+    ("fault/lines=bom", true, Ended::Open, &["\u{feff}data: {", DONE], &[]),
+    ("fault/lines=nospace", true, Ended::Open, &["data:[DONE]\n\n"], &["data: "]),
+    ("fault/lines=noblank", true, Ended::Open, &["data: [DONE]\n\r\n0\r\n"], &[DONE]),
+    ("fault/lines=twodata", true, Ended::Open, &[",\ndata: \"object\""], &[]),
+    ("fault/lines=fields", true, Ended::Open, &["id: 0\nretry: 1000\n", DONE], &[]),
+    ("fault/onebyte", true, Ended::Open, &["\r\n1\r\nd\r\n1\r\na\r\n1\r\nt\r\n1\r\na\r\n1\r\n:\r\n"], &["data"]),
+    ("fault/dribble@ms=0", false, Ended::Open, &["HTTP/1.1 200 OK", STOP], &[]),
+    ("fault/random-cuts=3", true, Ended::Open, &["\r\n0\r\n\r\n"], &[]),
+    ("fault/glue", true, Ended::Open, &["null}]}\n\ndata: {", DONE], &[]),
+    ("fault/bigline=5000", true, Ended::Open, &["xxxxx", "\r\n1388\r\ndata: ", DONE], &[]),
+    ("fault/bigevent=5000", true, Ended::Open, &["xxx\ndata: xxx", DONE], &[]),
+    ("fault/tinyfields=3", true, Ended::Open, &["data\ndata\ndata\n\n", DONE], &[]),
+    ("fault/nodelimiter=50", true, Ended::Open, &["data: xxxxx", LAST], &["\n\n"]),
+    ("fault/comments=2,ms=1", true, Ended::Open, &[": mock\n\n\r\n8\r\n: mock\n\n", DONE], &[]),
+    ("fault/forever@ms=1000", true, Ended::Open, &["w0000000"], &["w0000001"]),
     ("fault/usage", false, Ended::Open, &[STOP], &["usage"]),
-    (
-        "fault/usage=negative",
-        false,
-        Ended::Open,
-        &["\"prompt_tokens\":-50"],
-        &[],
-    ),
-    (
-        "fault/usage=huge",
-        true,
-        Ended::Open,
-        &["\"completion_tokens\":1000000000000000", DONE],
-        &[],
-    ),
-    (
-        "fault/usage=null",
-        true,
-        Ended::Open,
-        &["\"usage\":null", DONE],
-        &[],
-    ),
-    (
-        "fault/usage=twice",
-        false,
-        Ended::Open,
-        &["\"total_tokens\":2", "\"usage\":", "\"total_tokens\":120"],
-        &[],
-    ),
-    (
-        "fault/usage=twice",
-        true,
-        Ended::Open,
-        &["\"total_tokens\":2", "\"total_tokens\":120", DONE],
-        &[],
-    ),
-    (
-        "fault/usage=late",
-        true,
-        Ended::Open,
-        &["data: [DONE]\n\n\r\n1", "}}}\n\n\r\n0\r\n\r\n"],
-        &[],
-    ),
-    (
-        "fault/usage=early",
-        true,
-        Ended::Open,
-        &["\"total_tokens\":101", "\"total_tokens\":120", DONE],
-        &[],
-    ),
-    (
-        "fault/usage=unasked",
-        true,
-        Ended::Open,
-        &["\"choices\":[],\"usage\":{", DONE],
-        &[],
-    ),
-    (
-        "fault/usage=groq",
-        true,
-        Ended::Open,
-        &["\"x_groq\":{\"id\":\"req_mock\",\"usage\":{", DONE],
-        &[],
-    ),
+    ("fault/usage=negative", false, Ended::Open, &["\"prompt_tokens\":-50"], &[]),
+    ("fault/usage=huge", true, Ended::Open, &["\"completion_tokens\":1000000000000000", DONE], &[]),
+    ("fault/usage=null", true, Ended::Open, &["\"usage\":null", DONE], &[]),
+    ("fault/usage=twice", false, Ended::Open, &["\"total_tokens\":2", "\"usage\":", "\"total_tokens\":120"], &[]),
+    ("fault/usage=twice", true, Ended::Open, &["\"total_tokens\":2", "\"total_tokens\":120", DONE], &[]),
+    ("fault/usage=late", true, Ended::Open, &["data: [DONE]\n\n\r\n1", "}}}\n\n\r\n0\r\n\r\n"], &[]),
+    ("fault/usage=early", true, Ended::Open, &["\"total_tokens\":101", "\"total_tokens\":120", DONE], &[]),
+    ("fault/usage=unasked", true, Ended::Open, &["\"choices\":[],\"usage\":{", DONE], &[]),
+    ("fault/usage=groq", true, Ended::Open, &["\"x_groq\":{\"id\":\"req_mock\",\"usage\":{", DONE], &[]),
 ];
 
 fn check(cases: &[Case]) {
@@ -964,9 +289,7 @@ fn every_fault_has_a_case() {
     for name in fault::names() {
         let prefix = format!("fault/{name}");
         let is_its = |model: &str| {
-            model
-                .strip_prefix(&prefix)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['=', '@', ',']))
+            model.strip_prefix(&prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(['=', '@', ',']))
         };
         assert!(cases.iter().any(|case| is_its(case.0)), "{name}");
     }
@@ -975,10 +298,7 @@ fn every_fault_has_a_case() {
 #[test]
 fn readme_has_the_table_of_faults() {
     let readme = include_str!("../../README.md");
-    assert!(
-        readme.contains(&fault::table()),
-        "replace the table by the output of `loadtest mock --scripts`"
-    );
+    assert!(readme.contains(&fault::table()), "replace the table by the output of `loadtest mock --scripts`");
 }
 
 #[test]
@@ -992,11 +312,7 @@ fn plain_answers_are_valid_json_of_the_size_asked_for() {
     ] {
         client.post(path, &request(model, false));
         let answer = client.answer();
-        assert_eq!(
-            (answer.status, answer.body.len()),
-            (200, bytes),
-            "{path} {model}"
-        );
+        assert_eq!((answer.status, answer.body.len()), (200, bytes), "{path} {model}");
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
         assert!(body["usage"]["total_tokens"] == 120, "{path} {model}");
     }
@@ -1006,70 +322,37 @@ fn plain_answers_are_valid_json_of_the_size_asked_for() {
 fn streams_number_their_events_and_end_properly() {
     let mut client = Client::connect(for_tests(mock()));
     for (path, body, events, chunk_count) in [
-        (
-            "/v1/chat/completions",
-            json!({"model": "stream/events=3,gap_ms=1", "stream": true}),
-            6,
-            6,
-        ),
+        ("/v1/chat/completions", json!({"model": "stream/events=3,gap_ms=1", "stream": true}), 6, 6),
         (
             "/v1/chat/completions",
             json!({"model": "stream/events=3,gap_ms=1,stamp", "stream": true, "stream_options": {"include_usage": true}}),
             7,
             7,
         ),
-        (
-            "/v1/completions",
-            json!({"model": "stream/events=2,gap_ms=0", "stream": true}),
-            5,
-            5,
-        ),
-        (
-            "/v1/responses",
-            json!({"model": "stream/events=2,gap_ms=0", "stream": true}),
-            4,
-            4,
-        ),
+        ("/v1/completions", json!({"model": "stream/events=2,gap_ms=0", "stream": true}), 5, 5),
+        ("/v1/responses", json!({"model": "stream/events=2,gap_ms=0", "stream": true}), 4, 4),
     ] {
         client.post(path, &body.to_string());
         let answer = client.answer();
         let text = answer.text();
         assert_eq!(answer.chunk_count, chunk_count, "{path}: {text}");
         assert_eq!(text.matches("\n\n").count(), events, "{path}: {text}");
-        assert!(
-            text.contains("w0000000 ") && text.contains("w0000001 "),
-            "{path}: {text}"
-        );
-        for line in text
-            .lines()
-            .filter_map(|line| line.strip_prefix("data: "))
-            .filter(|line| *line != "[DONE]")
-        {
-            serde_json::from_str::<Value>(line)
-                .unwrap_or_else(|error| panic!("{path}: {error}: {line}"));
+        assert!(text.contains("w0000000 ") && text.contains("w0000001 "), "{path}: {text}");
+        for line in text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|line| *line != "[DONE]") {
+            serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{path}: {error}: {line}"));
         }
-        assert_eq!(
-            text.ends_with("data: [DONE]\n\n"),
-            path != "/v1/responses",
-            "{path}: {text}"
-        );
+        assert_eq!(text.ends_with("data: [DONE]\n\n"), path != "/v1/responses", "{path}: {text}");
     }
 }
 
 #[test]
 fn embeddings_have_one_vector_an_input() {
     let mut client = Client::connect(for_tests(mock()));
-    client.post(
-        "/v1/embeddings",
-        r#"{"model":"fast/dims=3","input":["a","b"]}"#,
-    );
+    client.post("/v1/embeddings", r#"{"model":"fast/dims=3","input":["a","b"]}"#);
     let body: Value = serde_json::from_slice(&client.answer().body).unwrap();
     assert_eq!(body["data"].as_array().unwrap().len(), 2);
     assert_eq!(body["data"][1]["embedding"].as_array().unwrap().len(), 3);
-    client.post(
-        "/v1/embeddings",
-        r#"{"model":"fast/dims=3","input":"a","encoding_format":"base64"}"#,
-    );
+    client.post("/v1/embeddings", r#"{"model":"fast/dims=3","input":"a","encoding_format":"base64"}"#);
     let body: Value = serde_json::from_slice(&client.answer().body).unwrap();
     assert_eq!(body["data"][0]["embedding"].as_str().unwrap().len(), 16);
 }
@@ -1088,14 +371,9 @@ fn pipelined_and_chunked_requests_are_answered_in_order() {
         };
         client.send((one("first") + &one("second") + &one("third")).as_bytes());
         let (wire, ended) = client.drain(150);
-        let places: Vec<_> = ["first", "second", "third"]
-            .iter()
-            .map(|word| memchr::memmem::find(&wire, word.as_bytes()))
-            .collect();
-        assert!(
-            places.iter().all(Option::is_some) && places.is_sorted(),
-            "{places:?}"
-        );
+        let places: Vec<_> =
+            ["first", "second", "third"].iter().map(|word| memchr::memmem::find(&wire, word.as_bytes())).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
         assert_eq!(ended, Ended::Open);
     }
 }
@@ -1103,10 +381,7 @@ fn pipelined_and_chunked_requests_are_answered_in_order() {
 #[test]
 fn reused_connections_close_without_an_answer() {
     let address = for_tests(mock());
-    for (model, want) in [
-        ("fault/close-on-reuse", Ended::Fin),
-        ("fault/close-on-reuse=reset", Ended::Reset),
-    ] {
+    for (model, want) in [("fault/close-on-reuse", Ended::Fin), ("fault/close-on-reuse=reset", Ended::Reset)] {
         let mut client = Client::connect(address);
         client.post("/v1/chat/completions", &request(model, false));
         assert_eq!(client.answer().status, 200, "{model}");
@@ -1120,18 +395,12 @@ fn faults_strike_the_first_n_times_only() {
     let mut client = Client::connect(for_tests(mock()));
     let mut statuses = Vec::new();
     for _ in 0..4 {
-        client.post(
-            "/v1/chat/completions",
-            &request("fault/status=503,first=2", false),
-        );
+        client.post("/v1/chat/completions", &request("fault/status=503,first=2", false));
         statuses.push(client.answer().status);
     }
     client.send(b"DELETE /__counters HTTP/1.1\r\n\r\n");
     client.answer();
-    client.post(
-        "/v1/chat/completions",
-        &request("fault/status=503,first=2", false),
-    );
+    client.post("/v1/chat/completions", &request("fault/status=503,first=2", false));
     statuses.push(client.answer().status);
     assert_eq!(statuses, [503, 503, 200, 200, 503]);
 }
@@ -1142,26 +411,11 @@ fn wrong_requests_are_refused_with_a_reason() {
     for (body, want) in [
         (r#"{"model":"fast/speed=1"}"#, "unknown option `speed`"),
         (r#"{"model":"fault/nothing"}"#, "unknown fault `nothing`"),
-        (
-            r#"{"model":"fault/no-done"}"#,
-            "needs `\\\"stream\\\": true`",
-        ),
-        (
-            r#"{"model":"fault/onebyte=3","stream":true}"#,
-            "takes no value",
-        ),
-        (
-            r#"{"model":"fault/reset@chunk=9"}"#,
-            "no number from 0 to 8",
-        ),
-        (
-            r#"{"model":"fast/request_bytes=7"}"#,
-            "body has 32 bytes, not 7",
-        ),
-        (
-            r#"{"model":"fast","model":"slow"}"#,
-            "duplicate field `model`",
-        ),
+        (r#"{"model":"fault/no-done"}"#, "needs `\\\"stream\\\": true`"),
+        (r#"{"model":"fault/onebyte=3","stream":true}"#, "takes no value"),
+        (r#"{"model":"fault/reset@chunk=9"}"#, "no number from 0 to 8"),
+        (r#"{"model":"fast/request_bytes=7"}"#, "body has 32 bytes, not 7"),
+        (r#"{"model":"fast","model":"slow"}"#, "duplicate field `model`"),
         ("{", "malformed body"),
     ] {
         let mut client = Client::connect(address);
@@ -1178,11 +432,7 @@ fn truth(address: std::net::SocketAddr, wanted: usize) -> Vec<Value> {
         let mut client = Client::connect(address);
         client.send(b"GET /__truth HTTP/1.1\r\n\r\n");
         let answer: Answer = client.answer();
-        let lines: Vec<Value> = answer
-            .text()
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let lines: Vec<Value> = answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         if lines.len() >= wanted || Instant::now() > until {
             return lines;
         }
@@ -1200,51 +450,24 @@ fn truth_log_tells_what_was_received_and_sent() {
     );
     client.send((head + &body).as_bytes());
     let answered = client.answer();
-    client.post(
-        "/v1/chat/completions",
-        &request("stream/events=2,gap_ms=0", true),
-    );
+    client.post("/v1/chat/completions", &request("stream/events=2,gap_ms=0", true));
     client.answer();
     let lines = truth(address, 2);
     let first = &lines[0];
-    assert_eq!(
-        (&first["connection"], &first["request"]),
-        (&json!(1), &json!(1))
-    );
-    assert_eq!(
-        (&first["request_id"], &first["headers"][1]),
-        (&json!("r1"), &json!(["Authorization", "Bearer key"]))
-    );
-    assert_eq!(
-        (&first["body"], &first["end"]),
-        (&json!(body), &json!("complete"))
-    );
-    assert_eq!(
-        first["bytes_out"],
-        json!(answered.head.len() + answered.body.len())
-    );
-    assert_eq!(
-        (&first["input_tokens"], &first["output_tokens"]),
-        (&json!(100), &json!(20))
-    );
-    assert_eq!(
-        (
-            &lines[1]["request"],
-            &lines[1]["events"],
-            &lines[1]["stream"]
-        ),
-        (&json!(2), &json!(5), &json!(true))
-    );
+    assert_eq!((&first["connection"], &first["request"]), (&json!(1), &json!(1)));
+    assert_eq!((&first["request_id"], &first["headers"][1]), (&json!("r1"), &json!(["Authorization", "Bearer key"])));
+    assert_eq!((&first["body"], &first["end"]), (&json!(body), &json!("complete")));
+    assert_eq!(first["bytes_out"], json!(answered.head.len() + answered.body.len()));
+    assert_eq!((&first["input_tokens"], &first["output_tokens"]), (&json!(100), &json!(20)));
+    assert_eq!((&lines[1]["request"], &lines[1]["events"], &lines[1]["stream"]), (&json!(2), &json!(5), &json!(true)));
 }
 
 #[test]
 fn truth_log_tells_how_answers_ended() {
     let address = for_tests(mock());
-    for (model, want) in [
-        ("fault/reset@chunk=1", "reset_sent"),
-        ("fault/fin@chunk=1", "fin_sent"),
-        ("fault/close@chunk=1", "closed"),
-    ] {
+    for (model, want) in
+        [("fault/reset@chunk=1", "reset_sent"), ("fault/fin@chunk=1", "fin_sent"), ("fault/close@chunk=1", "closed")]
+    {
         let mut client = Client::connect(address);
         client.send(b"DELETE /__truth HTTP/1.1\r\n\r\n");
         client.answer();
@@ -1261,13 +484,7 @@ fn truth_log_tells_how_answers_ended() {
 fn leaving_clients_are_noticed_within_100_ms() {
     for driver in [IoDriver::Epoll, IoDriver::Auto] {
         let address = for_tests_on(mock(), driver);
-        for model in [
-            "hold",
-            "fault/stall",
-            "stream/gap_ms=5000",
-            "fast/latency_ms=5000",
-            "fault/comments@ms=5000",
-        ] {
+        for model in ["hold", "fault/stall", "stream/gap_ms=5000", "fast/latency_ms=5000", "fault/comments@ms=5000"] {
             let mut client = Client::connect(address);
             client.send(b"DELETE /__truth HTTP/1.1\r\n\r\n");
             client.answer();
@@ -1277,13 +494,8 @@ fn leaving_clients_are_noticed_within_100_ms() {
             drop(client);
             let lines = truth(address, 1);
             assert_eq!(lines[0]["end"], json!("client_closed"), "{model}");
-            let noticed_us = lines[0]["received_us"].as_u64().unwrap()
-                + lines[0]["client_gone_us"].as_u64().unwrap();
-            assert!(
-                noticed_us < left_us + 100_000,
-                "{model}: {} us",
-                noticed_us - left_us
-            );
+            let noticed_us = lines[0]["received_us"].as_u64().unwrap() + lines[0]["client_gone_us"].as_u64().unwrap();
+            assert!(noticed_us < left_us + 100_000, "{model}: {} us", noticed_us - left_us);
         }
     }
 }
@@ -1292,16 +504,15 @@ fn leaving_clients_are_noticed_within_100_ms() {
 fn smuggling_requests_are_refused_and_logged() {
     let address = for_tests(mock());
     let mut client = Client::connect(address);
-    client.send(b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n");
+    client.send(
+        b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    );
     let (wire, _) = client.drain(1_000);
     assert!(wire.starts_with(b"HTTP/1.1 400"));
     let lines = truth(address, 1);
     assert_eq!(
         (&lines[0]["end"], &lines[0]["reason"]),
-        (
-            &json!("refused"),
-            &json!("both content-length and transfer-encoding")
-        )
+        (&json!("refused"), &json!("both content-length and transfer-encoding"))
     );
 }
 
@@ -1314,28 +525,16 @@ fn open_connections_are_counted() {
     second.answer();
     let mut asking = Client::connect(address);
     asking.send(b"GET /__connections HTTP/1.1\r\n\r\n");
-    assert_eq!(
-        asking.answer().text(),
-        "{\"open\":2,\"accepted\":3,\"requests\":1}\n"
-    );
+    assert_eq!(asking.answer().text(), "{\"open\":2,\"accepted\":3,\"requests\":1}\n");
 }
 
 #[test]
 fn old_clients_get_no_chunks() {
     let mut client = Client::connect(for_tests(mock()));
     let body = request("stream/events=2,gap_ms=0", true);
-    client.send(
-        format!(
-            "POST /v1/chat/completions HTTP/1.0\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .as_bytes(),
-    );
+    client
+        .send(format!("POST /v1/chat/completions HTTP/1.0\r\ncontent-length: {}\r\n\r\n{body}", body.len()).as_bytes());
     let (wire, ended) = client.drain(1_000);
-    assert!(
-        !contains(&wire, "chunked")
-            && contains(&wire, "connection: close")
-            && contains(&wire, DONE)
-    );
+    assert!(!contains(&wire, "chunked") && contains(&wire, "connection: close") && contains(&wire, DONE));
     assert_eq!(ended, Ended::Fin);
 }

@@ -12,8 +12,8 @@ use serde_json::json;
 
 use self::record::{Record, Shelf};
 use crate::serve::{
-    After, Delay, Endpoint, Fields, Handler, ListenArgs, Plan, Request, Seat, Split, Step, chunk,
-    head, reply, start, wait_for_signal,
+    After, Delay, Endpoint, Fields, Handler, ListenArgs, Plan, Request, Seat, Split, Step, chunk, head, reply, start,
+    wait_for_signal,
 };
 
 /// Options of this command.
@@ -32,16 +32,9 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let shelf = Shelf::load(&args.corpus)?;
-    anyhow::ensure!(
-        !shelf.is_empty(),
-        "no exchange of an OpenAI dialect in {}",
-        args.corpus.display()
-    );
+    anyhow::ensure!(!shelf.is_empty(), "no exchange of an OpenAI dialect in {}", args.corpus.display());
     eprintln!("{} records", shelf.len());
-    let replay = Replay {
-        shelf,
-        split: args.split,
-    };
+    let replay = Replay { shelf, split: args.split };
     wait_for_signal(&args.listen, || start(&args.listen, replay))
 }
 
@@ -63,34 +56,17 @@ impl Handler for Replay {
             Err(reason) => return refuse(400, &reason),
         };
         let stream = fields.stream.unwrap_or(false);
-        let plan = self
-            .recorded(endpoint, &fields, seat)
-            .unwrap_or_else(|reason| refuse(400, &reason));
-        Plan {
-            stream,
-            model: fields.model,
-            ..plan
-        }
+        let plan = self.recorded(endpoint, &fields, seat).unwrap_or_else(|reason| refuse(400, &reason));
+        Plan { stream, model: fields.model, ..plan }
     }
 }
 
 impl Replay {
-    fn recorded(
-        &self,
-        endpoint: Endpoint,
-        fields: &Fields,
-        seat: &mut Seat,
-    ) -> Result<Plan, String> {
+    fn recorded(&self, endpoint: Endpoint, fields: &Fields, seat: &mut Seat) -> Result<Plan, String> {
         let choice = Choice::parse(fields.model.as_deref().unwrap_or_default(), self.split)?;
-        let record = self
-            .shelf
-            .find(choice.id)
-            .ok_or_else(|| format!("no record `{}`", choice.id))?;
+        let record = self.shelf.find(choice.id).ok_or_else(|| format!("no record `{}`", choice.id))?;
         if record.endpoint != endpoint {
-            return Err(format!(
-                "record `{}` is of dialect {}",
-                choice.id, record.dialect
-            ));
+            return Err(format!("record `{}` is of dialect {}", choice.id, record.dialect));
         }
         Ok(Plan {
             status: record.status,
@@ -123,8 +99,7 @@ impl Replay {
     }
 
     fn list(&self, request: &Request) -> Plan {
-        let wanted =
-            |name: &str, value: &str| request.query(name).is_none_or(|wanted| wanted == value);
+        let wanted = |name: &str, value: &str| request.query(name).is_none_or(|wanted| wanted == value);
         let limit = request.query("limit").map_or(Ok(usize::MAX), str::parse);
         let Ok(limit) = limit else {
             return refuse(400, "`limit` is no number");
@@ -155,15 +130,9 @@ struct Choice<'a> {
 
 impl<'a> Choice<'a> {
     fn parse(model: &'a str, default: Split) -> Result<Self, String> {
-        let rest = model
-            .strip_prefix("rec/")
-            .ok_or_else(|| format!("model `{model}` is no `rec/ID`"))?;
+        let rest = model.strip_prefix("rec/").ok_or_else(|| format!("model `{model}` is no `rec/ID`"))?;
         let (id, options) = rest.split_once('/').unwrap_or((rest, ""));
-        let mut choice = Self {
-            id,
-            split: default,
-            gap: Delay::NONE,
-        };
+        let mut choice = Self { id, split: default, gap: Delay::NONE };
         for option in options.split(',').filter(|option| !option.is_empty()) {
             match option.split_once('=') {
                 Some(("split", value)) => choice.split = Split::parse(value)?,
@@ -177,22 +146,12 @@ impl<'a> Choice<'a> {
 
 /// Streams go out in chunks, one write each; a plain body that is not cut has a length.
 fn answer(record: &Record, choice: &Choice<'_>, random: &mut fastrand::Rng) -> Vec<Step> {
-    let lines: String = record
-        .headers
-        .iter()
-        .map(|(name, value)| format!("{name}: {value}\r\n"))
-        .collect();
+    let lines: String = record.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     if !record.stream && choice.split == Split::Whole {
-        let head = head(
-            record.status,
-            &format!("{lines}content-length: {}\r\n", record.body.len()),
-        );
+        let head = head(record.status, &format!("{lines}content-length: {}\r\n", record.body.len()));
         return vec![Step::write([head, record.body.clone()].concat())];
     }
-    let mut steps = vec![Step::write(head(
-        record.status,
-        &format!("{lines}transfer-encoding: chunked\r\n"),
-    ))];
+    let mut steps = vec![Step::write(head(record.status, &format!("{lines}transfer-encoding: chunked\r\n")))];
     for piece in choice.split.cut(&record.body) {
         steps.push(Step::write(chunk(&piece)));
         if !choice.gap.is_none() {

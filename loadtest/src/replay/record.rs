@@ -38,17 +38,13 @@ pub(super) struct Shelf {
 impl Shelf {
     /// Reads all `*.ndjson.zst` of a directory and keeps the exchanges of the OpenAI dialects.
     pub(super) fn load(directory: &Path) -> anyhow::Result<Self> {
-        let entries = std::fs::read_dir(directory)
-            .with_context(|| format!("cannot read {}", directory.display()))?;
-        let mut paths: Vec<PathBuf> = entries
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<_, _>>()?;
+        let entries = std::fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
         paths.retain(|path| path.to_string_lossy().ends_with(".ndjson.zst"));
         paths.sort();
         let mut records = Vec::new();
         for path in &paths {
-            let file =
-                File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+            let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
             let reader = BufReader::new(zstd::Decoder::new(file)?);
             read_lines(reader, &mut records).with_context(|| format!("in {}", path.display()))?;
         }
@@ -56,18 +52,12 @@ impl Shelf {
     }
 
     pub(super) fn of(records: Vec<Record>) -> Self {
-        let places = records
-            .iter()
-            .enumerate()
-            .map(|(place, record)| (record.id.clone(), place))
-            .collect();
+        let places = records.iter().enumerate().map(|(place, record)| (record.id.clone(), place)).collect();
         Self { records, places }
     }
 
     pub(super) fn find(&self, id: &str) -> Option<&Record> {
-        self.places
-            .get(id)
-            .and_then(|place| self.records.get(*place))
+        self.places.get(id).and_then(|place| self.records.get(*place))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Record> {
@@ -133,18 +123,11 @@ fn endpoint_of(dialect: &str) -> Option<Endpoint> {
 
 /// A record that has a status and a text body; others cannot be served.
 fn served(raw: Raw, endpoint: Endpoint) -> Option<Record> {
-    let mut headers: Vec<(String, String)> = raw
-        .response_headers
-        .into_iter()
-        .filter(|(name, value)| is_sendable(name, value))
-        .collect();
+    let mut headers: Vec<(String, String)> =
+        raw.response_headers.into_iter().filter(|(name, value)| is_sendable(name, value)).collect();
     if !headers.iter().any(|(name, _)| name == "content-type") {
         // Some recorders drop it.
-        let kind = if raw.stream {
-            "text/event-stream"
-        } else {
-            "application/json"
-        };
+        let kind = if raw.stream { "text/event-stream" } else { "application/json" };
         headers.push(("content-type".to_owned(), kind.to_owned()));
     }
     Some(Record {
@@ -175,13 +158,9 @@ fn is_sendable(name: &str, value: &str) -> bool {
         "te",
         "proxy-connection",
     ];
-    let name_is_token = !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-    let value_is_text = value
-        .bytes()
-        .all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
+    let name_is_token =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    let value_is_text = value.bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
     name_is_token && value_is_text && !OWN.contains(&name)
 }
 
@@ -206,11 +185,7 @@ mod tests {
         let mut records = Vec::new();
         read_lines(text.as_bytes(), &mut records).unwrap();
         assert_eq!(records.len(), 1);
-        let names: Vec<&str> = records[0]
-            .headers
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let names: Vec<&str> = records[0].headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["content-type", "x-ok"]);
     }
 

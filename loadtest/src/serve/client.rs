@@ -44,9 +44,7 @@ impl Client {
 
     /// Reads until the connection ends or stays silent for `silence_ms`.
     pub(crate) fn drain(&mut self, silence_ms: u64) -> (Vec<u8>, Ended) {
-        self.stream
-            .set_read_timeout(Some(Duration::from_millis(silence_ms)))
-            .unwrap();
+        self.stream.set_read_timeout(Some(Duration::from_millis(silence_ms))).unwrap();
         let mut all = Vec::new();
         let mut buffer = vec![0; 64 * 1024];
         loop {
@@ -56,9 +54,7 @@ impl Client {
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => {
                     return (all, Ended::Reset);
                 }
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
-                {
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     return (all, Ended::Open);
                 }
                 Err(error) => panic!("cannot read: {error}"),
@@ -81,9 +77,7 @@ impl Client {
 
     /// Reads one whole answer by its own framing and leaves the connection open. Panics when it is malformed.
     pub(crate) fn answer(&mut self) -> Answer {
-        self.stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
+        self.stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let mut bytes = Vec::new();
         let mut buffer = vec![0; 64 * 1024];
         loop {
@@ -91,12 +85,7 @@ impl Client {
                 return answer;
             }
             let count = self.stream.read(&mut buffer).unwrap();
-            assert_ne!(
-                count,
-                0,
-                "closed within an answer: {}",
-                String::from_utf8_lossy(&bytes)
-            );
+            assert_ne!(count, 0, "closed within an answer: {}", String::from_utf8_lossy(&bytes));
             bytes.extend_from_slice(&buffer[..count]);
         }
     }
@@ -120,35 +109,18 @@ impl Answer {
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let rest = &bytes[head_bytes..];
         if !head.contains("transfer-encoding: chunked\r\n") {
-            let length = head
-                .split("content-length: ")
-                .nth(1)
-                .unwrap()
-                .split("\r\n")
-                .next()
-                .unwrap();
+            let length = head.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap();
             let body = rest.get(..length.parse().unwrap())?.to_vec();
-            return Some(Self {
-                status,
-                head,
-                body,
-                chunk_count: 0,
-            });
+            return Some(Self { status, head, body, chunk_count: 0 });
         }
         let (mut body, mut chunk_count, mut rest) = (Vec::new(), 0, rest);
         loop {
             let end = memchr::memmem::find(rest, b"\r\n")?;
-            let size =
-                usize::from_str_radix(std::str::from_utf8(&rest[..end]).unwrap(), 16).unwrap();
+            let size = usize::from_str_radix(std::str::from_utf8(&rest[..end]).unwrap(), 16).unwrap();
             let piece = rest.get(end + 2..end + 2 + size + 2)?;
             assert_eq!(&piece[size..], b"\r\n");
             if size == 0 {
-                return Some(Self {
-                    status,
-                    head,
-                    body,
-                    chunk_count,
-                });
+                return Some(Self { status, head, body, chunk_count });
             }
             body.extend_from_slice(&piece[..size]);
             chunk_count += 1;

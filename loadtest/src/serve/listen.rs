@@ -101,14 +101,7 @@ pub(crate) fn for_tests<H: Handler>(handler: H) -> SocketAddr {
 #[cfg(test)]
 pub(crate) fn for_tests_on<H: Handler>(handler: H, driver: IoDriver) -> SocketAddr {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let args = ListenArgs {
-        listen,
-        workers: 1,
-        pin: Vec::new(),
-        driver,
-        truth: Some("memory".into()),
-        seed: 1,
-    };
+    let args = ListenArgs { listen, workers: 1, pin: Vec::new(), driver, truth: Some("memory".into()), seed: 1 };
     start(&args, handler).unwrap().address
 }
 

@@ -51,9 +51,6 @@ impl Fields {
 
     /// Whether the usage of a stream was asked for.
     pub(crate) fn includes_usage(&self) -> bool {
-        self.stream_options
-            .as_ref()
-            .and_then(|options| options.include_usage)
-            .unwrap_or(false)
+        self.stream_options.as_ref().and_then(|options| options.include_usage).unwrap_or(false)
     }
 }

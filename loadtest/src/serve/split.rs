@@ -18,17 +18,14 @@ pub(crate) enum Split {
 impl Split {
     /// Reads `whole`, `one-byte`, `utf8`, `crlf` or `seed:N`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let unknown =
-            || format!("unknown split `{text}`; known: whole, one-byte, utf8, crlf, seed:N");
+        let unknown = || format!("unknown split `{text}`; known: whole, one-byte, utf8, crlf, seed:N");
         Ok(match text {
             "whole" => Self::Whole,
             "one-byte" => Self::OneByte,
             "utf8" => Self::Characters,
             "crlf" => Self::LineEnds,
             _ => {
-                let seed = text
-                    .strip_prefix("seed:")
-                    .and_then(|seed| seed.parse().ok());
+                let seed = text.strip_prefix("seed:").and_then(|seed| seed.parse().ok());
                 Self::Seed(seed.ok_or_else(unknown)?)
             }
         })
@@ -40,9 +37,7 @@ impl Split {
             Self::Whole => cut_where(body, |_, _| false),
             Self::OneByte => cut_where(body, |_, _| true),
             Self::Characters => cut_where(body, |_, right| right & 0xc0 == 0x80),
-            Self::LineEnds => cut_where(body, |left, right| {
-                matches!((left, right), (b'\r' | b'\n', b'\n'))
-            }),
+            Self::LineEnds => cut_where(body, |left, right| matches!((left, right), (b'\r' | b'\n', b'\n'))),
             Self::Seed(seed) => split_randomly(body, seed),
         }
     }
@@ -61,9 +56,7 @@ pub(crate) fn split_randomly(body: &[u8], seed: u64) -> Vec<Vec<u8>> {
 
 /// Cuts between each two bytes for which `is_cut` holds.
 fn cut_where(body: &[u8], mut is_cut: impl FnMut(u8, u8) -> bool) -> Vec<Vec<u8>> {
-    body.chunk_by(|left, right| !is_cut(*left, *right))
-        .map(<[u8]>::to_vec)
-        .collect()
+    body.chunk_by(|left, right| !is_cut(*left, *right)).map(<[u8]>::to_vec).collect()
 }
 
 #[cfg(test)]
@@ -89,12 +82,7 @@ mod tests {
 
     #[test]
     fn pieces_are_never_empty_and_make_the_body() {
-        let splits = [
-            Split::Whole,
-            Split::OneByte,
-            Split::Characters,
-            Split::LineEnds,
-        ];
+        let splits = [Split::Whole, Split::OneByte, Split::Characters, Split::LineEnds];
         for split in splits.into_iter().chain((0..50).map(Split::Seed)) {
             let pieces = split.cut(BODY.as_bytes());
             assert!(pieces.iter().all(|piece| !piece.is_empty()), "{split:?}");
@@ -120,13 +108,7 @@ mod tests {
     #[test]
     fn equal_seeds_cut_equally() {
         let body = BODY.repeat(20);
-        assert_eq!(
-            split_randomly(body.as_bytes(), 7),
-            split_randomly(body.as_bytes(), 7)
-        );
-        assert_ne!(
-            split_randomly(body.as_bytes(), 7),
-            split_randomly(body.as_bytes(), 8)
-        );
+        assert_eq!(split_randomly(body.as_bytes(), 7), split_randomly(body.as_bytes(), 7));
+        assert_ne!(split_randomly(body.as_bytes(), 7), split_randomly(body.as_bytes(), 8));
     }
 }

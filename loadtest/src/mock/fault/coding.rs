@@ -26,14 +26,8 @@ pub(super) const FAULTS: &[Fault] = &[Fault {
 }];
 
 fn gzip(ask: &Ask<'_>) -> Result<Plan, String> {
-    let plain = if ask.stream {
-        events(ask)
-            .into_iter()
-            .flat_map(|event| event.bytes)
-            .collect()
-    } else {
-        body::body(ask)
-    };
+    let plain =
+        if ask.stream { events(ask).into_iter().flat_map(|event| event.bytes).collect() } else { body::body(ask) };
     let mut coding = "gzip";
     let packed = match ask.script.value.unwrap_or("honest") {
         "honest" => pack(&plain)?,
@@ -45,11 +39,7 @@ fn gzip(ask: &Ask<'_>) -> Result<Plan, String> {
         "corrupt" => {
             let mut packed = pack(&plain)?;
             let middle = packed.len() / 2;
-            packed
-                .iter_mut()
-                .skip(middle)
-                .take(8)
-                .for_each(|byte| *byte ^= 0xff);
+            packed.iter_mut().skip(middle).take(8).for_each(|byte| *byte ^= 0xff);
             packed
         }
         "nested" => {
@@ -64,11 +54,7 @@ fn gzip(ask: &Ask<'_>) -> Result<Plan, String> {
         }
         other => return Err(format!("unknown gzip `{other}`")),
     };
-    let kind = if ask.stream {
-        "text/event-stream"
-    } else {
-        "application/json"
-    };
+    let kind = if ask.stream { "text/event-stream" } else { "application/json" };
     let lines = format!(
         "content-type: {kind}\r\ncontent-encoding: {coding}\r\ncontent-length: {}\r\n{}",
         packed.len(),
@@ -81,10 +67,7 @@ fn gzip(ask: &Ask<'_>) -> Result<Plan, String> {
 
 fn pack(plain: &[u8]) -> Result<Vec<u8>, String> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder
-        .write_all(plain)
-        .and_then(|()| encoder.finish())
-        .map_err(|error| error.to_string())
+    encoder.write_all(plain).and_then(|()| encoder.finish()).map_err(|error| error.to_string())
 }
 
 /// The bomb, packed once for the whole process, since that takes about a second.
@@ -92,14 +75,7 @@ fn bomb() -> Result<Vec<u8>, String> {
     static BOMB: OnceLock<Result<Vec<u8>, String>> = OnceLock::new();
     BOMB.get_or_init(|| {
         let text = vec![b'a'; BOMB_BYTES];
-        pack(
-            &[
-                br#"{"choices":[{"message":{"content":""#.as_slice(),
-                &text,
-                br#""}}]}"#,
-            ]
-            .concat(),
-        )
+        pack(&[br#"{"choices":[{"message":{"content":""#.as_slice(), &text, br#""}}]}"#].concat())
     })
     .clone()
 }

@@ -43,11 +43,7 @@ pub(super) const FAULTS: &[Fault] = &[
         about: "No finish reason (no `response.completed`) and no `[DONE]`; with `done` the mark is sent all the same.",
         streams_only: true,
         make: |ask| {
-            let parts: &[Part] = if ask.script.has("done") {
-                &[Part::Finish]
-            } else {
-                &[Part::Finish, Part::Done]
-            };
+            let parts: &[Part] = if ask.script.has("done") { &[Part::Finish] } else { &[Part::Finish, Part::Done] };
             without(ask, parts)
         },
     },
@@ -60,10 +56,7 @@ pub(super) const FAULTS: &[Fault] = &[
         streams_only: true,
         make: |ask| {
             let keep = ask.script.has("done");
-            let kept = events(ask)
-                .into_iter()
-                .filter(|event| keep && event.part == Part::Done)
-                .collect();
+            let kept = events(ask).into_iter().filter(|event| keep && event.part == Part::Done).collect();
             Ok(honest(ask, whole(ask, kept)))
         },
     },
@@ -113,11 +106,7 @@ fn body_fault(ask: &Ask<'_>) -> Result<Plan, String> {
         "null" => ("application/json", b"null".to_vec()),
         other => return Err(format!("unknown body `{other}`")),
     };
-    let lines = format!(
-        "content-type: {kind}\r\ncontent-length: {}\r\n{}",
-        body.len(),
-        own_lines(ask)
-    );
+    let lines = format!("content-type: {kind}\r\ncontent-length: {}\r\n{}", body.len(), own_lines(ask));
     let mut steps = before(ask);
     steps.push(Step::write([head(200, &lines), body].concat()));
     Ok(honest(ask, steps))
@@ -143,32 +132,20 @@ fn form(ask: &Ask<'_>) -> Result<Plan, String> {
 }
 
 fn without(ask: &Ask<'_>, parts: &[Part]) -> Result<Plan, String> {
-    let kept = events(ask)
-        .into_iter()
-        .filter(|event| !parts.contains(&event.part))
-        .collect();
+    let kept = events(ask).into_iter().filter(|event| !parts.contains(&event.part)).collect();
     Ok(honest(ask, whole(ask, kept)))
 }
 
 fn after_done(ask: &Ask<'_>) -> Result<Plan, String> {
     let mut all = events(ask);
-    let mut more: Vec<Event> = all
-        .iter()
-        .filter(|event| event.part == Part::Content)
-        .take(2)
-        .cloned()
-        .collect();
+    let mut more: Vec<Event> = all.iter().filter(|event| event.part == Part::Content).take(2).cloned().collect();
     more.extend(all.iter().filter(|event| event.part == Part::Done).cloned());
     all.extend(more);
     Ok(honest(ask, whole(ask, all)))
 }
 
 fn error_event(ask: &Ask<'_>) -> Result<Plan, String> {
-    let default = if ask.endpoint == Endpoint::Responses {
-        "responses"
-    } else {
-        "openai"
-    };
+    let default = if ask.endpoint == Endpoint::Responses { "responses" } else { "openai" };
     let bytes: &[u8] = match ask.script.value.unwrap_or(default) {
         "openai" => b"data: {\"error\":{\"message\":\"mock failed\",\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n",
         "groq" => b"event: error\ndata: {\"error\":{\"message\":\"mock failed\",\"type\":\"invalid_request_error\",\"code\":\"tool_use_failed\",\"status_code\":400}}\n\n",
@@ -180,10 +157,7 @@ fn error_event(ask: &Ask<'_>) -> Result<Plan, String> {
     let at = place(ask)?;
     let mut all = events(ask);
     let rest = all.split_off((at + 1).min(all.len()));
-    all.push(Event {
-        part: Part::Content,
-        bytes: bytes.to_vec(),
-    });
+    all.push(Event { part: Part::Content, bytes: bytes.to_vec() });
     if ask.script.has("goes_on") {
         all.extend(rest);
     }

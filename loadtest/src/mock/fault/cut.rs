@@ -74,35 +74,20 @@ fn point(ask: &Ask<'_>) -> Result<Point, String> {
 
 fn cut(ask: &Ask<'_>, end: Step) -> Result<Plan, String> {
     let point = point(ask)?;
-    let mut steps = if ask.stream {
-        begin_stream(ask, &point)
-    } else {
-        begin_plain(ask, &point)
-    };
+    let mut steps = if ask.stream { begin_stream(ask, &point) } else { begin_plain(ask, &point) };
     if !matches!(point, Point::Head) {
         // A reset may overtake what was just written, so the peer gets time to read it.
         let after_ms = ask.script.number("after_ms", 20, 3_600_000)?;
         steps.push(Step::Wait(Duration::from_millis(after_ms)));
     }
     steps.push(end);
-    let status = if matches!(point, Point::Head | Point::MidHead) {
-        0
-    } else {
-        200
-    };
-    Ok(Plan {
-        status,
-        ..honest(ask, steps)
-    })
+    let status = if matches!(point, Point::Head | Point::MidHead) { 0 } else { 200 };
+    Ok(Plan { status, ..honest(ask, steps) })
 }
 
 fn begin_stream(ask: &Ask<'_>, point: &Point) -> Vec<Step> {
     let mut steps = before(ask);
-    let opening = events(ask)
-        .into_iter()
-        .next()
-        .map(|event| event.bytes)
-        .unwrap_or_default();
+    let opening = events(ask).into_iter().next().map(|event| event.bytes).unwrap_or_default();
     match point {
         Point::Head => {}
         Point::MidHead => steps.push(Step::write(first_half(stream_head(ask)))),
@@ -112,16 +97,14 @@ fn begin_stream(ask: &Ask<'_>, point: &Point) -> Vec<Step> {
         }
         Point::Chunk(count) => {
             let mut left = *count;
-            let kept = events(ask)
-                .into_iter()
-                .take_while(|event| match event.part {
-                    Part::Opening => true,
-                    Part::Content if left > 0 => {
-                        left -= 1;
-                        true
-                    }
-                    _ => false,
-                });
+            let kept = events(ask).into_iter().take_while(|event| match event.part {
+                Part::Opening => true,
+                Part::Content if left > 0 => {
+                    left -= 1;
+                    true
+                }
+                _ => false,
+            });
             return stream_steps(ask, kept.collect());
         }
     }

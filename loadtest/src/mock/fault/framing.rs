@@ -3,8 +3,7 @@
 use super::Fault;
 use super::reuse::canary_answer;
 use crate::mock::answer::{
-    LAST_CHUNK, before, events, honest, is_chunked, json_head, own_lines, plain, stream,
-    stream_steps,
+    LAST_CHUNK, before, events, honest, is_chunked, json_head, own_lines, plain, stream, stream_steps,
 };
 use crate::mock::ask::Ask;
 use crate::mock::body;
@@ -99,10 +98,7 @@ pub(super) const FAULTS: &[Fault] = &[
         make: |ask| {
             let lines = "connection: upgrade\r\nupgrade: mock\r\n";
             let bytes = [head(101, lines), b"switched\n".to_vec()].concat();
-            Ok(Plan {
-                status: 101,
-                ..ended(ask, vec![Step::write(bytes), Step::Fin])
-            })
+            Ok(Plan { status: 101, ..ended(ask, vec![Step::write(bytes), Step::Fin]) })
         },
     },
     Fault {
@@ -114,15 +110,8 @@ pub(super) const FAULTS: &[Fault] = &[
         streams_only: false,
         make: |ask| {
             let body = body::body(ask);
-            let bytes = [
-                head(204, &format!("content-length: {}\r\n", body.len())),
-                body,
-            ]
-            .concat();
-            Ok(Plan {
-                status: 204,
-                ..ended(ask, vec![Step::write(bytes)])
-            })
+            let bytes = [head(204, &format!("content-length: {}\r\n", body.len())), body].concat();
+            Ok(Plan { status: 204, ..ended(ask, vec![Step::write(bytes)]) })
         },
     },
     Fault {
@@ -196,11 +185,7 @@ fn garbage(ask: &Ask<'_>) -> Result<Plan, String> {
         "http09" => body::body(ask),
         other => return Err(format!("unknown garbage `{other}`")),
     };
-    Ok(Plan {
-        status: 0,
-        usage: None,
-        ..ended(ask, vec![Step::write(bytes), Step::Fin])
-    })
+    Ok(Plan { status: 0, usage: None, ..ended(ask, vec![Step::write(bytes), Step::Fin]) })
 }
 
 fn length(ask: &Ask<'_>) -> Result<Plan, String> {
@@ -228,16 +213,8 @@ fn length(ask: &Ask<'_>) -> Result<Plan, String> {
         "hex" => format!("content-length: 0x{:x}\r\n", body.len()),
         other => return Err(format!("unknown length `{other}`")),
     };
-    let head = head(
-        200,
-        &format!(
-            "content-type: application/json\r\n{framing}{}",
-            own_lines(ask)
-        ),
-    );
-    let steps = std::iter::once(Step::write([head, sent].concat()))
-        .chain(end)
-        .collect();
+    let head = head(200, &format!("content-type: application/json\r\n{framing}{}", own_lines(ask)));
+    let steps = std::iter::once(Step::write([head, sent].concat())).chain(end).collect();
     Ok(ended(ask, steps))
 }
 
@@ -281,23 +258,12 @@ fn begin_chunked(ask: &Ask<'_>) -> Vec<Step> {
 
 /// An honest answer that only the close delimits.
 fn by_close(ask: &Ask<'_>) -> Vec<Step> {
-    let kind = if ask.stream {
-        "text/event-stream"
-    } else {
-        "application/json"
-    };
+    let kind = if ask.stream { "text/event-stream" } else { "application/json" };
     let mut steps = before(ask);
-    let lines = format!(
-        "content-type: {kind}\r\nconnection: close\r\n{}",
-        own_lines(ask)
-    );
+    let lines = format!("content-type: {kind}\r\nconnection: close\r\n{}", own_lines(ask));
     steps.push(Step::write(head(200, &lines)));
     if ask.stream {
-        steps.extend(
-            events(ask)
-                .into_iter()
-                .map(|event| Step::event(event.bytes)),
-        );
+        steps.extend(events(ask).into_iter().map(|event| Step::event(event.bytes)));
     } else {
         steps.push(Step::write(body::body(ask)));
     }
@@ -308,9 +274,7 @@ fn interim(ask: &Ask<'_>) -> Result<Plan, String> {
     let count = ask.script.own_number(100, 1_000_000)?;
     let code: u16 = ask.script.number("code", 102, 103)?;
     if !matches!(code, 100 | 102 | 103) {
-        return Err(format!(
-            "`{code}` is no interim status; known: 100, 102, 103"
-        ));
+        return Err(format!("`{code}` is no interim status; known: 100, 102, 103"));
     }
     let mut steps = vec![Step::write(head(code, "").repeat(count))];
     steps.extend(if ask.stream { stream(ask) } else { plain(ask) });

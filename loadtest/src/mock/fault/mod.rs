@@ -50,10 +50,7 @@ const FAMILIES: &[&[Fault]] = &[
 pub(crate) fn make(kind: &str, ask: &Ask<'_>) -> Result<Plan, String> {
     let Some(fault) = all().find(|fault| fault.name == kind) else {
         let names: Vec<&str> = all().map(|fault| fault.name).collect();
-        return Err(format!(
-            "unknown fault `{kind}`; known: {}",
-            names.join(", ")
-        ));
+        return Err(format!("unknown fault `{kind}`; known: {}", names.join(", ")));
     };
     ask.script.check_keys(fault.keys)?;
     if ask.script.value.is_some() && fault.values.is_empty() {
@@ -67,19 +64,10 @@ pub(crate) fn make(kind: &str, ask: &Ask<'_>) -> Result<Plan, String> {
 
 /// The table of all faults in Markdown.
 pub(crate) fn table() -> String {
-    let mut table =
-        String::from("| script | keys | what it does | rows |\n| --- | --- | --- | --- |\n");
+    let mut table = String::from("| script | keys | what it does | rows |\n| --- | --- | --- | --- |\n");
     for fault in all() {
-        let values = if fault.values.is_empty() {
-            String::new()
-        } else {
-            format!("[={}]", fault.values)
-        };
-        let streams = if fault.streams_only {
-            " Streams only."
-        } else {
-            ""
-        };
+        let values = if fault.values.is_empty() { String::new() } else { format!("[={}]", fault.values) };
+        let streams = if fault.streams_only { " Streams only." } else { "" };
         let keys: Vec<String> = fault.keys.iter().map(|key| format!("`{key}`")).collect();
         let row = format!(
             "| `fault/{}{values}` | {} | {}{streams} | {} |\n",

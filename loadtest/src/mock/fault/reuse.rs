@@ -20,10 +20,7 @@ pub(super) const FAULTS: &[Fault] = &[
         streams_only: false,
         make: |ask| {
             let reset = is_reset(ask)?;
-            Ok(Plan {
-                after: After::CloseOnReuse { reset },
-                ..answered(ask)
-            })
+            Ok(Plan { after: After::CloseOnReuse { reset }, ..answered(ask) })
         },
     },
     Fault {
@@ -35,10 +32,7 @@ pub(super) const FAULTS: &[Fault] = &[
         streams_only: false,
         make: |ask| {
             let (wait, reset) = (wait(ask)?, is_reset(ask)?);
-            Ok(Plan {
-                after: After::CloseLater { wait, reset },
-                ..answered(ask)
-            })
+            Ok(Plan { after: After::CloseLater { wait, reset }, ..answered(ask) })
         },
     },
     Fault {
@@ -50,23 +44,14 @@ pub(super) const FAULTS: &[Fault] = &[
         streams_only: false,
         make: |ask| {
             let wait = wait(ask)?;
-            Ok(Plan {
-                after: After::SayLater {
-                    wait,
-                    bytes: canary_answer(),
-                },
-                ..answered(ask)
-            })
+            Ok(Plan { after: After::SayLater { wait, bytes: canary_answer() }, ..answered(ask) })
         },
     },
 ];
 
 /// A whole answer that no request asked for.
 pub(super) fn canary_answer() -> Vec<u8> {
-    let lines = format!(
-        "content-type: application/json\r\ncontent-length: {}\r\n",
-        CANARY.len()
-    );
+    let lines = format!("content-type: application/json\r\ncontent-length: {}\r\n", CANARY.len());
     [head(200, &lines), CANARY.as_bytes().to_vec()].concat()
 }
 
@@ -75,9 +60,7 @@ fn answered(ask: &Ask<'_>) -> Plan {
 }
 
 fn wait(ask: &Ask<'_>) -> Result<Duration, String> {
-    ask.script
-        .number("after_ms", 100, 3_600_000)
-        .map(Duration::from_millis)
+    ask.script.number("after_ms", 100, 3_600_000).map(Duration::from_millis)
 }
 
 fn is_reset(ask: &Ask<'_>) -> Result<bool, String> {

@@ -16,15 +16,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         name: "status",
         values: "NNN",
-        keys: &[
-            "retry_after",
-            "retry_after_ms",
-            "shape",
-            "code",
-            "type",
-            "message_bytes",
-            "should_retry",
-        ],
+        keys: &["retry_after", "retry_after_ms", "shape", "code", "type", "message_bytes", "should_retry"],
         rows: "F-06 F-07 F-08 T-57 T-58",
         about: "An error with this status (500). `retry_after`: seconds, `date:SECONDS`, `past`, `negative`, `huge` (10^9), `float`, `text`. `shape`: openai (default), azure, gemini, gemini-sse, anthropic, bedrock, cohere, mistral, xai, ollama, openrouter, deepseek, html, text, empty, broken, leak. `code` and `type` replace those of the OpenAI shape; `message_bytes` lengthens the message.",
         streams_only: false,
@@ -56,28 +48,16 @@ fn status(ask: &Ask<'_>) -> Result<Plan, String> {
     if let Some(text) = ask.script.text("should_retry") {
         lines.push_str(&format!("x-should-retry: {text}\r\n"));
     }
-    let kind = if kind.is_empty() {
-        String::new()
-    } else {
-        format!("content-type: {kind}\r\n")
-    };
+    let kind = if kind.is_empty() { String::new() } else { format!("content-type: {kind}\r\n") };
     let bodiless = status == 204 || status == 304;
-    let length = if bodiless {
-        String::new()
-    } else {
-        format!("content-length: {}\r\n", body.len())
-    };
+    let length = if bodiless { String::new() } else { format!("content-length: {}\r\n", body.len()) };
     let mut bytes = head(status, &format!("{kind}{length}{}{lines}", own_lines(ask)));
     if !bodiless {
         bytes.extend_from_slice(body.as_bytes());
     }
     let mut steps = before(ask);
     steps.push(Step::write(bytes));
-    Ok(Plan {
-        status,
-        usage: None,
-        ..honest(ask, steps)
-    })
+    Ok(Plan { status, usage: None, ..honest(ask, steps) })
 }
 
 /// Content type, extra header lines and body of an error.
@@ -87,47 +67,22 @@ fn shaped(ask: &Ask<'_>, status: u16) -> Result<(&'static str, String, String), 
     message.push_str(&"!".repeat(bytes.saturating_sub(message.len())));
     let shape = ask.script.text("shape").unwrap_or("openai");
     if let Some(body) = json_error(ask, shape, status, &message) {
-        let kind = if shape == "deepseek" {
-            "application/octet-stream"
-        } else {
-            "application/json"
-        };
-        let line = if shape == "bedrock" {
-            "x-amzn-errortype: ThrottlingException\r\n"
-        } else {
-            ""
-        };
+        let kind = if shape == "deepseek" { "application/octet-stream" } else { "application/json" };
+        let line = if shape == "bedrock" { "x-amzn-errortype: ThrottlingException\r\n" } else { "" };
         return Ok((kind, line.to_owned(), body.to_string()));
     }
-    let gemini =
-        json!({"error": {"code": status, "message": message, "status": grpc_status(status)}});
+    let gemini = json!({"error": {"code": status, "message": message, "status": grpc_status(status)}});
     let none = String::new;
     Ok(match shape {
-        "gemini" => (
-            "application/json; charset=UTF-8",
-            none(),
-            format!("{gemini:#}\n"),
-        ),
+        "gemini" => ("application/json; charset=UTF-8", none(), format!("{gemini:#}\n")),
         "gemini-sse" => ("text/event-stream", none(), format!("{gemini:#}\n")),
-        "html" => (
-            "text/html",
-            none(),
-            format!("<html><body><h1>{status}</h1>{message}</body></html>\n"),
-        ),
+        "html" => ("text/html", none(), format!("<html><body><h1>{status}</h1>{message}</body></html>\n")),
         "text" => ("text/plain", none(), format!("{message}\n")),
         "empty" => ("", none(), none()),
-        "broken" => (
-            "application/json",
-            none(),
-            r#"{"error": {"message": "cut of"#.to_owned(),
-        ),
+        "broken" => ("application/json", none(), r#"{"error": {"message": "cut of"#.to_owned()),
         "leak" => {
             let body = json!({"error": {"message": format!("{LEAK}{message}")}});
-            (
-                "application/json",
-                "set-cookie: canary=1\r\n".to_owned(),
-                body.to_string(),
-            )
+            ("application/json", "set-cookie: canary=1\r\n".to_owned(), body.to_string())
         }
         _ => return Err(format!("unknown shape `{shape}`")),
     })
@@ -144,11 +99,7 @@ fn json_error(ask: &Ask<'_>, shape: &str, status: u16, message: &str) -> Option<
         }
         "azure" => json!({"error": {"code": status.to_string(), "message": message}}),
         "anthropic" => {
-            let kind = if status == 529 {
-                "overloaded_error"
-            } else {
-                kind
-            };
+            let kind = if status == 529 { "overloaded_error" } else { kind };
             json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_mock"})
         }
         "bedrock" => json!({"message": message}),
@@ -164,10 +115,7 @@ fn json_error(ask: &Ask<'_>, shape: &str, status: u16, message: &str) -> Option<
 fn kind_and_code(status: u16) -> (&'static str, Option<&'static str>) {
     match status {
         401 => ("invalid_request_error", Some("invalid_api_key")),
-        403 => (
-            "invalid_request_error",
-            Some("unsupported_country_region_territory"),
-        ),
+        403 => ("invalid_request_error", Some("unsupported_country_region_territory")),
         404 => ("invalid_request_error", Some("model_not_found")),
         429 => ("requests", Some("rate_limit_exceeded")),
         400..=499 => ("invalid_request_error", None),
@@ -188,10 +136,7 @@ fn grpc_status(status: u16) -> &'static str {
 }
 
 fn retry_after(text: &str) -> Result<String, String> {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     Ok(match text {
         "past" => http_date(now.saturating_sub(3_600)),
         "negative" => "-5".to_owned(),
@@ -199,16 +144,10 @@ fn retry_after(text: &str) -> Result<String, String> {
         "float" => "1.5".to_owned(),
         "text" => "soon".to_owned(),
         _ => match text.strip_prefix("date:") {
-            Some(seconds) => http_date(
-                now + seconds
-                    .parse::<u32>()
-                    .map(u64::from)
-                    .map_err(|_| format!("no seconds in `{text}`"))?,
-            ),
-            None => text
-                .parse::<u64>()
-                .map_err(|_| format!("unknown retry_after `{text}`"))?
-                .to_string(),
+            Some(seconds) => {
+                http_date(now + seconds.parse::<u32>().map(u64::from).map_err(|_| format!("no seconds in `{text}`"))?)
+            }
+            None => text.parse::<u64>().map_err(|_| format!("unknown retry_after `{text}`"))?.to_string(),
         },
     })
 }
@@ -216,15 +155,10 @@ fn retry_after(text: &str) -> Result<String, String> {
 /// A date as HTTP writes it (RFC 9110, 5.6.7), from seconds since 1970.
 fn http_date(seconds: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let days = seconds / 86_400;
     let name = |names: &[&'static str], at: u64| {
-        usize::try_from(at)
-            .ok()
-            .and_then(|at| names.get(at).copied())
-            .unwrap_or_default()
+        usize::try_from(at).ok().and_then(|at| names.get(at).copied()).unwrap_or_default()
     };
     // Days are counted from 1 March of year 0, so that the leap day ends a year (Hinnant, chrono-compatible date algorithms).
     let shifted = days + 719_468;
@@ -233,18 +167,10 @@ fn http_date(seconds: u64) -> String {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * month_shifted + 2) / 5 + 1;
-    let month = if month_shifted < 10 {
-        month_shifted + 2
-    } else {
-        month_shifted - 10
-    };
+    let month = if month_shifted < 10 { month_shifted + 2 } else { month_shifted - 10 };
     let year = era * 400 + year_of_era + u64::from(month < 2);
     let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    format!(
-        "{}, {day:02} {} {year} {hour:02}:{minute:02}:{second:02} GMT",
-        name(&DAYS, days % 7),
-        name(&MONTHS, month)
-    )
+    format!("{}, {day:02} {} {year} {hour:02}:{minute:02}:{second:02} GMT", name(&DAYS, days % 7), name(&MONTHS, month))
 }
 
 fn redirect(ask: &Ask<'_>) -> Result<Plan, String> {
@@ -254,22 +180,13 @@ fn redirect(ask: &Ask<'_>) -> Result<Plan, String> {
         "loop" => "/v1/chat/completions",
         "other" => "http://localhost:1/v1/chat/completions",
         other => {
-            return Err(format!(
-                "unknown goal `{other}`; known: metadata, loop, other"
-            ));
+            return Err(format!("unknown goal `{other}`; known: metadata, loop, other"));
         }
     };
-    let lines = format!(
-        "location: {location}\r\ncontent-length: 0\r\n{}",
-        own_lines(ask)
-    );
+    let lines = format!("location: {location}\r\ncontent-length: 0\r\n{}", own_lines(ask));
     let mut steps = before(ask);
     steps.push(Step::write(head(status, &lines)));
-    Ok(Plan {
-        status,
-        usage: None,
-        ..honest(ask, steps)
-    })
+    Ok(Plan { status, usage: None, ..honest(ask, steps) })
 }
 
 #[cfg(test)]

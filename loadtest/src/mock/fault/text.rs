@@ -62,17 +62,11 @@ pub(super) const FAULTS: &[Fault] = &[
         about: "The whole stream, head included, in one chunk and one write.",
         streams_only: true,
         make: |ask| {
-            let all: Vec<u8> = events(ask)
-                .into_iter()
-                .flat_map(|event| event.bytes)
-                .collect();
+            let all: Vec<u8> = events(ask).into_iter().flat_map(|event| event.bytes).collect();
             let bytes = [stream_head(ask), frame(ask, &all), last(ask)].concat();
             let count = events(ask).len() as u64;
             let mut steps = before(ask);
-            steps.push(Step::Write {
-                bytes,
-                events: count,
-            });
+            steps.push(Step::Write { bytes, events: count });
             Ok(honest(ask, steps))
         },
     },
@@ -98,9 +92,7 @@ pub(super) const FAULTS: &[Fault] = &[
         make: |ask| {
             let bytes: usize = ask.script.own_number(10_485_760, 64 << 20)?;
             let line = format!("data: {}\n", "x".repeat(993));
-            with_content(ask, |_| {
-                [line.repeat(bytes / line.len()).into_bytes(), b"\n".to_vec()].concat()
-            })
+            with_content(ask, |_| [line.repeat(bytes / line.len()).into_bytes(), b"\n".to_vec()].concat())
         },
     },
     Fault {
@@ -126,10 +118,7 @@ pub(super) const FAULTS: &[Fault] = &[
             let bytes: usize = ask.script.own_number(2_097_152, 64 << 20)?;
             let mut steps = before(ask);
             steps.push(Step::write(stream_head(ask)));
-            steps.push(Step::write(frame(
-                ask,
-                &[b"data: ".to_vec(), b"x".repeat(bytes)].concat(),
-            )));
+            steps.push(Step::write(frame(ask, &[b"data: ".to_vec(), b"x".repeat(bytes)].concat())));
             steps.push(Step::write(last(ask)));
             Ok(honest(ask, steps))
         },
@@ -152,50 +141,30 @@ pub(super) const FAULTS: &[Fault] = &[
         streams_only: true,
         make: |ask| {
             let run = event::run(ask, is_chunked(ask));
-            let gap = crate::serve::Delay::parse(
-                &ask.script.number("ms", 10_u64, 3_600_000)?.to_string(),
-            )?;
+            let gap = crate::serve::Delay::parse(&ask.script.number("ms", 10_u64, 3_600_000)?.to_string())?;
             let mut steps = before(ask);
             steps.push(Step::write(stream_head(ask)));
-            steps.push(Step::Events(Box::new(crate::serve::EventRun {
-                count: u64::MAX,
-                gap,
-                ..run
-            })));
+            steps.push(Step::Events(Box::new(crate::serve::EventRun { count: u64::MAX, gap, ..run })));
             Ok(honest(ask, steps))
         },
     },
 ];
 
 fn frame(ask: &Ask<'_>, bytes: &[u8]) -> Vec<u8> {
-    if is_chunked(ask) {
-        chunk(bytes)
-    } else {
-        bytes.to_vec()
-    }
+    if is_chunked(ask) { chunk(bytes) } else { bytes.to_vec() }
 }
 
 fn last(ask: &Ask<'_>) -> Vec<u8> {
-    if is_chunked(ask) {
-        LAST_CHUNK.to_vec()
-    } else {
-        Vec::new()
-    }
+    if is_chunked(ask) { LAST_CHUNK.to_vec() } else { Vec::new() }
 }
 
 fn gap(ask: &Ask<'_>, default_ms: u64) -> Result<Duration, String> {
-    ask.script
-        .number("ms", default_ms, 3_600_000)
-        .map(Duration::from_millis)
+    ask.script.number("ms", default_ms, 3_600_000).map(Duration::from_millis)
 }
 
 /// All bytes of an honest answer as they stand on the wire.
 fn wire(ask: &Ask<'_>) -> Vec<u8> {
-    let steps = if ask.stream {
-        whole(ask, events(ask))
-    } else {
-        crate::mock::answer::plain(ask)
-    };
+    let steps = if ask.stream { whole(ask, events(ask)) } else { crate::mock::answer::plain(ask) };
     let writes = steps.into_iter().filter_map(|step| match step {
         Step::Write { bytes, .. } => Some(bytes),
         _ => None,
@@ -240,10 +209,7 @@ fn in_pieces(ask: &Ask<'_>, pieces: Vec<Vec<u8>>, gap: Duration) -> Vec<Step> {
 
 fn random_cuts(ask: &Ask<'_>) -> Result<Plan, String> {
     let seed = ask.script.own_number(1, u64::MAX)?;
-    let all: Vec<u8> = events(ask)
-        .into_iter()
-        .flat_map(|event| event.bytes)
-        .collect();
+    let all: Vec<u8> = events(ask).into_iter().flat_map(|event| event.bytes).collect();
     let pieces = crate::serve::split_randomly(&all, seed);
     Ok(honest(ask, in_pieces(ask, pieces, gap(ask, 0)?)))
 }
@@ -262,29 +228,15 @@ fn with_content(ask: &Ask<'_>, replace: impl FnOnce(&[u8]) -> Vec<u8>) -> Result
 fn padded(event: &[u8], bytes: usize) -> Vec<u8> {
     let at = memchr::memmem::find(event, b"w0").unwrap_or(event.len());
     let (left, right) = event.split_at(at);
-    [
-        left,
-        "x".repeat(bytes.saturating_sub(event.len())).as_bytes(),
-        right,
-    ]
-    .concat()
+    [left, "x".repeat(bytes.saturating_sub(event.len())).as_bytes(), right].concat()
 }
 
 fn comments(ask: &Ask<'_>) -> Result<Plan, String> {
     let count = ask.script.own_number(u64::MAX, u64::MAX)?;
     let gap = gap(ask, 100)?;
     let mut steps = whole(ask, events(ask));
-    let behind_opening = steps
-        .iter()
-        .position(|step| matches!(step, Step::Write { events: 1, .. }))
-        .map_or(0, |at| at + 1);
-    steps.insert(
-        behind_opening,
-        Step::Repeat {
-            bytes: frame(ask, b": mock\n\n"),
-            gap,
-            count,
-        },
-    );
+    let behind_opening =
+        steps.iter().position(|step| matches!(step, Step::Write { events: 1, .. })).map_or(0, |at| at + 1);
+    steps.insert(behind_opening, Step::Repeat { bytes: frame(ask, b": mock\n\n"), gap, count });
     Ok(honest(ask, steps))
 }

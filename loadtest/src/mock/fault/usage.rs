@@ -20,11 +20,7 @@ pub(super) const FAULTS: &[Fault] = &[Fault {
 fn make(ask: &Ask<'_>) -> Result<Plan, String> {
     let kind = ask.script.value.unwrap_or("missing");
     if let Some(wrong) = wrong_usage(ask, kind) {
-        return Ok(if ask.stream {
-            streamed(ask, wrong.as_deref())
-        } else {
-            plain(ask, wrong.as_deref())
-        });
+        return Ok(if ask.stream { streamed(ask, wrong.as_deref()) } else { plain(ask, wrong.as_deref()) });
     }
     match (kind, ask.stream) {
         ("twice", false) => {
@@ -34,10 +30,7 @@ fn make(ask: &Ask<'_>) -> Result<Plan, String> {
         }
         ("twice", true) => Ok(edited(ask, |all| {
             let extra = event::usage_event(ask, &usage(ask, (1, 1)));
-            let at = all
-                .iter()
-                .position(|event| event.part == Part::Done)
-                .unwrap_or(all.len());
+            let at = all.iter().position(|event| event.part == Part::Done).unwrap_or(all.len());
             let honest = event::usage_event(ask, &usage(ask, ask.usage()));
             all.retain(|event| event.part != Part::Usage);
             let at = at.min(all.len().saturating_sub(1));
@@ -49,26 +42,18 @@ fn make(ask: &Ask<'_>) -> Result<Plan, String> {
         })),
         ("unasked", true) => Ok(edited(ask, |all| {
             all.retain(|event| event.part != Part::Usage);
-            let at = all
-                .iter()
-                .position(|event| event.part == Part::Done)
-                .unwrap_or(all.len());
+            let at = all.iter().position(|event| event.part == Part::Done).unwrap_or(all.len());
             all.insert(at, event::usage_event(ask, &usage(ask, ask.usage())));
         })),
         ("early", true) => Ok(edited(ask, |all| growing(ask, all))),
         ("groq", true) => Ok(edited(ask, |all| {
             all.retain(|event| event.part != Part::Usage);
             for event in all.iter_mut().filter(|event| event.part == Part::Finish) {
-                let inside = format!(
-                    r#","x_groq":{{"id":"req_mock","usage":{}}}}}"#,
-                    usage(ask, ask.usage())
-                );
+                let inside = format!(r#","x_groq":{{"id":"req_mock","usage":{}}}}}"#, usage(ask, ask.usage()));
                 insert_last(event, &inside);
             }
         })),
-        ("late" | "early" | "unasked" | "groq", false) => {
-            Err(format!("usage `{kind}` needs `\"stream\": true`"))
-        }
+        ("late" | "early" | "unasked" | "groq", false) => Err(format!("usage `{kind}` needs `\"stream\": true`")),
         _ => Err(format!("unknown usage `{kind}`")),
     }
 }
@@ -79,8 +64,7 @@ fn wrong_usage(ask: &Ask<'_>, kind: &str) -> Option<Option<String>> {
         Endpoint::Responses => ("input_tokens", "output_tokens"),
         _ => ("prompt_tokens", "completion_tokens"),
     };
-    let all =
-        |value: &str| format!(r#"{{"{input}":{value},"{output}":{value},"total_tokens":{value}}}"#);
+    let all = |value: &str| format!(r#"{{"{input}":{value},"{output}":{value},"total_tokens":{value}}}"#);
     Some(match kind {
         "missing" => None,
         "null" => Some("null".to_owned()),
@@ -90,9 +74,7 @@ fn wrong_usage(ask: &Ask<'_>, kind: &str) -> Option<Option<String>> {
         "float" => Some(all("12.5")),
         "text" => Some(all("\"12\"")),
         "zero" => Some(all("0")),
-        "contradict" => Some(format!(
-            r#"{{"{input}":1,"{output}":1,"total_tokens":987654}}"#
-        )),
+        "contradict" => Some(format!(r#"{{"{input}":1,"{output}":1,"total_tokens":987654}}"#)),
         _ => return None,
     })
 }
@@ -100,9 +82,7 @@ fn wrong_usage(ask: &Ask<'_>, kind: &str) -> Option<Option<String>> {
 fn plain(ask: &Ask<'_>, usage: Option<&str>) -> Plan {
     let body = body_with(ask, usage);
     let mut steps = crate::mock::answer::before(ask);
-    steps.push(Step::write(
-        [json_head(ask, 200, Some(body.len())), body].concat(),
-    ));
+    steps.push(Step::write([json_head(ask, 200, Some(body.len())), body].concat()));
     honest(ask, steps)
 }
 
@@ -114,10 +94,7 @@ fn streamed(ask: &Ask<'_>, usage: Option<&str>) -> Plan {
             all.retain(|event| event.part != Part::Finish);
             all.push(event::finish(ask, usage));
         } else if let Some(usage) = usage {
-            let at = all
-                .iter()
-                .position(|event| event.part == Part::Done)
-                .unwrap_or(all.len());
+            let at = all.iter().position(|event| event.part == Part::Done).unwrap_or(all.len());
             all.insert(at, event::usage_event(ask, usage));
         }
     })
@@ -133,11 +110,7 @@ fn edited(ask: &Ask<'_>, edit: impl FnOnce(&mut Vec<Event>)) -> Plan {
 fn growing(ask: &Ask<'_>, all: &mut Vec<Event>) {
     all.retain(|event| event.part != Part::Usage);
     let (input, _) = ask.usage();
-    for (count, event) in all
-        .iter_mut()
-        .filter(|event| event.part == Part::Content)
-        .enumerate()
-    {
+    for (count, event) in all.iter_mut().filter(|event| event.part == Part::Content).enumerate() {
         let sofar = usage(ask, (input, count as u64 + 1));
         insert_last(event, &format!(r#","usage":{sofar}}}"#));
     }
@@ -150,7 +123,5 @@ fn insert_last(event: &mut Event, members: &str) {
     };
     let tail = event.bytes.split_off(at);
     event.bytes.extend_from_slice(members.as_bytes());
-    event
-        .bytes
-        .extend_from_slice(tail.get(1..).unwrap_or_default());
+    event.bytes.extend_from_slice(tail.get(1..).unwrap_or_default());
 }

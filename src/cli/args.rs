@@ -1,0 +1,161 @@
+//! Flags and their variables.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use millrace::config::{DocumentKind, Server};
+
+/// An LLM gateway: projects, routes and keys in front of model providers.
+#[derive(Debug, Parser)]
+#[command(name = "millrace", version, about, propagate_version = false)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serves the projects of a settings file.
+    Serve(ServeArgs),
+    /// Serves one project from memory, with a mock provider or one upstream, and prints a request to try.
+    Demo(DemoArgs),
+    /// Checks documents and reports every problem with file, line and column.
+    Check(CheckArgs),
+    /// Prints the JSON Schema of a kind of document.
+    Schema {
+        /// The kind of document.
+        #[arg(value_enum, default_value_t = DocumentArg::Project, env = "MILLRACE_SCHEMA")]
+        document: DocumentArg,
+    },
+    /// Makes API keys.
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Prints version, commit and features.
+    Version {
+        /// Prints a JSON object.
+        #[arg(long, env = "MILLRACE_JSON", value_parser = clap::builder::FalseyValueParser::new())]
+        json: bool,
+    },
+    /// Prints a completion script for a shell.
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Makes a key, prints it once, and prints its entry for the keys file.
+    New(KeyArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Settings file.
+    #[arg(short, long, value_name = "FILE", env = "MILLRACE_CONFIG", default_value = "/etc/millrace/millrace.yaml")]
+    pub(crate) config: PathBuf,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+    /// Folder for what the process writes.
+    #[arg(long, value_name = "FOLDER", env = "MILLRACE_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// What a flag or variable may say instead of the settings file.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Overrides {
+    /// Address of the data plane.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "MILLRACE_LISTEN")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Address of the admin plane.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "MILLRACE_ADMIN_LISTEN")]
+    pub(crate) admin_listen: Option<SocketAddr>,
+    /// Number of workers, 1 to 256.
+    #[arg(long, value_name = "COUNT", env = "MILLRACE_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) workers: Option<u16>,
+}
+
+impl Overrides {
+    /// Puts the values into the settings.
+    pub(crate) fn apply(self, server: &mut Server) {
+        server.listen = self.listen.unwrap_or(server.listen);
+        server.admin_listen = self.admin_listen.unwrap_or(server.admin_listen);
+        server.runtime.workers = self.workers.or(server.runtime.workers);
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+    /// Key that clients send. A new one is made and printed when absent.
+    #[arg(long, value_name = "KEY", env = "MILLRACE_KEY", hide_env_values = true)]
+    pub(crate) key: Option<String>,
+    /// Address of a provider with the OpenAI wire, instead of the mock provider.
+    #[arg(long, value_name = "URL", env = "MILLRACE_UPSTREAM", requires = "model")]
+    pub(crate) upstream: Option<String>,
+    /// Model name at the upstream.
+    #[arg(long, value_name = "NAME", env = "MILLRACE_MODEL", requires = "upstream")]
+    pub(crate) model: Option<String>,
+    /// Variable that holds the key for the upstream.
+    #[arg(long, value_name = "VARIABLE", env = "MILLRACE_API_KEY_ENV", requires = "upstream")]
+    pub(crate) api_key_env: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Documents; `-` is standard input. A settings file is checked with its projects and keys.
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Kind of the documents. Told by their keys when absent.
+    #[arg(long, value_enum, env = "MILLRACE_KIND")]
+    pub(crate) kind: Option<DocumentArg>,
+    /// Form of the report.
+    #[arg(long, value_enum, default_value_t = Format::Text, env = "MILLRACE_FORMAT")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    /// Makes an `mr_live_` key, for production, instead of an `mr_test_` key.
+    #[arg(long, env = "MILLRACE_LIVE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) live: bool,
+    /// Project that the key may call; may be given several times.
+    #[arg(long = "project", value_name = "SLUG", env = "MILLRACE_PROJECT", value_delimiter = ',')]
+    pub(crate) projects: Vec<String>,
+    /// Form of the output.
+    #[arg(long, value_enum, default_value_t = Format::Text, env = "MILLRACE_FORMAT")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Lines for people.
+    Text,
+    /// One JSON object for programs.
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DocumentArg {
+    /// Models and routes of a project.
+    Project,
+    /// Settings of a process.
+    Server,
+    /// API keys.
+    Keys,
+}
+
+impl From<DocumentArg> for DocumentKind {
+    fn from(arg: DocumentArg) -> Self {
+        match arg {
+            DocumentArg::Project => Self::Project,
+            DocumentArg::Server => Self::Server,
+            DocumentArg::Keys => Self::Keys,
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The command line: flags, variables, exit statuses.
+//!
+//! Exit status 0: done, or valid. 1: refused, or failed. 2: wrong usage. A value comes from its flag, else from its
+//! `MILLRACE_*` variable, else from the settings file, else from the default.
+
+mod args;
+mod check;
+mod documents;
+mod key;
+mod launch;
+mod print;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use millrace::config::{keys_schema, project_schema, server_schema};
+
+use args::{Cli, Command, DocumentArg, KeyCommand};
+use print::{REFUSED, out, report};
+
+/// Runs the command of this process.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Serve(args) => launch::serve(args),
+        Command::Demo(args) => launch::demo(args),
+        Command::Check(args) => check::check(&args),
+        Command::Schema { document } => schema(document),
+        Command::Key { command: KeyCommand::New(args) } => key::new(&args),
+        Command::Version { json } => version(json),
+        Command::Completions { shell } => completions(shell),
+    };
+    done.unwrap_or_else(|error| {
+        report(&error);
+        ExitCode::from(REFUSED)
+    })
+}
+
+fn schema(document: DocumentArg) -> anyhow::Result<ExitCode> {
+    let schema = match document {
+        DocumentArg::Project => project_schema(),
+        DocumentArg::Server => server_schema(),
+        DocumentArg::Keys => keys_schema(),
+    };
+    out(&format!("{}\n", serde_json::to_string_pretty(&schema)?))
+}
+
+fn version(json: bool) -> anyhow::Result<ExitCode> {
+    let version = env!("CARGO_PKG_VERSION");
+    let commit = option_env!("MILLRACE_COMMIT").unwrap_or("unknown");
+    if !json {
+        return out(&format!("millrace {version} ({commit})\n"));
+    }
+    let shown = serde_json::json!({
+        "version": version,
+        "commit": commit,
+        "features": ["epoll", "io_uring", "tls-rustls"],
+    });
+    out(&format!("{shown}\n"))
+}
+
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "millrace", &mut script);
+    out(&String::from_utf8_lossy(&script))
+}
