@@ -11,7 +11,13 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod drain;
+mod faults;
 mod harness;
+mod leaving;
 mod locked;
+mod reload;
+mod slow;
 mod smuggling;
+mod spread;
 mod tidy;

@@ -160,6 +160,21 @@ impl Client {
         closed
     }
 
+    /// Whether a byte of an answer, or the end, comes within `at_most`.
+    pub(crate) fn has_answer_within(&mut self, at_most: Duration) -> bool {
+        self.stream.set_read_timeout(Some(at_most)).unwrap();
+        let mut buffer = [0; 4096];
+        let came = match self.stream.read(&mut buffer) {
+            Ok(count) => {
+                self.unread.extend_from_slice(&buffer[..count]);
+                true
+            }
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        };
+        self.stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        came
+    }
+
     /// Everything until the peer closes; panics when it does not.
     pub(crate) fn read_to_close(&mut self) -> Vec<u8> {
         while self.read_more() {}
@@ -249,7 +264,7 @@ fn gone(error: &io::Error) -> bool {
 }
 
 /// A POST with the usual headers and [`KEY`].
-pub(crate) fn post(path: &str, body: &str) -> Vec<u8> {
+fn post(path: &str, body: &str) -> Vec<u8> {
     format!(
         "POST {path} HTTP/1.1\r\nhost: gateway.test\r\nauthorization: Bearer {KEY}\r\ncontent-type: \
          application/json\r\ncontent-length: {}\r\n\r\n{body}",

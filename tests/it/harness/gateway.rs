@@ -31,10 +31,27 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// One project that sends its route `chat` to `base_url` as `model`.
-    pub(crate) fn one(slug: &str, project: String, upstream: SocketAddr) -> Self {
-        Self { projects: vec![(slug.to_owned(), project)], ports: vec![upstream.port()], ..Self::default() }
+    /// One project `demo`; `upstream` is the only address that it may call.
+    pub(crate) fn demo(project: String, upstream: SocketAddr) -> Self {
+        Self { projects: vec![("demo".to_owned(), project)], ports: vec![upstream.port()], ..Self::default() }
     }
+}
+
+/// A project with one route for each model of the provider at `upstream`; the routes are called `r0`, `r1` and so on.
+pub(crate) fn project(models: &[&str], upstream: SocketAddr, more_lines: &str) -> String {
+    let mut text = "chat_models:\n".to_owned();
+    for (index, model) in models.iter().enumerate() {
+        writeln!(text, "  - model_id: m{index}\n    model: \"openai/{model}\"").unwrap();
+        writeln!(text, "    credentials: {{base_url: \"http://{upstream}/v1\"}}").unwrap();
+        for line in more_lines.lines() {
+            writeln!(text, "    {line}").unwrap();
+        }
+    }
+    text.push_str("routes:\n");
+    for index in 0..models.len() {
+        writeln!(text, "  r{index}: {{chat_models: [m{index}]}}").unwrap();
+    }
+    text
 }
 
 /// A running gateway.
@@ -165,7 +182,7 @@ fn program(folder: &Path) -> Command {
 fn server_file(at: &Path, settings: &Settings) -> String {
     let mut text = String::new();
     writeln!(text, "listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0").unwrap();
-    writeln!(text, "workers: {}", settings.workers.unwrap_or(1)).unwrap();
+    writeln!(text, "runtime: {{workers: {}}}", settings.workers.unwrap_or(1)).unwrap();
     writeln!(text, "projects_dir: {}", at.join("projects").display()).unwrap();
     writeln!(text, "keys_file: {}", at.join("keys.yaml").display()).unwrap();
     if !settings.ports.is_empty() {

@@ -31,11 +31,6 @@ impl Mock {
         let address = process.address_after("listening on http://");
         Self { address, _process: process, _folder: folder }
     }
-
-    /// The base address as a project file names it.
-    pub(crate) fn base_url(&self) -> String {
-        format!("http://{}/v1", self.address)
-    }
 }
 
 /// The built load generator: `LOADTEST_BIN`, else built once beside the gateway.

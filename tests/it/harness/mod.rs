@@ -7,7 +7,7 @@ mod gateway;
 mod mock;
 mod process;
 
-pub(crate) use client::{Client, Reply, chat, chat_with, post};
-pub(crate) use gateway::{Gateway, KEY, Settings};
+pub(crate) use client::{Client, Reply, chat, chat_with};
+pub(crate) use gateway::{Gateway, KEY, Settings, project};
 pub(crate) use mock::Mock;
 pub(crate) use process::{DEADLINE, eventually};

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +19,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 /// A running child; killed on drop, its stderr shown when the test fails.
 pub(crate) struct Process {
     child: Child,
-    lines: Receiver<String>,
+    /// Behind a lock only so that threads may share the handle.
+    lines: Mutex<Receiver<String>>,
     seen: Vec<String>,
     stderr: PathBuf,
 }
@@ -43,7 +45,7 @@ impl Process {
                 }
             }
         });
-        Self { child, lines, seen: Vec::new(), stderr }
+        Self { child, lines: Mutex::new(lines), seen: Vec::new(), stderr }
     }
 
     /// Waits for a printed line with `marker` and reads the address that follows it.
@@ -57,7 +59,7 @@ impl Process {
                     return address.parse().unwrap_or_else(|_| panic!("no address in {line:?}"));
                 }
             }
-            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            match self.lines.get_mut().unwrap().recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.seen.push(line),
                 Err(RecvTimeoutError::Timeout) => {
                     panic!("no line with {marker:?} in {:?}", self.seen)

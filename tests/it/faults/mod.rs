@@ -1,0 +1,242 @@
+//! Providers that die, stall or lie, by the fault matrix.
+//!
+//! The scripted provider makes the faults; what must hold is the same for all: a stream never ends cleanly unless the
+//! provider ended it, nothing of a broken exchange reaches the next one, and no request stays in flight.
+
+mod table;
+
+use crate::harness::{Client, Gateway, Mock, Reply, Settings, chat, chat_with, project};
+
+use table::{CASES, Fault, Want};
+
+/// The scripted provider puts this where no client may ever see it.
+const NOT_FOR_CLIENTS: [&str; 2] = ["belongs to nobody", "sk-canary"];
+
+/// Short, so that a stall takes a second and not a minute.
+const TIMEOUTS: &str = "timeouts: {connect: 500 ms, first_byte: 1500 ms, idle: 1 s, total: 20 s}";
+
+/// The `data:` texts of a stream, with any kind of line end.
+fn events(reply: &Reply) -> Vec<String> {
+    let text = reply.text().replace("\r\n", "\n").replace('\r', "\n");
+    let field = |line: &str| line.strip_prefix("data:").map(|rest| rest.trim_start().to_owned());
+    let event = |block: &str| block.lines().filter_map(field).collect::<Vec<_>>().join("\n");
+    text.trim_start_matches('\u{feff}').split("\n\n").map(event).filter(|event| !event.is_empty()).collect()
+}
+
+fn is_error(event: &str) -> bool {
+    let value: serde_json::Value = serde_json::from_str(event).unwrap_or_default();
+    let error = value.get("error").and_then(|error| error.as_object());
+    error.is_some_and(|error| ["message", "type", "param", "code"].iter().all(|name| error.contains_key(*name)))
+}
+
+fn whole(reply: &Reply, stream: bool) -> Result<(), String> {
+    if reply.status != 200 || reply.cut {
+        return Err(format!("status {}, cut {}: {:.200}", reply.status, reply.cut, reply.text()));
+    }
+    if !stream {
+        let value: Option<serde_json::Value> = serde_json::from_slice(&reply.body).ok();
+        let answered = value.is_some_and(|value| value.get("choices").is_some());
+        return if answered { Ok(()) } else { Err(format!("no answer: {:.200}", reply.text())) };
+    }
+    let events = events(reply);
+    let ends = events.iter().filter(|event| *event == "[DONE]").count();
+    if ends == 1 && events.last().is_some_and(|event| event == "[DONE]") && !events.iter().any(|e| is_error(e)) {
+        return Ok(());
+    }
+    Err(format!("{ends} ends among {} events, last {:?}", events.len(), events.last()))
+}
+
+/// The stream began, then ended with one error event and without an end mark.
+fn broken(reply: &Reply) -> Result<(), String> {
+    let events = events(reply);
+    let last_is_error = events.last().is_some_and(|event| is_error(event));
+    if reply.status == 200 && last_is_error && !events.iter().any(|event| event == "[DONE]") {
+        return Ok(());
+    }
+    Err(format!("status {}, {} events, last {:?}", reply.status, events.len(), events.last()))
+}
+
+fn refused(reply: &Reply, status: u16) -> Result<(), String> {
+    let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    if reply.status == status && !reply.cut && is_error(&body.to_string()) {
+        return Ok(());
+    }
+    Err(format!("status {}, wanted {status}: {:.200}", reply.status, reply.text()))
+}
+
+fn check(reply: &Reply, fault: &Fault) -> Result<(), String> {
+    if let Some(leak) = NOT_FOR_CLIENTS.iter().find(|text| reply.text().contains(**text)) {
+        return Err(format!("{leak:?} reached the client"));
+    }
+    match fault.want {
+        Want::Whole => whole(reply, fault.stream),
+        Want::Status(status) => refused(reply, status),
+        Want::Broken => broken(reply),
+        Want::BrokenOr(status) => broken(reply).or_else(|_| refused(reply, status)),
+        Want::WholeOr(status) => whole(reply, fault.stream).or_else(|_| refused(reply, status)),
+        Want::WholeOrBroken => whole(reply, fault.stream).or_else(|_| broken(reply)).or_else(|_| refused(reply, 502)),
+    }
+}
+
+fn ask(client: &mut Client, route: usize, stream: bool) -> Option<Reply> {
+    let more = if stream { r#","stream":true"# } else { "" };
+    client.send(&chat_with(&format!("demo/r{route}"), more));
+    client.read()
+}
+
+/// A gateway in front of the scripted provider; route 0 is honest, the others are these scripts.
+fn gateway_for(scripts: &[&str], mock: &Mock) -> Gateway {
+    let models: Vec<&str> = [&["fast"], scripts].concat();
+    Gateway::serve(&Settings::demo(project(&models, mock.address, TIMEOUTS), mock.address))
+}
+
+/// Runs one case, then an honest request, on one connection as long as it stays open.
+fn run(gateway: &Gateway, route: usize, fault: &Fault) -> Result<(), String> {
+    let mut client = gateway.client();
+    let reply = ask(&mut client, route, fault.stream).ok_or("closed without an answer")?;
+    check(&reply, fault)?;
+    let must_close = reply.cut || reply.closes();
+    let next = if must_close { None } else { ask(&mut client, 0, false) };
+    let next = match next {
+        Some(next) => next,
+        None => gateway.ask(&chat("demo/r0")),
+    };
+    whole(&next, false).map_err(|why| format!("the next request: {why}"))
+}
+
+#[test]
+fn each_fault_of_a_provider_ends_as_the_matrix_says() {
+    let mock = Mock::start();
+    let scripts: Vec<&str> = CASES.iter().map(|fault| fault.script).collect();
+    let gateway = gateway_for(&scripts, &mock);
+    let mut failures = Vec::new();
+    // Several at once: the stalls would otherwise take a second each.
+    std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..8)
+            .map(|lane| {
+                let gateway = &gateway;
+                scope.spawn(move || {
+                    let mine = CASES.iter().enumerate().filter(|(index, _)| index % 8 == lane);
+                    let one = |(index, fault): (usize, &Fault)| {
+                        let kind = if fault.stream { "stream" } else { "plain" };
+                        let failed = run(gateway, index + 1, fault).err();
+                        failed.map(|why| format!("{} {} ({kind}): {why}", fault.id, fault.script))
+                    };
+                    mine.filter_map(one).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        for lane in lanes {
+            failures.extend(lane.join().unwrap());
+        }
+    });
+    failures.sort();
+    assert!(failures.is_empty(), "{} of {} failed:\n  {}", failures.len(), CASES.len(), failures.join("\n  "));
+    gateway.assert_idle();
+    let streams = gateway.metric("millrace_open_streams", "").unwrap_or(0.0);
+    assert!(streams == 0.0, "{streams} streams are still open");
+}
+
+#[test]
+fn refused_connection_is_told_at_once() {
+    // F-01 and F-11: a port that was free a moment ago.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gateway = Gateway::serve(&Settings::demo(project(&["fast"], free, TIMEOUTS), free));
+    let mut client = gateway.client();
+    for _ in 0..20 {
+        let reply = ask(&mut client, 0, false).expect("an answer");
+        assert!(matches!(reply.status, 502 | 503), "{} {}", reply.status, reply.text());
+    }
+    gateway.assert_idle();
+}
+
+#[test]
+fn upstream_connection_closed_on_reuse_is_resent_only_when_allowed() {
+    // F-10: the provider closes the kept connection when the second request arrives, with no byte of an answer.
+    let mock = Mock::start();
+    let models = ["fault/close-on-reuse", "fault/close-on-reuse=reset"];
+    for (name, retry_safe, want) in [("not allowed", "", 502), ("allowed", "\nretry_safe: true", 200)] {
+        let lines = format!("{TIMEOUTS}{retry_safe}");
+        let gateway = Gateway::serve(&Settings::demo(project(&models, mock.address, &lines), mock.address));
+        let mut client = gateway.client();
+        for (route, script) in models.iter().enumerate() {
+            let first = ask(&mut client, route, false).expect("an answer");
+            assert_eq!(first.status, 200, "{name}, {script}: {}", first.text());
+            let second = ask(&mut client, route, false).expect("an answer");
+            assert_eq!(second.status, want, "{name}, {script}: {}", second.text());
+        }
+        gateway.assert_idle();
+    }
+}
+
+#[test]
+fn connection_that_spoke_or_closed_while_idle_is_not_used_again() {
+    let mock = Mock::start();
+    let scripts = [
+        "fault/idle-close=fin,after_ms=5",
+        "fault/idle-close=reset,after_ms=5",
+        "fault/early@after_ms=5",
+        "fault/surplus",
+    ];
+    let gateway = gateway_for(&scripts, &mock);
+    let mut client = gateway.client();
+    for (index, script) in scripts.iter().enumerate() {
+        for turn in 0..20 {
+            let reply = ask(&mut client, index + 1, false).expect("an answer");
+            assert_eq!(reply.status, 200, "{script}, turn {turn}: {}", reply.text());
+            assert!(!reply.text().contains(NOT_FOR_CLIENTS[0]), "{script}, turn {turn}");
+            // The provider acts 5 ms after its answer; what happens before that is a plain reuse.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+    gateway.assert_idle();
+}
+
+#[test]
+fn provider_headers_never_reach_the_client() {
+    let mock = Mock::start();
+    let gateway = gateway_for(&["fault/leakheaders"], &mock);
+    for stream in [false, true] {
+        let reply = ask(&mut gateway.client(), 1, stream).expect("an answer");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        for (name, value) in &reply.headers {
+            let name = name.to_ascii_lowercase();
+            let ours = name.starts_with("x-millrace-") || name.starts_with("x-ratelimit-");
+            let known = [
+                "content-type",
+                "content-length",
+                "transfer-encoding",
+                "connection",
+                "date",
+                "server",
+                "cache-control",
+                "x-request-id",
+                "x-accel-buffering",
+                "openai-processing-ms",
+                "openai-version",
+                "traceparent",
+            ];
+            assert!(ours || known.contains(&name.as_str()), "{name}: {value}");
+        }
+        assert_eq!(reply.header("server").unwrap_or("millrace"), "millrace");
+    }
+}
+
+#[test]
+fn rate_limit_of_the_provider_is_passed_with_its_pause() {
+    let mock = Mock::start();
+    for (script, want) in [
+        ("fault/status=429,retry_after=5", Some("5")),
+        ("fault/status=429,retry_after=negative", None),
+        ("fault/status=429,retry_after=text", None),
+    ] {
+        let gateway = gateway_for(&[script], &mock);
+        let reply = ask(&mut gateway.client(), 1, false).expect("an answer");
+        assert_eq!(reply.status, 429, "{script}: {}", reply.text());
+        let error = &reply.json()["error"];
+        assert_eq!(error["type"], "requests", "{script}: {error}");
+        if let Some(pause) = want {
+            assert_eq!(reply.header("retry-after"), Some(pause), "{script}");
+        }
+    }
+}

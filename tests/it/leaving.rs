@@ -1,0 +1,191 @@
+//! Clients that leave, half-close or pipeline: F-24 to F-28.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::harness::{DEADLINE, Gateway, Settings, chat, chat_with, eventually, project};
+
+/// What a provider may at most take to notice that the client has left.
+const NOTICED: Duration = Duration::from_secs(1);
+
+/// A provider in the hands of the test.
+struct Origin {
+    listener: TcpListener,
+}
+
+impl Origin {
+    fn new() -> Self {
+        Self { listener: TcpListener::bind("127.0.0.1:0").unwrap() }
+    }
+
+    fn gateway(&self) -> Gateway {
+        let address = self.listener.local_addr().unwrap();
+        Gateway::serve(&Settings::demo(project(&["any"], address, ""), address))
+    }
+
+    /// Accepts one connection and reads one request.
+    fn request(&self) -> TcpStream {
+        let (mut stream, _) = self.listener.accept().unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut seen = Vec::new();
+        let mut buffer = [0; 4096];
+        while !seen.ends_with(b"}") {
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "closed within a request");
+            seen.extend_from_slice(&buffer[..count]);
+        }
+        stream
+    }
+}
+
+/// How long until the other side closed.
+fn closed_after(stream: &mut TcpStream) -> Duration {
+    let started = Instant::now();
+    let mut byte = [0; 1];
+    match stream.read(&mut byte) {
+        Ok(0) => {}
+        Ok(_) => panic!("more bytes instead of the end"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
+    started.elapsed()
+}
+
+const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+
+fn send_event(stream: &mut TcpStream, text: &str) -> std::io::Result<()> {
+    let event = format!(r#"data: {{"id":"c","choices":[{{"index":0,"delta":{{"content":"{text}"}}}}]}}"#) + "\n\n";
+    stream.write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes())
+}
+
+#[test]
+fn client_gone_before_the_answer_frees_the_provider() {
+    // F-24, by RST and by FIN.
+    let origin = Origin::new();
+    let gateway = origin.gateway();
+    for by_reset in [true, false] {
+        for more in ["", r#","stream":true"#] {
+            let mut client = gateway.client();
+            client.send(&chat_with("demo/r0", more));
+            let mut upstream = origin.request();
+            // The end of a client that just sent its request means only that it sends no more.
+            std::thread::sleep(Duration::from_millis(100));
+            if by_reset {
+                client.reset();
+            } else {
+                drop(client);
+            }
+            let after = closed_after(&mut upstream);
+            assert!(after < NOTICED, "reset {by_reset}, {more:?}: {after:?}");
+        }
+    }
+    gateway.assert_idle();
+}
+
+#[test]
+fn client_gone_within_a_stream_frees_the_provider() {
+    // F-25: the provider is silent, so only watching the client tells.
+    let origin = Origin::new();
+    let gateway = origin.gateway();
+    for by_reset in [true, false] {
+        let mut client = gateway.client();
+        client.send(&chat_with("demo/r0", r#","stream":true"#));
+        let mut upstream = origin.request();
+        upstream.write_all(STREAM_HEAD).unwrap();
+        send_event(&mut upstream, "first").unwrap();
+        assert!(client.read_until(b"first"));
+        std::thread::sleep(Duration::from_millis(100));
+        if by_reset {
+            client.reset();
+        } else {
+            drop(client);
+        }
+        let after = closed_after(&mut upstream);
+        assert!(after < NOTICED, "reset {by_reset}: {after:?}");
+    }
+    gateway.assert_idle();
+}
+
+#[test]
+fn event_is_passed_on_at_once() {
+    let origin = Origin::new();
+    let gateway = origin.gateway();
+    let mut client = gateway.client();
+    client.send(&chat_with("demo/r0", r#","stream":true"#));
+    let mut upstream = origin.request();
+    upstream.write_all(STREAM_HEAD).unwrap();
+    for turn in 0..20 {
+        let text = format!("word{turn}-");
+        send_event(&mut upstream, &text).unwrap();
+        // Nothing else is sent meanwhile: a gateway that waits for more would wait for ever.
+        assert!(client.read_until(text.as_bytes()), "event {turn} came only with the end");
+    }
+}
+
+#[test]
+fn half_closed_client_gets_its_whole_answer() {
+    // F-27.
+    let gateway = Gateway::demo(1);
+    for more in ["", r#","stream":true"#] {
+        let mut client = gateway.client();
+        client.send(&chat_with("demo/chat", more));
+        client.half_close();
+        let reply = client.read().expect("an answer");
+        assert_eq!((reply.status, reply.cut), (200, false), "{more:?}: {}", reply.text());
+        assert!(client.read_to_close().is_empty());
+    }
+    gateway.assert_idle();
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    // F-28.
+    let gateway = Gateway::demo(1);
+    let mut client = gateway.client();
+    let mut bytes = Vec::new();
+    for turn in 0..20 {
+        let more = if turn % 3 == 0 { r#","stream":true"# } else { "" };
+        let request = String::from_utf8(chat_with("demo/chat", more)).unwrap();
+        bytes.extend(request.replacen("host:", &format!("x-request-id: turn-{turn}\r\nhost:"), 1).into_bytes());
+    }
+    client.send(&bytes);
+    for turn in 0..20 {
+        let reply = client.read().expect("an answer");
+        assert_eq!((reply.status, reply.cut), (200, false), "turn {turn}: {}", reply.text());
+        assert_eq!(reply.header("x-request-id"), Some(format!("turn-{turn}").as_str()));
+    }
+    gateway.assert_idle();
+}
+
+#[test]
+fn garbage_behind_a_request_is_refused_after_its_answer() {
+    let gateway = Gateway::demo(1);
+    let mut client = gateway.client();
+    let mut bytes = chat("demo/chat");
+    bytes.extend_from_slice(b"\x00garbage\r\n\r\n");
+    client.send(&bytes);
+    assert_eq!(client.read().expect("an answer").status, 200);
+    assert_eq!(client.read().expect("a refusal").status, 400);
+    assert!(client.read_to_close().is_empty());
+}
+
+#[test]
+fn hundred_aborts_at_random_points_leak_nothing() {
+    let gateway = Gateway::demo(2);
+    fastrand::seed(7);
+    for _ in 0..100 {
+        let mut client = gateway.client();
+        let request = chat_with("demo/chat", r#","stream":true"#);
+        let cut = fastrand::usize(..=request.len());
+        client.send(&request[..cut]);
+        if cut == request.len() {
+            client.sip(fastrand::usize(1..400));
+        }
+        if fastrand::bool() {
+            client.reset();
+        }
+    }
+    gateway.assert_idle();
+    let none_left = eventually(DEADLINE, || gateway.metric("millrace_connections", "").unwrap_or(0.0) == 0.0);
+    assert!(none_left, "{:?}", gateway.series("millrace_connections", ""));
+}

@@ -1,0 +1,123 @@
+//! Configuration changes under load: nothing fails, nothing mixes.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Client, DEADLINE, Gateway, Settings, chat, chat_with, eventually};
+
+/// A configuration in which the text of an answer and the name of its model carry the same number.
+fn numbered(number: usize) -> String {
+    let words = vec![format!("text-{number}"); 20].join(" ");
+    format!(
+        "chat_models:\n  - model_id: m\n    model: mock/model-{number}\n    params:\n      response_text: \
+         {words}\nroutes:\n  chat: {{chat_models: [m]}}\n"
+    )
+}
+
+fn serve(slugs: &[&str]) -> Gateway {
+    let projects = slugs.iter().map(|slug| ((*slug).to_owned(), numbered(0))).collect();
+    Gateway::serve(&Settings { projects, workers: Some(2), ..Settings::default() })
+}
+
+/// The numbers in an answer, from the text and from the model's name.
+fn numbers(text: &str) -> Vec<usize> {
+    let mut found = Vec::new();
+    for marker in ["text-", "model-"] {
+        for (at, _) in text.match_indices(marker) {
+            let digits: String = text[at + marker.len()..].chars().take_while(char::is_ascii_digit).collect();
+            found.extend(digits.parse::<usize>());
+        }
+    }
+    found
+}
+
+/// Which configuration answered; panics when several did.
+fn one_number(client: &mut Client, route: &str, stream: bool) -> usize {
+    client.send(&if stream { chat_with(route, r#","stream":true"#) } else { chat(route) });
+    let reply = client.read().expect("an answer");
+    assert_eq!((reply.status, reply.cut), (200, false), "{}", reply.text());
+    let mut seen = numbers(&reply.text());
+    seen.extend(reply.header("x-millrace-model").map(numbers).unwrap_or_default());
+    assert!(seen.len() > 1, "no numbers in {}", reply.text());
+    seen.dedup();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 1, "an answer of several configurations: {seen:?}");
+    seen[0]
+}
+
+#[test]
+fn hundred_reloads_under_load_fail_nothing_and_mix_nothing() {
+    const RELOADS: usize = 100;
+    let gateway = serve(&["demo"]);
+    let ended = AtomicBool::new(false);
+    let mut slowest = Duration::ZERO;
+    thread::scope(|scope| {
+        let lanes: Vec<_> = (0..4)
+            .map(|lane| {
+                let (gateway, ended) = (&gateway, &ended);
+                scope.spawn(move || {
+                    let mut client = gateway.client();
+                    let (mut served, mut newest) = (0_usize, 0);
+                    while !ended.load(Ordering::Relaxed) {
+                        // A connection serves a bounded number of requests.
+                        if served % 500 == 499 {
+                            client = gateway.client();
+                        }
+                        let number = one_number(&mut client, "demo/chat", lane % 2 == 1);
+                        assert!(number >= newest, "configuration {number} after {newest} on one connection");
+                        newest = number;
+                        served += 1;
+                    }
+                    served
+                })
+            })
+            .collect();
+        let mut client = gateway.client();
+        for number in 1..=RELOADS {
+            gateway.write_project("demo", &numbered(number));
+            let started = Instant::now();
+            gateway.signal(Signal::SIGHUP);
+            let visible = eventually(DEADLINE, || one_number(&mut client, "demo/chat", false) == number);
+            if !visible {
+                ended.store(true, Ordering::Relaxed);
+            }
+            assert!(visible, "configuration {number} never answered");
+            slowest = slowest.max(started.elapsed());
+        }
+        ended.store(true, Ordering::Relaxed);
+        let served: usize = lanes.into_iter().map(|lane| lane.join().unwrap()).sum();
+        println!("{RELOADS} reloads, {served} requests, slowest visible after {slowest:?}");
+        assert!(served > RELOADS, "{served} requests are no load");
+    });
+    assert!(slowest < Duration::from_secs(2), "{slowest:?} until a change was visible");
+    gateway.assert_idle();
+}
+
+#[test]
+fn bad_file_changes_nothing_and_is_reported() {
+    let gateway = serve(&["demo", "other"]);
+    let mut client = gateway.client();
+    let errors = |project: &str| gateway.metric("millrace_config_error", &format!("project=\"{project}\""));
+    assert_eq!(errors("demo").unwrap_or(0.0), 0.0);
+    for (turn, bad) in
+        ["routes: [", "", "routes: {chat: {chat_models: [nobody]}}\n", "unknown_key: 1\n"].iter().enumerate()
+    {
+        gateway.write_project("demo", bad);
+        gateway.write_project("other", &numbered(turn + 1));
+        gateway.signal(Signal::SIGHUP);
+        let reported = eventually(DEADLINE, || errors("demo") == Some(1.0));
+        assert!(reported, "{bad:?}: {:?}", gateway.series("millrace_config_error", ""));
+        assert_eq!(one_number(&mut client, "demo/chat", false), 0, "{bad:?} changed what is served");
+        let other = eventually(DEADLINE, || one_number(&mut client, "other/chat", false) == turn + 1);
+        assert!(other, "{bad:?} kept another project from changing");
+        assert_eq!(errors("other").unwrap_or(0.0), 0.0, "{bad:?}");
+    }
+    gateway.write_project("demo", &numbered(9));
+    gateway.signal(Signal::SIGHUP);
+    assert!(eventually(DEADLINE, || one_number(&mut client, "demo/chat", false) == 9));
+    assert!(eventually(DEADLINE, || errors("demo") == Some(0.0)), "{:?}", gateway.series("millrace_config_error", ""));
+}
