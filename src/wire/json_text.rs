@@ -47,12 +47,25 @@ pub(super) fn digits_count(rest: &[u8]) -> usize {
 /// Gives the offset after the closing quote of a string that ends within 16 bytes and has nothing special in it.
 #[inline(always)]
 pub(super) fn short_string_end(bytes: &[u8], from: usize) -> Option<usize> {
-    let block = bytes.get(from..)?.first_chunk::<16>()?;
-    let special = special_bytes(block);
+    let rest = bytes.get(from..)?;
+    let special = match rest.first_chunk::<16>() {
+        Some(block) => special_bytes(block),
+        None => special_bytes(&padded(rest)),
+    };
     if special == 0 {
         return None;
     }
     end_at_quote(bytes, from + special.trailing_zeros() as usize)
+}
+
+/// Fills the last bytes of a body up to a block; the padding counts as special, so nothing is found in it.
+#[inline(never)]
+fn padded(rest: &[u8]) -> [u8; 16] {
+    let mut block = [0; 16];
+    for (to, from) in block.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    block
 }
 
 #[inline(always)]
