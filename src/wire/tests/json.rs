@@ -62,6 +62,7 @@ fn the_grammar_is_strict() {
         (r#"["\u00g0"]"#, Err(JsonFault::Escape)),
         (r#"["\ud83d"]"#, Err(JsonFault::Surrogate)),
         (r#"["\ude00\ud83d"]"#, Err(JsonFault::Surrogate)),
+        (r#"["\ude00"]"#, Err(JsonFault::Surrogate)),
         (r#"["\ud83dxxxxxx"]"#, Err(JsonFault::Surrogate)),
         (r#"["\u12"#, Err(JsonFault::End)),
     ] {
