@@ -1,4 +1,4 @@
-//! Configuration changes under load: nothing fails, nothing mixes.
+//! Configuration changes under load fail and mix nothing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
