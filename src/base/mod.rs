@@ -4,6 +4,7 @@
 
 mod clock;
 mod digest;
+mod hex;
 mod json_line;
 mod key;
 mod labels;
@@ -15,6 +16,7 @@ mod units;
 
 pub use clock::{Civil, Instant, UnixTime, now, unix_time};
 pub use digest::{Digest, DigestError};
+pub use hex::hex16;
 pub use json_line::{JsonLine, TEXT_BYTES_MAX};
 pub use key::{KeyFormError, Kind as KeyKind, generate_key, key_id, verify_key_form};
 pub use labels::{Labels, TokenCounts};

@@ -1,5 +1,7 @@
 //! The id of one request: the client's own, or 128 random bits.
 
+use super::hex::hex16;
+
 /// Longest id that is taken over from a client, in bytes.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 const MADE_LEN: usize = 36;
@@ -18,10 +20,10 @@ impl RequestId {
     /// Makes `req_` and 32 hex digits from 128 bits, which the caller draws at random.
     #[must_use]
     pub fn made(bits: u128) -> Self {
-        const HEX: [u8; 16] = *b"0123456789abcdef";
         let mut text = *b"req_00000000000000000000000000000000";
-        for (slot, byte) in text.iter_mut().skip(4).zip(bits.to_be_bytes().iter().flat_map(|b| [b >> 4, b & 15])) {
-            *slot = HEX.get(usize::from(byte)).copied().unwrap_or(b'0');
+        let halves = [bits >> 64, bits & u128::from(u64::MAX)].map(|half| hex16(u64::try_from(half).unwrap_or(0)));
+        if let Some(slots) = text.get_mut(4..) {
+            slots.copy_from_slice(halves.as_flattened());
         }
         Self(Form::Made(text))
     }

@@ -95,7 +95,23 @@ impl Buffer {
     }
 
     /// Appends bytes.
+    #[inline]
     pub fn extend(&mut self, bytes: &[u8]) {
+        let end = self.end + bytes.len();
+        // Most appends find room at once; only an empty or full buffer takes the long way.
+        if end + TAILROOM <= self.bytes.len()
+            && let Some(slot) = self.bytes.get_mut(self.end..end)
+        {
+            slot.copy_from_slice(bytes);
+            self.end = end;
+            return;
+        }
+        self.extend_slowly(bytes);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn extend_slowly(&mut self, bytes: &[u8]) {
         if let Some(slot) = self.space(bytes.len()).get_mut(..bytes.len()) {
             slot.copy_from_slice(bytes);
         }

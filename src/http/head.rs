@@ -313,7 +313,7 @@ impl Fields {
             21 if is("x-millrace-timeout-ms") => return set(&mut self.timeout_ms, parts, value),
             _ => {}
         }
-        if name.contains(&b'_') {
+        if has_underscore(name) {
             return Err(HeadError::Underscore);
         }
         Ok(())
@@ -340,6 +340,17 @@ impl Fields {
             (false, Some(length)) => Ok(Framing::Length(length)),
         }
     }
+}
+
+/// Looks at eight bytes at a time: names are short, and there are ten and more in a head.
+fn has_underscore(name: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let (chunks, rest) = name.as_chunks::<8>();
+    let in_chunk = |chunk: &[u8; 8]| {
+        let differences = u64::from_le_bytes(*chunk) ^ (ONES * 0x5f);
+        differences.wrapping_sub(ONES) & !differences & (ONES << 7) != 0
+    };
+    chunks.iter().any(in_chunk) || rest.contains(&b'_')
 }
 
 fn set(slot: &mut Option<Part>, parts: &Parts<'_>, value: &[u8]) -> Result<(), HeadError> {

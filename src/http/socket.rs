@@ -33,6 +33,8 @@ pub fn set_epoll(epoll: bool) {
 pub struct Socket {
     stream: TcpStream,
     fd: RawFd,
+    /// Whether monoio remembers no readiness to read, as of our last look.
+    unready: Cell<bool>,
 }
 
 impl Socket {
@@ -43,14 +45,14 @@ impl Socket {
     pub fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let fd = stream.as_raw_fd();
-        Ok(Self { stream, fd })
+        Ok(Self { stream, fd, unready: Cell::new(false) })
     }
 
     /// Takes over any descriptor, only to wait for it: a listener or a datagram socket in a stream's clothes.
     #[must_use]
     pub fn waiting(stream: TcpStream) -> Self {
         let fd = stream.as_raw_fd();
-        Self { stream, fd }
+        Self { stream, fd, unready: Cell::new(false) }
     }
 
     /// Connects to an address. The caller bounds the time.
@@ -107,15 +109,20 @@ impl Socket {
     /// # Errors
     /// The driver's error.
     pub async fn readable(&self) -> io::Result<()> {
-        if EPOLL.with(Cell::get) {
-            // monoio keeps the last readiness of an epoll socket, which our own `recv` does not clear. The strict form
-            // asks the kernel and clears it; after that the relaxed form needs no further system call.
+        if !EPOLL.with(Cell::get) {
+            return self.stream.readable(false).await;
+        }
+        // monoio keeps the last readiness of an epoll socket, which our own `recv` does not clear. The strict form asks
+        // the kernel and clears it; after that the relaxed form needs no further system call.
+        if !self.unready.get() {
             if let Poll::Ready(ready) = poll_now(self.stream.readable(false)).await {
                 return ready;
             }
-            return self.stream.readable(true).await;
+            self.unready.set(true);
         }
-        self.stream.readable(false).await
+        let ready = self.stream.readable(true).await;
+        self.unready.set(false);
+        ready
     }
 
     /// Waits until a write would take at least one byte.
@@ -135,7 +142,9 @@ impl Socket {
     /// Tells whether bytes, the end or an error wait to be read. On a pooled connection each of them means: destroy it.
     pub async fn is_readable(&self) -> bool {
         if EPOLL.with(Cell::get) {
-            return poll_now(self.stream.readable(false)).await.is_ready();
+            let readable = poll_now(self.stream.readable(false)).await.is_ready();
+            self.unready.set(!readable);
+            return readable;
         }
         let mut probe = [0u8; 1];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;

@@ -6,7 +6,7 @@ use crate::{
     http::{Downstream, Socket, Stream, TlsStream, Upstream},
     metrics::Outcome,
     snapshot::{HttpTarget, Target},
-    upstream::Connection,
+    upstream::{Connection, OriginId},
     wire::ErrorCase,
 };
 
@@ -23,15 +23,9 @@ pub(super) async fn connect(
     fresh_only: bool,
 ) -> Result<Connection, Failure> {
     let origin = &http.origin;
-    while !fresh_only {
-        let Some(connection) = context.pools.borrow_mut().take(origin.id()) else {
-            break;
-        };
-        if !connection.upstream.is_stale().await {
-            context.block.upstream_reused.inc();
-            return Ok(connection);
-        }
-        context.block.upstream_broken.inc();
+    if !fresh_only && let Some(connection) = pooled(context, origin.id()).await {
+        context.block.upstream_reused.inc();
+        return Ok(connection);
     }
     let Some(address) = origin.addresses().pick(context.next_turn()) else {
         return Err(refuse(Outcome::Connect, ErrorCase::UpstreamError, "the provider's name has no usable address"));
@@ -50,6 +44,17 @@ pub(super) async fn connect(
             context.block.upstream_opened.inc();
             Ok(Connection::new(Upstream::new(stream)))
         }
+    }
+}
+
+/// Takes the first connection of the pool that still lives; the dead ones before it are closed.
+async fn pooled(context: &Context, origin: OriginId) -> Option<Connection> {
+    loop {
+        let connection = context.pools.borrow_mut().take(origin)?;
+        if !connection.upstream.is_stale().await {
+            return Some(connection);
+        }
+        context.block.upstream_broken.inc();
     }
 }
 

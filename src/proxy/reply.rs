@@ -34,8 +34,7 @@ pub(super) enum Length {
 /// Writes the status line and the fields that every answer has.
 pub(super) fn open(out: &mut Buffer, exchange: &Exchange<'_>, status: u16) {
     out.extend(status_line(status));
-    out.extend(&exchange.context.date_line());
-    out.extend(b"server: millrace\r\ncache-control: no-store\r\nx-request-id: ");
+    out.extend(&exchange.context.common_fields());
     out.extend(exchange.request_id.as_bytes());
     out.extend(b"\r\ntraceparent: ");
     out.extend(exchange.trace.value());

@@ -2,7 +2,8 @@
 //!
 //! <https://www.w3.org/TR/trace-context/#traceparent-header>
 
-const HEX: [u8; 16] = *b"0123456789abcdef";
+use crate::base::hex16;
+
 /// Length of a `traceparent` value of version 00.
 const LEN: usize = 55;
 
@@ -11,6 +12,7 @@ const LEN: usize = 55;
 pub(super) struct Trace {
     text: [u8; LEN],
     continued: bool,
+    id: [u8; 16],
 }
 
 impl Trace {
@@ -23,13 +25,15 @@ impl Trace {
         if let Some(client) = client {
             text = *client;
         } else {
-            write_hex(&mut text, 3, draw.to_be_bytes());
+            let halves = [draw >> 64, draw & u128::from(u64::MAX)].map(|half| hex16(u64::try_from(half).unwrap_or(0)));
+            put(&mut text, 3, halves.as_flattened());
         }
         // The span takes the other half of the draw, mixed, so that it does not repeat a part of a new trace's id.
         let mixed = (draw ^ (draw >> 67)).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
         let span = u64::try_from(mixed >> 64).unwrap_or(1) | 1;
-        write_hex(&mut text, 36, span.to_be_bytes());
-        Self { text, continued }
+        put(&mut text, 36, &hex16(span));
+        let id = if continued { id_of(&text) } else { draw.to_be_bytes() };
+        Self { text, continued, id }
     }
 
     /// The value of `traceparent`.
@@ -47,13 +51,18 @@ impl Trace {
     /// The trace id as bytes.
     #[must_use]
     pub(super) fn id(&self) -> [u8; 16] {
-        let mut id = [0u8; 16];
-        let digits = self.text.get(3..35).unwrap_or_default();
-        for (slot, pair) in id.iter_mut().zip(digits.as_chunks::<2>().0) {
-            *slot = value_of(pair[0]) << 4 | value_of(pair[1]);
-        }
-        id
+        self.id
     }
+}
+
+fn id_of(text: &[u8; LEN]) -> [u8; 16] {
+    let mut id = [0u8; 16];
+    let digits = text.get(3..35).unwrap_or_default();
+    for (slot, pair) in id.iter_mut().zip(digits.as_chunks::<2>().0) {
+        let [high, low] = *pair;
+        *slot = value_of(high) << 4 | value_of(low);
+    }
+    id
 }
 
 /// Version 00, lower-case hex, neither id all zero.
@@ -72,10 +81,9 @@ fn is_valid(value: &[u8; LEN]) -> bool {
         && nonzero(36..52)
 }
 
-fn write_hex<const N: usize>(text: &mut [u8; LEN], at: usize, bytes: [u8; N]) {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    for (slot, digit) in text.iter_mut().skip(at).zip(digits) {
-        *slot = HEX.get(usize::from(digit)).copied().unwrap_or(b'0');
+fn put(text: &mut [u8; LEN], at: usize, digits: &[u8]) {
+    if let Some(slots) = text.get_mut(at..at + digits.len()) {
+        slots.copy_from_slice(digits);
     }
 }
 
@@ -113,7 +121,7 @@ mod tests {
         ] {
             let trace = Trace::of(client, 0xabc << 100 | 5);
             assert!(!trace.is_continued(), "{client:?}");
-            assert!(trace.value().starts_with(b"00-0abc"), "{client:?}");
+            assert!(trace.value().starts_with(b"00-0000abc"), "{client:?}");
         }
     }
 }

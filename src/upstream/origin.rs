@@ -46,11 +46,14 @@ impl Origin {
     }
 }
 
+/// Origins by project and base URL.
+type InUse = HashMap<(Box<str>, BaseUrl), Weak<Origin>>;
+
 /// Makes origins and finds those that are in use. Used when compiling, never by a request.
 pub struct Origins {
     guard: Arc<Guard>,
     resolver: Resolver,
-    in_use: Mutex<HashMap<(Box<str>, BaseUrl), Weak<Origin>>>,
+    in_use: Mutex<InUse>,
     next: AtomicU32,
 }
 

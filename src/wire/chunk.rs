@@ -1,7 +1,7 @@
 //! Reads one chunk of a Chat or Completions stream.
 //!
-//! Chunks of one stream have the same bytes up to the delta: id, object, time and model do not change. So the part before
-//! the delta is remembered, and a chunk that starts with it is compared there and scanned only from the delta on.
+//! Chunks of one stream have the same bytes around the delta: id, object, time and model before it, `null`s after it. So
+//! both parts are remembered, and a chunk that has them is compared there and scanned only in its delta.
 
 use super::Endpoint;
 use super::json::Scanner;
@@ -28,16 +28,21 @@ pub(super) struct Chunk {
     pub(super) content_bytes: usize,
 }
 
-/// The part before the delta that the last chunk had.
+/// What the last chunk had around its delta.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Head {
-    bytes: Vec<u8>,
+pub(super) struct Frame {
+    /// The part before the delta, without anything of note in it.
+    head: Vec<u8>,
     /// The `index` in it.
     index: u32,
+    /// The part after the delta, checked behind that head and without anything of note in it.
+    tail: Vec<u8>,
+    /// Choices of a chunk with this head and tail; the `index` may stand in either.
+    seen: u64,
 }
 
-/// Longest head that is worth remembering, in bytes.
-const HEAD_BYTES_MAX: usize = 1_024;
+/// Longest head or tail that is worth remembering, in bytes.
+const FRAME_BYTES_MAX: usize = 1_024;
 /// Containers that are open at the delta: the chunk, `choices`, the choice.
 const DELTA_DEPTH: u32 = 3;
 
@@ -48,28 +53,68 @@ struct Choice {
     finished: bool,
 }
 
-/// Reads a chunk, the JSON text of one message, and remembers its head.
+impl Choice {
+    fn unfinished(index: u32) -> Self {
+        Self {
+            index,
+            finished: false,
+        }
+    }
+}
+
+/// Reads a chunk, the JSON text of one message, and remembers its frame.
 ///
 /// # Errors
 /// [`JsonFault`] if it is not one JSON object; nothing is remembered then.
 #[inline]
-pub(super) fn read_chunk(endpoint: Endpoint, text: &[u8], head: &mut Head) -> Result<Chunk, JsonFault> {
-    if !head.bytes.is_empty() && text.starts_with(&head.bytes) {
-        let mut pass = Pass::new(endpoint, text, head.bytes.len(), DELTA_DEPTH);
-        pass.after_head(head.index)?;
+pub(super) fn read_chunk(
+    endpoint: Endpoint,
+    text: &[u8],
+    frame: &mut Frame,
+) -> Result<Chunk, JsonFault> {
+    if !frame.head.is_empty() && text.starts_with(&frame.head) {
+        let mut pass = Pass::new(endpoint, text, frame.head.len(), DELTA_DEPTH);
+        pass.delta()?;
+        let delta_end = pass.scanner.at();
+        let tail = text.get(delta_end..).unwrap_or_default();
+        if !frame.tail.is_empty() && tail == frame.tail.as_slice() {
+            pass.chunk.seen = frame.seen;
+            pass.chunk.choices_count = Some(1);
+            return Ok(pass.chunk);
+        }
+        let content_bytes = pass.chunk.content_bytes;
+        pass.after_delta(frame.index)?;
+        if pass.chunk.content_bytes == content_bytes {
+            frame.keep_tail(&pass.chunk, tail);
+        }
         return Ok(pass.chunk);
     }
     let mut pass = Pass::new(endpoint, text, 0, 0);
     pass.whole()?;
     if let Some((end, index)) = pass.head
-        && let Some(bytes) = text.get(..end)
-        && end <= HEAD_BYTES_MAX
+        && let Some(head) = text.get(..end)
+        && end <= FRAME_BYTES_MAX
     {
-        head.bytes.clear();
-        head.bytes.extend_from_slice(bytes);
-        head.index = index;
+        frame.head.clear();
+        frame.head.extend_from_slice(head);
+        frame.index = index;
+        frame.tail.clear();
     }
     Ok(pass.chunk)
+}
+
+impl Frame {
+    fn keep_tail(&mut self, chunk: &Chunk, tail: &[u8]) {
+        let is_plain = !chunk.has_usage
+            && chunk.error.is_none()
+            && chunk.finished == 0
+            && chunk.choices_count == Some(1);
+        if is_plain && tail.len() <= FRAME_BYTES_MAX {
+            self.seen = chunk.seen;
+            self.tail.clear();
+            self.tail.extend_from_slice(tail);
+        }
+    }
 }
 
 struct Pass<'a> {
@@ -94,10 +139,9 @@ impl<'a> Pass<'a> {
         self.scanner.finish()
     }
 
-    /// Goes on at the value of the first choice's `delta`.
-    fn after_head(&mut self, index: u32) -> Result<(), JsonFault> {
-        let mut choice = Choice { index, finished: false };
-        self.delta()?;
+    /// Goes on behind the first choice's `delta`.
+    fn after_delta(&mut self, index: u32) -> Result<(), JsonFault> {
+        let mut choice = Choice::unfinished(index);
         if self.scanner.next_member()? {
             self.choice_members(&mut choice)?;
         }
@@ -257,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_remembered_head_changes_nothing_but_the_cost() {
+    fn a_remembered_frame_changes_nothing_but_the_cost() {
         let usage = r#","usage":{"prompt_tokens":1,"completion_tokens":2}"#;
         let texts = [
             chunk("", r#"{"role":"assistant","content":""}"#, ""),
@@ -271,14 +315,18 @@ mod tests {
             chunk("", r#"{"content":"a"},"finish_reason":"stop""#, ""),
             r#"{"id":"c1","model":"m","choices":[{"index":2,"delta":{"content":"a"}},{"index":70,"finish_reason":"stop"}]}"#.to_owned(),
             r#"{"id":"c1","model":"m","choices":[{"index":2,"delta":"#.to_owned(),
+            r#"{"choices":[{"delta":{"content":"a"},"finish_reason":null,"index":3}]}"#.to_owned(),
+            r#"{"choices":[{"delta":{"content":"b"},"finish_reason":null,"index":3}]}"#.to_owned(),
+            r#"{"choices":[{"delta":{"content":"b"},"delta":{"content":"abc"}}]}"#.to_owned(),
+            r#"{"choices":[{"delta":{"content":"c"},"delta":{"content":"abc"}}]}"#.to_owned(),
             r#"{"choices":[]}"#.to_owned(),
         ];
-        let mut head = Head::default();
+        let mut frame = Frame::default();
         for _ in 0..2 {
             for text in &texts {
-                let fresh = read_chunk(Endpoint::Chat, text.as_bytes(), &mut Head::default());
-                let with_head = read_chunk(Endpoint::Chat, text.as_bytes(), &mut head);
-                assert_eq!(with_head, fresh, "{text}");
+                let fresh = read_chunk(Endpoint::Chat, text.as_bytes(), &mut Frame::default());
+                let with_frame = read_chunk(Endpoint::Chat, text.as_bytes(), &mut frame);
+                assert_eq!(with_frame, fresh, "{text}");
             }
         }
     }
@@ -294,11 +342,11 @@ mod tests {
             ("null", 0),
         ] {
             let text = chunk("", delta, "");
-            let read = read_chunk(Endpoint::Chat, text.as_bytes(), &mut Head::default()).unwrap();
+            let read = read_chunk(Endpoint::Chat, text.as_bytes(), &mut Frame::default()).unwrap();
             assert_eq!(read.content_bytes, want, "{delta}");
         }
         let text = br#"{"choices":[{"text":"abc","index":0,"finish_reason":"length"}]}"#;
-        let read = read_chunk(Endpoint::Completions, text, &mut Head::default()).unwrap();
+        let read = read_chunk(Endpoint::Completions, text, &mut Frame::default()).unwrap();
         assert_eq!((read.content_bytes, read.seen, read.finished), (3, 1, 1));
     }
 }

@@ -21,6 +21,16 @@ pub(super) fn plain_message(event: &[u8]) -> Option<&[u8]> {
     Some(text.strip_prefix(b" ").unwrap_or(text))
 }
 
+/// Gives name and message of an event of just these two lines: `event: ...` and `data: ...`.
+#[inline]
+pub(super) fn named_message(event: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = event.strip_prefix(b"event: ")?;
+    let (name, rest) = rest.split_at_checked(memchr::memchr(b'\n', rest)?)?;
+    let text = rest.strip_prefix(b"\ndata: ")?.strip_suffix(b"\n\n")?;
+    let is_one_line = !name.contains(&b'\r') && memchr::memchr2(b'\n', b'\r', text).is_none();
+    is_one_line.then_some((name, text))
+}
+
 /// Reads the fields of an event, with or without its blank line.
 pub(super) fn parse_event(event: &[u8]) -> Event<'_> {
     let mut rest = event.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(event);
@@ -80,6 +90,27 @@ mod tests {
         }
         let parsed = parse_event(b"error: {\"code\":500}\n\n");
         assert_eq!(parsed.error, Some(&b"{\"code\":500}"[..]));
+    }
+
+    #[test]
+    fn a_named_message_is_what_the_fields_say() {
+        for event in [
+            "event: x\ndata: {}\n\n",
+            "event: x\r\ndata: {}\r\n\r\n",
+            "event: x\rdata: y\ndata: {}\n\n",
+            "event: x\ndata: {\ndata: }\n\n",
+            "event: x\ndata: {\rdata: }\n\n",
+            "event: x\n\ndata: {}\n\n",
+            "event: x\ndata: {}\n",
+            "data: {}\n\n",
+        ] {
+            let Some((name, text)) = named_message(event.as_bytes()) else {
+                continue;
+            };
+            assert_eq!(event, "event: x\ndata: {}\n\n");
+            let parsed = parse_event(event.as_bytes());
+            assert_eq!((parsed.name, parsed.text.as_deref()), (name, Some(text)));
+        }
     }
 
     #[test]

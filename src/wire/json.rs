@@ -5,7 +5,10 @@
 //! checked that the bytes are UTF-8.
 
 use super::json_place::{JsonFault, Span};
-use super::json_text::{has_special, parse_code_unit, special_bytes};
+use super::json_text::{
+    BLOCK_BYTES, after_space, byte_at, digits_count, has_special, parse_code_unit,
+    short_string_end, special_bytes,
+};
 
 /// Most bytes of one document.
 pub(super) const BYTES_MAX: usize = 1 << 30;
@@ -70,24 +73,15 @@ impl<'a> Scanner<'a> {
     }
 
     /// Gives the next byte, or NUL at the end: no valid byte outside strings.
-    #[inline]
+    #[inline(always)]
     pub(super) fn peek(&self) -> u8 {
-        self.bytes.get(self.at).copied().unwrap_or(0)
+        byte_at(self.bytes, self.at)
     }
 
     /// Steps over white space.
-    #[inline]
+    #[inline(always)]
     pub(super) fn skip_space(&mut self) {
-        if self.peek() <= b' ' {
-            self.skip_space_run();
-        }
-    }
-
-    #[inline(never)]
-    fn skip_space_run(&mut self) {
-        while matches!(self.peek(), b' ' | b'\t' | b'\n' | b'\r') {
-            self.at += 1;
-        }
+        self.at = after_space(self.bytes, self.at);
     }
 
     #[inline]
@@ -96,18 +90,18 @@ impl<'a> Scanner<'a> {
     }
 
     /// Enters an object: steps over `{`; false if it is empty, then over `}` too.
-    #[inline]
+    #[inline(always)]
     pub(super) fn open_object(&mut self) -> Result<bool, JsonFault> {
         self.open(b'{', b'}')
     }
 
     /// Enters an array: steps over `[`; false if it is empty, then over `]` too.
-    #[inline]
+    #[inline(always)]
     pub(super) fn open_array(&mut self) -> Result<bool, JsonFault> {
         self.open(b'[', b']')
     }
 
-    #[inline]
+    #[inline(always)]
     fn open(&mut self, opening: u8, closing: u8) -> Result<bool, JsonFault> {
         if self.peek() != opening {
             return Err(self.unexpected());
@@ -127,18 +121,18 @@ impl<'a> Scanner<'a> {
     }
 
     /// Steps over what follows an element of the entered array; false at its end.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next_element(&mut self) -> Result<bool, JsonFault> {
         self.next(b']')
     }
 
     /// Steps over what follows a member of the entered object; false at its end.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next_member(&mut self) -> Result<bool, JsonFault> {
         self.next(b'}')
     }
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self, closing: u8) -> Result<bool, JsonFault> {
         self.skip_space();
         let byte = self.peek();
@@ -156,7 +150,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads a member's name and steps over its `:`, up to the value.
-    #[inline]
+    #[inline(always)]
     pub(super) fn name(&mut self) -> Result<Text, JsonFault> {
         let name = self.string()?;
         self.skip_space();
@@ -168,14 +162,14 @@ impl<'a> Scanner<'a> {
         Ok(name)
     }
 
-    #[inline]
+    #[inline(always)]
     fn count_node(&mut self) -> Result<(), JsonFault> {
         self.nodes_left = self.nodes_left.checked_sub(1).ok_or(JsonFault::Nodes)?;
         Ok(())
     }
 
     /// Steps over one value of any type and checks all of it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn value(&mut self) -> Result<Value, JsonFault> {
         let start = self.at;
         let first = self.peek();
@@ -190,79 +184,128 @@ impl<'a> Scanner<'a> {
             b'{' | b'[' => children = self.container()?,
             _ => {
                 self.count_node()?;
-                self.scalar(first)?;
+                self.at = self.scalar_after(start)?;
             }
         }
         Ok(Value { span: Span::new(start, self.at), children, first, escaped })
     }
 
     /// Steps over a container with all its content; the stack is one bit a level, set for objects.
+    ///
+    /// The place is kept in a local while the loop runs: through `self` it would live in memory.
     fn container(&mut self) -> Result<u32, JsonFault> {
         let open_max = self.depth_max.saturating_sub(self.depth);
+        let mut at = self.at;
         let mut stack: u128 = 0;
         let mut open: u32 = 0;
         let mut children: u32 = 0;
         loop {
             self.count_node()?;
-            let first = self.peek();
+            let first = byte_at(self.bytes, at);
             match first {
                 b'"' => {
-                    let start = self.at;
-                    self.string()?;
-                    self.text_bytes += self.at - start - 2;
+                    let start = at;
+                    at = self.string_after(at)?;
+                    self.text_bytes += at - start - 2;
                 }
                 b'{' | b'[' => {
+                    self.at = at;
                     if open >= open_max {
                         return Err(JsonFault::Depth);
                     }
-                    self.at += 1;
-                    self.skip_space();
-                    let is_object = first == b'{';
+                    at = after_space(self.bytes, at + 1);
                     // `{` and `}`, `[` and `]` stand two apart in ASCII.
-                    if self.peek() == first + 2 {
-                        self.at += 1;
+                    if byte_at(self.bytes, at) == first + 2 {
+                        at += 1;
                     } else {
+                        let is_object = first == b'{';
                         stack = (stack << 1) | u128::from(is_object);
                         open += 1;
                         if is_object {
-                            self.name()?;
+                            at = self.name_after(at)?;
                         }
                         children += u32::from(open == 1);
                         continue;
                     }
                 }
-                _ => self.scalar(first)?,
+                _ => at = self.scalar_after(at)?,
             }
             // A value ended: close containers until another value follows.
             loop {
                 if open == 0 {
+                    self.at = at;
                     return Ok(children);
                 }
                 let is_object = stack & 1 == 1;
-                let closing = if is_object { b'}' } else { b']' };
-                self.skip_space();
-                let byte = self.peek();
+                at = after_space(self.bytes, at);
+                let byte = byte_at(self.bytes, at);
                 if byte == b',' {
-                    self.at += 1;
-                    self.skip_space();
+                    at = after_space(self.bytes, at + 1);
                     children += u32::from(open == 1);
                     if is_object {
-                        self.name()?;
+                        at = self.name_after(at)?;
                     }
                     break;
                 }
-                if byte != closing {
+                if byte != if is_object { b'}' } else { b']' } {
+                    self.at = at;
                     return Err(self.unexpected());
                 }
-                self.at += 1;
+                at += 1;
                 stack >>= 1;
                 open -= 1;
             }
         }
     }
 
-    /// Steps over a literal or a number.
-    fn scalar(&mut self, first: u8) -> Result<(), JsonFault> {
+    /// Steps over the string at an offset and gives the offset after it.
+    #[inline(always)]
+    fn string_after(&mut self, at: usize) -> Result<usize, JsonFault> {
+        if byte_at(self.bytes, at) == b'"'
+            && let Some(end) = short_string_end(self.bytes, at + 1)
+        {
+            return Ok(end);
+        }
+        self.at = at;
+        self.long_string()?;
+        Ok(self.at)
+    }
+
+    /// Steps over the name at an offset, its `:` and the white space, and gives the offset of the value.
+    #[inline(always)]
+    fn name_after(&mut self, at: usize) -> Result<usize, JsonFault> {
+        let at = self.string_after(at)?;
+        let at = after_space(self.bytes, at);
+        if byte_at(self.bytes, at) != b':' {
+            self.at = at;
+            return Err(self.unexpected());
+        }
+        Ok(after_space(self.bytes, at + 1))
+    }
+
+    /// Steps over the literal or number at an offset and gives the offset after it.
+    #[inline(always)]
+    fn scalar_after(&mut self, at: usize) -> Result<usize, JsonFault> {
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        let first = byte_at(rest, 0);
+        if first == b'n' && rest.starts_with(b"null") {
+            return Ok(at + 4);
+        }
+        if first.is_ascii_digit() && first != b'0' {
+            // Most numbers are short integers.
+            let end = at + 1 + digits_count(rest.get(1..).unwrap_or_default());
+            let is_whole = !matches!(byte_at(self.bytes, end), b'.' | b'e' | b'E');
+            if is_whole && end - at <= NUMBER_BYTES_MAX {
+                return Ok(end);
+            }
+        }
+        self.at = at;
+        self.other_scalar(first)?;
+        Ok(self.at)
+    }
+
+    #[inline(never)]
+    fn other_scalar(&mut self, first: u8) -> Result<(), JsonFault> {
         match first {
             b'n' => self.literal(b"null"),
             b't' => self.literal(b"true"),
@@ -282,59 +325,72 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    #[inline]
-    fn digits(&mut self) -> Result<(), JsonFault> {
+    fn number(&mut self) -> Result<(), JsonFault> {
         let start = self.at;
-        while self.peek().is_ascii_digit() {
-            self.at += 1;
+        let mut at = start + usize::from(self.peek() == b'-');
+        at = if byte_at(self.bytes, at) == b'0' {
+            at + 1
+        } else {
+            self.digits_after(at)?
+        };
+        if byte_at(self.bytes, at) == b'.' {
+            at = self.digits_after(at + 1)?;
         }
-        if self.at == start {
+        if byte_at(self.bytes, at) | 0x20 == b'e' {
+            let sign = matches!(byte_at(self.bytes, at + 1), b'+' | b'-');
+            at = self.digits_after(at + 1 + usize::from(sign))?;
+            self.check_range(start, at)?;
+        }
+        self.at = at;
+        if at - start > NUMBER_BYTES_MAX {
             return Err(JsonFault::Number);
         }
         Ok(())
     }
 
-    fn number(&mut self) -> Result<(), JsonFault> {
-        let start = self.at;
-        if self.peek() == b'-' {
-            self.at += 1;
-        }
-        if self.peek() == b'0' {
-            self.at += 1;
-        } else {
-            self.digits()?;
-        }
-        if self.peek() == b'.' {
-            self.at += 1;
-            self.digits()?;
-        }
-        if self.peek() | 0x20 == b'e' {
-            self.at += 1;
-            if matches!(self.peek(), b'+' | b'-') {
-                self.at += 1;
-            }
-            self.digits()?;
-            self.check_range(start)?;
-        }
-        if self.at - start > NUMBER_BYTES_MAX {
+    /// Steps over one or more digits at an offset and gives the offset after them.
+    #[inline]
+    fn digits_after(&mut self, at: usize) -> Result<usize, JsonFault> {
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        let count = digits_count(rest);
+        if count == 0 {
+            self.at = at;
             return Err(JsonFault::Number);
         }
-        Ok(())
+        Ok(at + count)
     }
 
     /// Refuses an exponent that overflows a double: readers make of it infinity, an error or a huge integer.
     #[cold]
-    fn check_range(&self, start: usize) -> Result<(), JsonFault> {
-        let literal = self.bytes.get(start..self.at).unwrap_or_default();
+    fn check_range(&self, start: usize, end: usize) -> Result<(), JsonFault> {
+        let literal = self.bytes.get(start..end).unwrap_or_default();
         let finite = literal.len() <= NUMBER_BYTES_MAX
             && std::str::from_utf8(literal).ok().and_then(|text| text.parse::<f64>().ok()).is_some_and(f64::is_finite);
         if finite { Ok(()) } else { Err(JsonFault::Number) }
     }
 
     /// Reads a string, from its opening quote to after the closing one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn string(&mut self) -> Result<Text, JsonFault> {
         let start = self.at;
+        if self.peek() == b'"'
+            && let Some(end) = short_string_end(self.bytes, start + 1)
+        {
+            self.at = end;
+            let span = Span::new(start, end);
+            return Ok(Text {
+                span,
+                escaped: false,
+            });
+        }
+        let escaped = self.long_string()?;
+        let span = Span::new(start, self.at);
+        Ok(Text { span, escaped })
+    }
+
+    /// Steps over a string of any kind and tells whether an escape is in it.
+    #[inline(never)]
+    fn long_string(&mut self) -> Result<bool, JsonFault> {
         if self.peek() != b'"' {
             return Err(self.unexpected());
         }
@@ -345,7 +401,7 @@ impl<'a> Scanner<'a> {
             match self.bytes.get(self.at).copied() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(Text { span: Span::new(start, self.at), escaped });
+                    return Ok(escaped);
                 }
                 Some(b'\\') => {
                     escaped = true;
@@ -358,43 +414,31 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Steps over bytes of a string that need no look, 8 at a time and 32 at a time in long strings.
+    /// Steps over bytes of a string that need no look: a block, then large blocks while they last, then blocks.
+    ///
+    /// The last few bytes of a body are left to the caller, one by one.
     #[inline]
     fn skip_plain(&mut self) {
         let mut rest = self.bytes.get(self.at..).unwrap_or_default();
-        // Names and most values end within two words.
-        for _ in 0..2 {
-            let Some((word, after)) = rest.split_first_chunk::<8>() else {
-                return;
-            };
-            let special = special_bytes(u64::from_le_bytes(*word));
+        let mut is_first = true;
+        while let Some((block, after)) = rest.split_first_chunk::<16>() {
+            let special = special_bytes(block);
             if special != 0 {
-                self.at += (special.trailing_zeros() / 8) as usize;
+                self.at += special.trailing_zeros() as usize;
                 return;
             }
-            self.at += 8;
+            self.at += block.len();
             rest = after;
-        }
-        self.skip_plain_long();
-    }
-
-    fn skip_plain_long(&mut self) {
-        let mut rest = self.bytes.get(self.at..).unwrap_or_default();
-        while let Some((block, after)) = rest.split_first_chunk::<32>() {
-            if has_special(block) {
-                break;
+            if is_first {
+                is_first = false;
+                while let Some((block, after)) = rest.split_first_chunk::<BLOCK_BYTES>() {
+                    if has_special(block) {
+                        break;
+                    }
+                    self.at += block.len();
+                    rest = after;
+                }
             }
-            self.at += 32;
-            rest = after;
-        }
-        while let Some((word, after)) = rest.split_first_chunk::<8>() {
-            let special = special_bytes(u64::from_le_bytes(*word));
-            if special != 0 {
-                self.at += (special.trailing_zeros() / 8) as usize;
-                return;
-            }
-            self.at += 8;
-            rest = after;
         }
     }
 

@@ -38,10 +38,11 @@ impl Span {
     }
 }
 
-/// Narrows an offset; callers refuse bodies over [`BYTES_MAX`] first.
+/// Narrows an offset; callers refuse bodies over 1 GiB first.
 #[inline]
 pub(super) fn offset(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
+    debug_assert!(u32::try_from(at).is_ok());
+    u32::try_from(at & 0xFFFF_FFFF).unwrap_or_default()
 }
 
 /// What breaks the JSON grammar.

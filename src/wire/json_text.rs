@@ -1,4 +1,77 @@
-//! JSON strings: special bytes, escapes, encoding.
+//! Steps over JSON tokens, string escapes and encoding.
+
+use wide::u8x16;
+
+/// Gives the byte at an offset, or NUL at the end: no valid byte outside strings.
+#[inline(always)]
+pub(super) fn byte_at(bytes: &[u8], at: usize) -> u8 {
+    bytes.get(at).copied().unwrap_or(0)
+}
+
+/// Gives the offset after white space; most bodies have none.
+#[inline(always)]
+pub(super) fn after_space(bytes: &[u8], at: usize) -> usize {
+    if byte_at(bytes, at) > b' ' {
+        return at;
+    }
+    after_space_run(bytes, at)
+}
+
+#[inline(never)]
+fn after_space_run(bytes: &[u8], mut at: usize) -> usize {
+    while matches!(byte_at(bytes, at), b' ' | b'\t' | b'\n' | b'\r') {
+        at += 1;
+    }
+    at
+}
+
+/// Counts the digits at the head.
+#[inline]
+pub(super) fn digits_count(rest: &[u8]) -> usize {
+    let mut count = 0;
+    let mut rest = rest;
+    // Eight at a time: long fractions fill the answers of embeddings.
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
+        let word = u64::from_le_bytes(*word) ^ (LOW_BITS * 0x30);
+        // A digit is 0..=9 now: adding 0x76 leaves its high bit clear.
+        let others = (word.wrapping_add(LOW_BITS * 0x76) | word) & HIGH_BITS;
+        if others != 0 {
+            return count + (others.trailing_zeros() / 8) as usize;
+        }
+        count += 8;
+        rest = after;
+    }
+    count + rest.iter().take_while(|b| b.is_ascii_digit()).count()
+}
+
+/// Gives the offset after the closing quote of a string that ends within 16 bytes and has nothing special in it.
+#[inline(always)]
+pub(super) fn short_string_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let rest = bytes.get(from..)?;
+    let special = match rest.first_chunk::<16>() {
+        Some(block) => special_bytes(block),
+        None => special_bytes(&padded(rest)),
+    };
+    if special == 0 {
+        return None;
+    }
+    end_at_quote(bytes, from + special.trailing_zeros() as usize)
+}
+
+/// Fills the last bytes of a body up to a block; the padding counts as special, so nothing is found in it.
+#[inline(never)]
+fn padded(rest: &[u8]) -> [u8; 16] {
+    let mut block = [0; 16];
+    for (to, from) in block.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    block
+}
+
+#[inline(always)]
+fn end_at_quote(bytes: &[u8], at: usize) -> Option<usize> {
+    (byte_at(bytes, at) == b'"').then_some(at + 1)
+}
 
 /// Reads `\uXXXX`.
 pub(super) fn parse_code_unit(escape: &[u8]) -> Option<u32> {
@@ -6,28 +79,32 @@ pub(super) fn parse_code_unit(escape: &[u8]) -> Option<u32> {
     hex.iter().try_fold(0u32, |unit, &byte| Some(unit * 16 + char::from(byte).to_digit(16)?))
 }
 
+/// Bytes of a string that are looked at together.
+pub(super) const BLOCK_BYTES: usize = 64;
+
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
-/// Marks the high bit of bytes that are a quote, a backslash or a control character; the lowest mark is exact.
-#[inline]
-pub(super) fn special_bytes(word: u64) -> u64 {
-    let quote = word ^ (LOW_BITS * 0x22);
-    let backslash = word ^ (LOW_BITS * 0x5C);
-    let quote = quote.wrapping_sub(LOW_BITS) & !quote;
-    let backslash = backslash.wrapping_sub(LOW_BITS) & !backslash;
-    let control = word.wrapping_sub(LOW_BITS * 0x20) & !word;
-    (quote | backslash | control) & HIGH_BITS
+/// Marks each byte of a block that is a quote, a backslash or a control character: one bit a byte, the first lowest.
+#[inline(always)]
+pub(super) fn special_bytes(block: &[u8; 16]) -> u32 {
+    special_lanes(u8x16::new(*block)).to_bitmask()
 }
 
-/// Tells whether a block holds a special byte; written so that the compiler makes vector code of it.
-#[inline]
-pub(super) fn has_special(block: &[u8; 32]) -> bool {
-    let mut any = 0u8;
-    for &byte in block {
-        any |= u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < 0x20);
+#[inline(always)]
+fn special_lanes(block: u8x16) -> u8x16 {
+    let control = block.min(u8x16::splat(0x1F)).simd_eq(block);
+    block.simd_eq(u8x16::splat(b'"')) | block.simd_eq(u8x16::splat(b'\\')) | control
+}
+
+/// Tells whether a large block holds a special byte.
+#[inline(always)]
+pub(super) fn has_special(block: &[u8; BLOCK_BYTES]) -> bool {
+    let mut any = u8x16::splat(0);
+    for lanes in block.as_chunks::<16>().0 {
+        any |= special_lanes(u8x16::new(*lanes));
     }
-    any != 0
+    any.to_bitmask() != 0
 }
 
 /// Undoes the escapes of a checked string, given without quotes; `None` if it is malformed.

@@ -104,6 +104,10 @@ impl Splitter {
             if self.fields > self.limits.fields_max {
                 return Err(SseError::Fields);
             }
+            // Mostly the next line is the blank one.
+            if event.get(next) == Some(&b'\n') {
+                return self.end_event(next + 1).map(|end| Some(from + end));
+            }
             self.line = next;
             at = next;
         }

@@ -5,7 +5,7 @@
 //! An event that it cannot read is relayed unread: a client may know more than we do.
 
 use super::Endpoint;
-use super::chunk::{self, Chunk, Head};
+use super::chunk::{self, Chunk, Frame};
 use super::error::StreamErrorAt;
 use super::event::{self, Event};
 use super::json::Scanner;
@@ -62,7 +62,7 @@ pub struct StreamWatch {
     messages_count: u64,
     content_bytes: u64,
     response_id: Box<str>,
-    head: Head,
+    frame: Frame,
 }
 
 /// Longest response id that is kept, in bytes.
@@ -82,7 +82,7 @@ impl StreamWatch {
             messages_count: 0,
             content_bytes: 0,
             response_id: Box::default(),
-            head: Head::default(),
+            frame: Frame::default(),
         }
     }
 
@@ -94,10 +94,17 @@ impl StreamWatch {
         }
         if self.endpoint != Endpoint::Responses
             && let Some(text) = event::plain_message(event)
-            && let Ok(chunk) = chunk::read_chunk(self.endpoint, text, &mut self.head)
+            && let Ok(chunk) = chunk::read_chunk(self.endpoint, text, &mut self.frame)
         {
             self.messages_count += 1;
             return self.take_chunk(&chunk, text);
+        }
+        if self.endpoint == Endpoint::Responses
+            && let Some((name, text)) = event::named_message(event)
+            && name.starts_with(b"response.")
+        {
+            self.messages_count += 1;
+            return self.take_response_event(name, text);
         }
         self.observe_fields(&event::parse_event(event))
     }
@@ -144,7 +151,7 @@ impl StreamWatch {
         if event.name == b"error" {
             return self.fail(text);
         }
-        match chunk::read_chunk(self.endpoint, text, &mut self.head) {
+        match chunk::read_chunk(self.endpoint, text, &mut self.frame) {
             Ok(chunk) => self.take_chunk(&chunk, text),
             Err(_) => {
                 // Unreadable for us; the bytes still count as an answer that someone was paid for.
