@@ -34,19 +34,13 @@ fn sonic_usage(body: &[u8]) -> Option<u64> {
 }
 
 fn bench(c: &mut Criterion) {
-    for (name, endpoint, body) in [
-        ("chat", Endpoint::Chat, chat_answer()),
-        ("embedding", Endpoint::Embeddings, embedding_answer()),
-    ] {
+    for (name, endpoint, body) in
+        [("chat", Endpoint::Chat, chat_answer()), ("embedding", Endpoint::Embeddings, embedding_answer())]
+    {
         let mut group = c.benchmark_group(format!("answer/{name}"));
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function("view_answer", |b| {
-            b.iter(|| {
-                view_answer(endpoint, black_box(&body))
-                    .unwrap()
-                    .usage
-                    .unwrap()
-            });
+            b.iter(|| view_answer(endpoint, black_box(&body)).unwrap().usage.unwrap());
         });
         group.bench_function("serde_json_value", |b| {
             b.iter(|| {

@@ -84,11 +84,7 @@ fn sonic_model(body: &[u8]) -> Option<usize> {
 }
 
 fn bench(c: &mut Criterion) {
-    let bodies = [
-        ("800B", body(520)),
-        ("26KiB", body(26 << 10)),
-        ("agent", agent_body()),
-    ];
+    let bodies = [("800B", body(520)), ("26KiB", body(26 << 10)), ("agent", agent_body())];
     for (name, body) in &bodies {
         let mut group = c.benchmark_group(format!("request_view/{name}"));
         group.throughput(Throughput::Bytes(body.len() as u64));

@@ -19,7 +19,8 @@ fn chat_stream(fresh_ids: bool) -> Vec<u8> {
             "data: {{\"id\":\"chatcmpl-{id:028}\",\"object\":\"chat.completion.chunk\",\"created\":1772012052,\"model\":\"gpt-4o-mini-2024-07-18\",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_0123456789\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{word}\"}},\"logprobs\":null,\"finish_reason\":null}}],\"usage\":null}}\n\n"
         );
     }
-    out += "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n";
+    out +=
+        "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n";
     out += "data: {\"id\":\"c\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":100}}\n\ndata: [DONE]\n\n";
     out.into_bytes()
 }
@@ -84,10 +85,7 @@ fn memmem_watch(stream: &[u8], finders: &[Finder<'_>; 3]) -> usize {
 }
 
 fn finders_hit(event: &[u8], finders: &[Finder<'_>; 3]) -> usize {
-    finders
-        .iter()
-        .filter(|finder| finder.find(event).is_some())
-        .count()
+    finders.iter().filter(|finder| finder.find(event).is_some()).count()
 }
 
 /// Every event into a `Value`.
@@ -96,20 +94,12 @@ fn serde_watch(stream: &[u8]) -> usize {
     text.split("\n\n")
         .filter_map(|event| event.split("data: ").nth(1))
         .filter_map(|text| serde_json::from_str::<serde_json::Value>(text).ok())
-        .filter(|value| {
-            value
-                .pointer("/choices/0/finish_reason")
-                .is_some_and(|f| !f.is_null())
-        })
+        .filter(|value| value.pointer("/choices/0/finish_reason").is_some_and(|f| !f.is_null()))
         .count()
 }
 
 fn bench(c: &mut Criterion) {
-    let finders = [
-        Finder::new("\"finish_reason\":\""),
-        Finder::new("\"usage\":{"),
-        Finder::new("\"error\":"),
-    ];
+    let finders = [Finder::new("\"finish_reason\":\""), Finder::new("\"usage\":{"), Finder::new("\"error\":")];
     for (name, endpoint, stream) in [
         ("chat", Endpoint::Chat, chat_stream(false)),
         ("chat_fresh_ids", Endpoint::Chat, chat_stream(true)),
@@ -121,15 +111,11 @@ fn bench(c: &mut Criterion) {
         group.bench_function("split_and_watch", |b| {
             b.iter(|| split_and_watch(endpoint, black_box(&stream)));
         });
-        group.bench_function("naive_split", |b| {
-            b.iter(|| naive_split(black_box(&stream)))
-        });
+        group.bench_function("naive_split", |b| b.iter(|| naive_split(black_box(&stream))));
         group.bench_function("split_and_memmem", |b| {
             b.iter(|| memmem_watch(black_box(&stream), &finders));
         });
-        group.bench_function("serde_json_value", |b| {
-            b.iter(|| serde_watch(black_box(&stream)))
-        });
+        group.bench_function("serde_json_value", |b| b.iter(|| serde_watch(black_box(&stream))));
         group.finish();
     }
 }

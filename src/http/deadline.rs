@@ -7,7 +7,7 @@
 use std::{
     cell::{Cell, RefCell},
     future::{Future, poll_fn},
-    pin::pin,
+    pin::Pin,
     rc::Rc,
     task::{Poll, Waker},
     time::Duration,
@@ -140,20 +140,19 @@ impl Deadline {
     ///
     /// # Errors
     /// [`Expired`].
-    pub async fn guard<F: Future>(&self, future: F) -> Result<F::Output, Expired> {
+    pub async fn guard<F: Future + Unpin>(&self, future: F) -> Result<F::Output, Expired> {
         self.0.guard(future).await
     }
 }
 
 impl Handle {
-    /// Waits for `future` until the deadline passes.
+    /// Waits for `future` until the deadline passes. The caller pins it: a future moved in here would take its room twice.
     ///
     /// # Errors
     /// [`Expired`] when the deadline came first; the future is dropped then.
-    pub async fn guard<F: Future>(&self, future: F) -> Result<F::Output, Expired> {
-        let mut future = pin!(future);
+    pub async fn guard<F: Future + Unpin>(&self, mut future: F) -> Result<F::Output, Expired> {
         poll_fn(|context| {
-            if let Poll::Ready(output) = future.as_mut().poll(context) {
+            if let Poll::Ready(output) = Pin::new(&mut future).poll(context) {
                 return Poll::Ready(Ok(output));
             }
             if self.0.fired.get() {
@@ -189,7 +188,7 @@ impl Drop for Deadline {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::pending, task::Context};
+    use std::{future::pending, pin::pin, task::Context};
 
     use super::*;
 
@@ -228,7 +227,7 @@ mod tests {
         let deadline = Deadline::new();
         interrupt_all();
         let mut context = Context::from_waker(Waker::noop());
-        let mut guarded = pin!(deadline.guard(async { 7 }));
+        let mut guarded = pin!(deadline.guard(pin!(async { 7 })));
         assert_eq!(guarded.as_mut().poll(&mut context), Poll::Ready(Ok(7)));
     }
 }

@@ -7,7 +7,7 @@ use std::{
     future::{Future, poll_fn},
     io::{self, IoSlice},
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     task::Poll,
     time::Duration,
 };
@@ -152,7 +152,7 @@ impl Downstream {
                 return Err(NoHead::Closed);
             }
             self.deadline.set_idle(idle);
-            let waited = self.deadline.guard(self.socket.readable()).await;
+            let waited = self.deadline.guard(pin!(self.socket.readable())).await;
             self.deadline.set_idle(false);
             match waited {
                 Err(_) if started => return Err(NoHead::TooSlow),
@@ -230,7 +230,7 @@ impl Downstream {
             return Err(NoBody::TooSlow);
         }
         self.deadline.set(allowed - elapsed);
-        match self.deadline.guard(self.socket.readable()).await {
+        match self.deadline.guard(pin!(self.socket.readable())).await {
             Err(_) => return Err(NoBody::TooSlow),
             Ok(Err(_)) => return Err(NoBody::Gone),
             Ok(Ok(())) => {}
@@ -292,9 +292,9 @@ impl Downstream {
             if left == 0 {
                 return true;
             }
-            match self.deadline.guard(self.socket.readable()).await {
-                Ok(Ok(())) if self.read_some(2048).is_ok() => {}
-                _ => return false,
+            let waited = self.deadline.guard(pin!(self.socket.readable())).await;
+            if !matches!(waited, Ok(Ok(()))) || self.read_some(2048).is_err() {
+                return false;
             }
         }
     }
@@ -306,13 +306,14 @@ impl Downstream {
         self.input.release();
         self.deadline.set(LINGER);
         let mut budget = DISCARD_BYTES_MAX * 16;
-        let mut sink = [0u8; 4096];
+        // A buffer of the free list and not an array: an array would make every connection's task larger.
+        let mut sink = Buffer::default();
         while budget > 0 {
-            match self.deadline.guard(self.socket.readable()).await {
+            match self.deadline.guard(pin!(self.socket.readable())).await {
                 Ok(Ok(())) => {}
                 _ => return,
             }
-            match self.socket.try_read(&mut sink) {
+            match self.socket.try_read(sink.space(4096)) {
                 Ok(0) => return,
                 Ok(count) => budget = budget.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -356,22 +357,21 @@ impl Downstream {
 
     async fn wait_writable(&mut self) -> Result<(), Gone> {
         self.deadline.set(self.limits.write_timeout);
-        match self.deadline.guard(self.socket.writable()).await {
+        match self.deadline.guard(pin!(self.socket.writable())).await {
             Ok(Ok(())) => Ok(()),
             _ => Err(Gone),
         }
     }
 
-    /// Waits for `other` while watching for the client to leave.
+    /// Waits for `other`, which the caller pins, while watching for the client to leave.
     ///
     /// # Errors
     /// [`Gone`] when the client left first. Time is bounded by the caller's use of [`Self::deadline`].
-    pub async fn unless_gone<F: Future>(&mut self, other: F) -> Result<F::Output, Gone> {
-        let mut other = pin!(other);
+    pub async fn unless_gone<F: Future + Unpin>(&mut self, mut other: F) -> Result<F::Output, Gone> {
         let Self { socket, input, received_at, half_closed, .. } = self;
         let mut gone = pin!(watch(socket, input, *received_at, half_closed));
         poll_fn(|context| {
-            if let Poll::Ready(output) = other.as_mut().poll(context) {
+            if let Poll::Ready(output) = Pin::new(&mut other).poll(context) {
                 return Poll::Ready(Ok(output));
             }
             gone.as_mut().poll(context).map(|()| Err(Gone))

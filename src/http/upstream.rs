@@ -3,7 +3,7 @@
 //! Body bytes are decoded where they lie: [`Upstream::body`] is a slice of the read buffer. A connection is fit for
 //! reuse only after [`Upstream::is_reusable`] said so; whatever else happened to it, it is dropped and thereby closed.
 
-use std::{io, io::IoSlice, ops::Range};
+use std::{io, io::IoSlice, ops::Range, pin::pin};
 
 use super::{
     buffer::{Buffer, Framed},
@@ -104,12 +104,10 @@ impl Upstream {
         let total: usize = pieces.iter().map(|piece| piece.len()).sum();
         let mut sent = 0;
         while sent < total {
-            let mut slices = [IoSlice::new(&[]); 16];
-            let count = remaining(pieces, sent, &mut slices);
-            match self.stream.try_write_vectored(slices.get(..count).unwrap_or_default()) {
+            match self.send_some(pieces, sent) {
                 Ok(written) => sent += written,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match down.deadline.guard(self.stream.writable()).await {
+                    match down.deadline.guard(pin!(self.stream.writable())).await {
                         Err(_) => return Err(Cut::TimedOut),
                         Ok(Err(_)) => return Err(Cut::Closed { orderly: false }),
                         Ok(Ok(())) => {}
@@ -118,11 +116,17 @@ impl Upstream {
                 Err(_) => return Err(Cut::Closed { orderly: false }),
             }
         }
-        match down.deadline.guard(self.stream.flush()).await {
+        match down.deadline.guard(pin!(self.stream.flush())).await {
             Err(_) => Err(Cut::TimedOut),
             Ok(Err(_)) => Err(Cut::Closed { orderly: false }),
             Ok(Ok(())) => Ok(()),
         }
+    }
+
+    fn send_some(&mut self, pieces: &[&[u8]], sent: usize) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); 16];
+        let count = remaining(pieces, sent, &mut slices);
+        self.stream.try_write_vectored(slices.get(..count).unwrap_or_default())
     }
 
     /// Waits for the head of the answer while watching the client. Interim answers are skipped. The head's bytes are
@@ -332,7 +336,9 @@ impl Upstream {
         }
         // The deadline is borrowed apart, so that the client can be watched mutably at the same time.
         let deadline = down.deadline.handle();
-        match deadline.guard(down.unless_gone(self.stream.readable())).await {
+        let readable = pin!(self.stream.readable());
+        let either = pin!(down.unless_gone(readable));
+        match deadline.guard(either).await {
             Err(_) => Err(Cut::TimedOut),
             Ok(Err(_)) => Err(Cut::ClientGone),
             Ok(Ok(Err(_))) => Err(Cut::Closed { orderly: false }),

@@ -31,7 +31,8 @@ pub(super) async fn connect(
         return Err(refuse(Outcome::Connect, ErrorCase::UpstreamError, "the provider's name has no usable address"));
     };
     // Connecting is rare, so it may cost a timer of its own, finer than the connection's deadline.
-    let opening = monoio::time::timeout(target.timeouts.connect, open(context, http, address));
+    // And a place on the heap: in the connection's task it would make every task larger.
+    let opening = Box::pin(monoio::time::timeout(target.timeouts.connect, open(context, http, address)));
     match down.unless_gone(opening).await {
         Err(_) => Err(Failure::ClientGone),
         Ok(Err(_)) => Err(refuse(

@@ -49,7 +49,8 @@ pub(super) async fn forward(
             let body = body.unwrap_or_default().to_vec();
             down.finish_request(request.head, request.body_len);
             let asked = (request.endpoint, request.view, body.as_slice());
-            return answer_mock(exchange, down, mock, asked, (request.head.is_1_1, after)).await;
+            // On the heap, since few requests come here and every connection's task would hold its room.
+            return Box::pin(answer_mock(exchange, down, mock, asked, (request.head.is_1_1, after))).await;
         }
     };
     let body = down.input().get(request.head.len..request.head.len + request.body_len).unwrap_or_default();

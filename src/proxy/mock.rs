@@ -1,6 +1,6 @@
 //! Requests to the built-in mock provider.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use crate::{
     base::unix_time,
@@ -81,7 +81,9 @@ async fn pause(exchange: &Exchange<'_>, down: &mut Downstream, wait: Duration) -
     }
     down.deadline.set(wait + Duration::from_secs(3600));
     let deadline = down.deadline.handle();
-    match deadline.guard(down.unless_gone(monoio::time::sleep(wait))).await {
+    let sleep = Box::pin(monoio::time::sleep(wait));
+    let either = pin!(down.unless_gone(sleep));
+    match deadline.guard(either).await {
         Ok(Ok(())) => Ok(()),
         Err(_) if !exchange.context.shared.is_stopping() => Ok(()),
         _ => Err(Failure::ClientGone),

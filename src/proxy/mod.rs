@@ -41,7 +41,7 @@ use self::{
 pub async fn serve(context: &Context, down: &mut Downstream, may_keep_alive: bool) -> After {
     let head = match down.read_head().await {
         Ok(head) => head,
-        Err(none) => return refuse_head(context, down, none).await,
+        Err(none) => return Box::pin(refuse_head(context, down, none)).await,
     };
     let mut exchange = Exchange::new(context, &head, down.input(), down.peer().ip());
     let keep = head.keep_alive && may_keep_alive && !context.shared.is_draining();
@@ -50,7 +50,7 @@ pub async fn serve(context: &Context, down: &mut Downstream, may_keep_alive: boo
         Ok(after) => after,
         Err(Refused { refusal, body_read }) => {
             let announced = if body_read || may_discard(down, &head) { after } else { After::Linger };
-            match send_refusal(&mut exchange, down, &refusal, announced).await {
+            match Box::pin(send_refusal(&mut exchange, down, &refusal, announced)).await {
                 Err(_) => After::Close,
                 Ok(()) if body_read => announced,
                 Ok(()) => settle_body(down, &head, announced).await,
@@ -99,7 +99,8 @@ async fn dispatch(
             let grant = authenticate(exchange, down, head)?;
             let id = models::model_path(head, down.input()).map(str::to_owned);
             let head_only = head.method == Method::Head;
-            let sent = models::answer_models(exchange, down, &grant, id.as_deref(), (after, head_only)).await;
+            let answer = models::answer_models(exchange, down, &grant, id.as_deref(), (after, head_only));
+            let sent = Box::pin(answer).await;
             finish_local(down, head, sent.is_ok(), after).await
         }
         Method::Options if is_health || is_models => options(exchange, down, head, ("GET, HEAD, OPTIONS", after)).await,
@@ -126,7 +127,7 @@ async fn post(
             exchange.cancelled = true;
             return Ok(After::Close);
         }
-        Err(none) => return refuse_body(exchange, down, none).await,
+        Err(none) => return Box::pin(refuse_body(exchange, down, none)).await,
     };
     exchange.body_received(body_len);
     let body = down.input().get(head.len..head.len + body_len).unwrap_or_default();

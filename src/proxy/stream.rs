@@ -66,7 +66,7 @@ pub(super) async fn relay_stream(
     let ended = relay_events(exchange, down, answer, (plan, &mut watch), outlet).await;
     block.open_streams.dec();
     let ended = match ended {
-        Ok(Ended::Complete) => finish(exchange, down, answer, (plan, &mut watch), outlet).await,
+        Ok(Ended::Complete) => Box::pin(finish(exchange, down, answer, (plan, &mut watch), outlet)).await,
         Ok(other) => Ok(other),
         Err(Gone) => Ok(Ended::ClientGone),
     };
@@ -83,7 +83,7 @@ pub(super) async fn relay_stream(
             exchange.count_attempt(outcome);
             exchange.error = refusal.case.label();
             let at = watch.error_at();
-            outlet.fail(exchange, down, plan.endpoint, (&refusal, at)).await;
+            Box::pin(outlet.fail(exchange, down, plan.endpoint, (&refusal, at))).await;
             Ok(After::Linger)
         }
     }

@@ -55,10 +55,7 @@ struct Choice {
 
 impl Choice {
     fn unfinished(index: u32) -> Self {
-        Self {
-            index,
-            finished: false,
-        }
+        Self { index, finished: false }
     }
 }
 
@@ -67,11 +64,7 @@ impl Choice {
 /// # Errors
 /// [`JsonFault`] if it is not one JSON object; nothing is remembered then.
 #[inline]
-pub(super) fn read_chunk(
-    endpoint: Endpoint,
-    text: &[u8],
-    frame: &mut Frame,
-) -> Result<Chunk, JsonFault> {
+pub(super) fn read_chunk(endpoint: Endpoint, text: &[u8], frame: &mut Frame) -> Result<Chunk, JsonFault> {
     if !frame.head.is_empty() && text.starts_with(&frame.head) {
         let mut pass = Pass::new(endpoint, text, frame.head.len(), DELTA_DEPTH);
         pass.delta()?;
@@ -105,10 +98,8 @@ pub(super) fn read_chunk(
 
 impl Frame {
     fn keep_tail(&mut self, chunk: &Chunk, tail: &[u8]) {
-        let is_plain = !chunk.has_usage
-            && chunk.error.is_none()
-            && chunk.finished == 0
-            && chunk.choices_count == Some(1);
+        let is_plain =
+            !chunk.has_usage && chunk.error.is_none() && chunk.finished == 0 && chunk.choices_count == Some(1);
         if is_plain && tail.len() <= FRAME_BYTES_MAX {
             self.seen = chunk.seen;
             self.tail.clear();

@@ -6,8 +6,7 @@
 
 use super::json_place::{JsonFault, Span};
 use super::json_text::{
-    BLOCK_BYTES, after_space, byte_at, digits_count, has_special, parse_code_unit,
-    short_string_end, special_bytes,
+    BLOCK_BYTES, after_space, byte_at, digits_count, has_special, parse_code_unit, short_string_end, special_bytes,
 };
 
 /// Most bytes of one document.
@@ -328,11 +327,7 @@ impl<'a> Scanner<'a> {
     fn number(&mut self) -> Result<(), JsonFault> {
         let start = self.at;
         let mut at = start + usize::from(self.peek() == b'-');
-        at = if byte_at(self.bytes, at) == b'0' {
-            at + 1
-        } else {
-            self.digits_after(at)?
-        };
+        at = if byte_at(self.bytes, at) == b'0' { at + 1 } else { self.digits_after(at)? };
         if byte_at(self.bytes, at) == b'.' {
             at = self.digits_after(at + 1)?;
         }
@@ -378,10 +373,7 @@ impl<'a> Scanner<'a> {
         {
             self.at = end;
             let span = Span::new(start, end);
-            return Ok(Text {
-                span,
-                escaped: false,
-            });
+            return Ok(Text { span, escaped: false });
         }
         let escaped = self.long_string()?;
         let span = Span::new(start, self.at);

@@ -7,6 +7,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     os::{fd::OwnedFd, unix::net::UnixDatagram},
+    pin::pin,
     rc::Rc,
     sync::atomic::Ordering,
     time::Duration,
@@ -39,7 +40,7 @@ pub(super) async fn run(context: Rc<Context>, listener: TcpListener) -> io::Resu
     deadline.set_idle(true);
     let mut pause = PAUSE_MIN;
     while !context.shared.is_draining() {
-        let Ok(ready) = deadline.guard(waiting.readable()).await else {
+        let Ok(ready) = deadline.guard(pin!(waiting.readable())).await else {
             continue;
         };
         ready?;
