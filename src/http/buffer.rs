@@ -17,9 +17,19 @@ pub const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
 const SIZE: usize = 16 * 1024;
 /// Buffers a worker keeps for reuse: 4 MiB.
 const FREE_MAX: usize = 256;
+/// Buffers that stay however long nobody uses them.
+const FREE_MIN: usize = 8;
 
 thread_local! {
     static FREE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Frees half of the buffers that nobody uses, but for a few; a worker calls it once a second.
+pub fn trim_free_buffers() {
+    FREE.with_borrow_mut(|free| {
+        let keep = free.len().div_ceil(2).max(FREE_MIN);
+        free.truncate(keep);
+    });
 }
 
 /// Bytes that were read and not yet used, in memory that grows up to the caller's limit.

@@ -90,6 +90,8 @@ pub struct Downstream {
     peer: SocketAddr,
     received_at: Instant,
     half_closed: bool,
+    /// Bytes at the front of the input that belong to the request in hand.
+    request_len: usize,
     /// The deadline of whatever this connection waits for at present.
     pub deadline: Deadline,
 }
@@ -106,6 +108,7 @@ impl Downstream {
             peer,
             received_at: now(),
             half_closed: false,
+            request_len: 0,
             deadline: Deadline::new(),
         }
     }
@@ -192,6 +195,7 @@ impl Downstream {
             }
         }
         self.received_at = now();
+        self.request_len = head.len + length;
         Ok(length)
     }
 
@@ -222,8 +226,9 @@ impl Downstream {
 
     /// Waits for more of a body, no longer than the total time and the least rate allow.
     async fn read_body_some(&mut self, started: Instant, received: usize, wanted: usize) -> Result<(), NoBody> {
-        let rate = self.limits.body_rate_min.max(1);
-        let earned = Duration::from_secs(u64::try_from(received).unwrap_or(u64::MAX) / rate);
+        let received_bytes = u64::try_from(received).unwrap_or(u64::MAX);
+        // No least rate: only the total time counts.
+        let earned = received_bytes.checked_div(self.limits.body_rate_min).map_or(Duration::MAX, Duration::from_secs);
         let allowed = self.limits.body_rate_grace.max(earned).min(self.limits.body_timeout);
         let elapsed = now().saturating_duration_since(started);
         if elapsed > allowed {
@@ -262,6 +267,7 @@ impl Downstream {
     /// Counts the request in hand as used: its head and `body_len` bytes of body.
     pub fn finish_request(&mut self, head: &RequestHead, body_len: usize) {
         self.input.consume(head.len + body_len);
+        self.request_len = 0;
     }
 
     /// Largest body that [`Self::discard_body`] would read: what has arrived already, and a little more.
@@ -368,8 +374,9 @@ impl Downstream {
     /// # Errors
     /// [`Gone`] when the client left first. Time is bounded by the caller's use of [`Self::deadline`].
     pub async fn unless_gone<F: Future + Unpin>(&mut self, mut other: F) -> Result<F::Output, Gone> {
-        let Self { socket, input, received_at, half_closed, .. } = self;
-        let mut gone = pin!(watch(socket, input, *received_at, half_closed));
+        let Self { socket, input, received_at, half_closed, request_len, .. } = self;
+        let input_max = *request_len + PIPELINED_BYTES_MAX;
+        let mut gone = pin!(watch(socket, (input, input_max), *received_at, half_closed));
         poll_fn(|context| {
             if let Poll::Ready(output) = Pin::new(&mut other).poll(context) {
                 return Poll::Ready(Ok(output));
@@ -381,8 +388,13 @@ impl Downstream {
 }
 
 /// Ends when the client has left; never ends for one that only half-closed or pipelines.
-async fn watch(socket: &Socket, input: &mut Buffer, received_at: Instant, half_closed: &mut bool) {
-    while !*half_closed && input.len() < PIPELINED_BYTES_MAX {
+async fn watch(
+    socket: &Socket,
+    (input, input_max): (&mut Buffer, usize),
+    received_at: Instant,
+    half_closed: &mut bool,
+) {
+    while !*half_closed && input.len() < input_max {
         if socket.readable().await.is_err() {
             return;
         }

@@ -14,7 +14,7 @@ mod stream;
 mod tls;
 mod upstream;
 
-pub use buffer::{Buffer, CHUNK_END, Framed, LAST_CHUNK};
+pub use buffer::{Buffer, CHUNK_END, Framed, LAST_CHUNK, trim_free_buffers};
 pub use chunk::{ChunkDecoder, ChunkError, Step};
 pub use deadline::{Deadline, Expired, Handle, TICK, interrupt_all, interrupt_idle, sweep};
 pub use downstream::{Downstream, DownstreamLimits, Gone, NoBody, NoHead};

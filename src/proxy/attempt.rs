@@ -11,7 +11,7 @@ use crate::{
     wire::{Edits, Endpoint, ErrorCase},
 };
 
-use super::{connect::connect, exchange::Exchange, passed::Passed, reply, reply::Refusal};
+use super::{connect::connect, context::Context, exchange::Exchange, passed::Passed, reply, reply::Refusal};
 
 /// Bodies up to this size are copied behind the head, so that one plain `send` takes all.
 const COPY_BYTES_MAX: usize = 8 * 1024;
@@ -70,9 +70,9 @@ pub(super) async fn attempt(
     let result = loop {
         let left = outgoing.total.saturating_sub(now().saturating_duration_since(exchange.received_at()));
         if left.is_zero() {
-            break Err(failure(Cut::TimedOut, false));
+            break Err(failure(exchange.context, Cut::TimedOut, false));
         }
-        let mut connection = match connect(exchange.context, down, (target, http), fresh_only).await {
+        let mut connection = match connect(exchange.context, down, (target, http), (left, fresh_only)).await {
             Ok(connection) => connection,
             Err(failure) => break Err(failure),
         };
@@ -80,7 +80,9 @@ pub(super) async fn attempt(
         match exchange_heads(exchange, down, &mut connection, (http, outgoing)).await {
             Ok((head, passed)) => break Ok(Answer { connection, head, passed }),
             Err(cut) => {
-                exchange.context.block.upstream_broken.inc();
+                if !matches!(cut, Cut::ClientGone | Cut::TimedOut) {
+                    exchange.context.block.upstream_broken.inc();
+                }
                 let dead = matches!(cut, Cut::Closed { .. }) && connection.upstream.received() == 0;
                 if dead && connection.reused && !fresh_only {
                     fresh_only = true;
@@ -90,7 +92,7 @@ pub(super) async fn attempt(
                     }
                     continue;
                 }
-                break Err(failure(cut, connection.upstream.received() > 0));
+                break Err(failure(exchange.context, cut, connection.upstream.received() > 0));
             }
         }
     };
@@ -145,9 +147,12 @@ async fn send(
 }
 
 /// Says what a broken exchange means for the client. `answered` tells whether any byte of an answer had come.
-pub(super) fn failure(cut: Cut, answered: bool) -> Failure {
+pub(super) fn failure(context: &Context, cut: Cut, answered: bool) -> Failure {
     let (outcome, case, message) = match cut {
         Cut::ClientGone => return Failure::ClientGone,
+        Cut::TimedOut if context.shared.is_stopping() => {
+            (Outcome::Cancelled, ErrorCase::Overloaded, "the gateway is shutting down; please try again")
+        }
         Cut::TimedOut => (Outcome::Timeout, ErrorCase::UpstreamTimeout, "the provider did not answer in time"),
         Cut::Closed { .. } if answered => {
             (Outcome::Truncated, ErrorCase::UpstreamError, "the provider closed the connection inside its answer")

@@ -1,16 +1,20 @@
 //! A connection to a target: from the worker's pool, or a fresh one.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, pin::pin, time::Duration};
 
 use crate::{
-    http::{Downstream, Socket, Stream, TlsStream, Upstream},
+    http::{Cut, Downstream, Socket, Stream, TlsStream, Upstream},
     metrics::Outcome,
     snapshot::{HttpTarget, Target},
     upstream::{Connection, OriginId},
     wire::ErrorCase,
 };
 
-use super::{attempt::Failure, context::Context, reply::Refusal};
+use super::{
+    attempt::{Failure, failure},
+    context::Context,
+    reply::Refusal,
+};
 
 /// Returns a live connection. With `fresh_only` the pool is not asked.
 ///
@@ -20,7 +24,7 @@ pub(super) async fn connect(
     context: &Context,
     down: &mut Downstream,
     (target, http): (&Target, &HttpTarget),
-    fresh_only: bool,
+    (left, fresh_only): (Duration, bool),
 ) -> Result<Connection, Failure> {
     let origin = &http.origin;
     if !fresh_only && let Some(connection) = pooled(context, origin.id()).await {
@@ -32,16 +36,19 @@ pub(super) async fn connect(
     };
     // Connecting is rare, so it may cost a timer of its own, finer than the connection's deadline.
     // And a place on the heap: in the connection's task it would make every task larger.
-    let opening = Box::pin(monoio::time::timeout(target.timeouts.connect, open(context, http, address)));
-    match down.unless_gone(opening).await {
-        Err(_) => Err(Failure::ClientGone),
-        Ok(Err(_)) => Err(refuse(
+    let opening = Box::pin(monoio::time::timeout(target.timeouts.connect.min(left), open(context, http, address)));
+    down.deadline.set(left);
+    let deadline = down.deadline.handle();
+    match deadline.guard(pin!(down.unless_gone(opening))).await {
+        Ok(Err(_)) => Err(Failure::ClientGone),
+        Err(_) => Err(failure(context, Cut::TimedOut, false)),
+        Ok(Ok(Err(_))) => Err(refuse(
             Outcome::Timeout,
             ErrorCase::UpstreamTimeout,
             "no connection to the provider within the connect timeout",
         )),
-        Ok(Ok(Err(_))) => Err(refuse(Outcome::Connect, ErrorCase::UpstreamError, "no connection to the provider")),
-        Ok(Ok(Ok(stream))) => {
+        Ok(Ok(Ok(Err(_)))) => Err(refuse(Outcome::Connect, ErrorCase::UpstreamError, "no connection to the provider")),
+        Ok(Ok(Ok(Ok(stream)))) => {
             context.block.upstream_opened.inc();
             Ok(Connection::new(Upstream::new(stream)))
         }

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     base::{Instant, RequestId, TokenCounts, UnixTime, now, unix_time},
-    http::{Part, RequestHead},
+    http::{Method, Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, Observation, Outcome},
     snapshot::{Grant, Snapshot, Target},
     usage::Record,
@@ -34,6 +34,8 @@ pub(super) struct Exchange<'a> {
     pub endpoint: CountedEndpoint,
     /// Whether the client asked for a stream.
     pub stream: bool,
+    /// Whether the client wants only the head of the answer (`HEAD`).
+    pub head_only: bool,
     /// Status sent to the client; 0 before one is sent.
     pub status: u16,
     /// Label of the error table; empty while there is no error.
@@ -78,6 +80,7 @@ impl<'a> Exchange<'a> {
             target: None,
             endpoint: CountedEndpoint::Other,
             stream: false,
+            head_only: head.method == Method::Head,
             status: 0,
             error: "",
             attempts: 0,

@@ -31,7 +31,8 @@ pub(super) struct Request<'a> {
     pub body_len: usize,
 }
 
-/// Sends the request to its target and relays the answer. The request is taken from the client's input in any case.
+/// Sends the request to its target and relays the answer. The request is taken from the client's input, unless the
+/// failure is the client's own.
 ///
 /// # Errors
 /// [`Failure`] if the client was sent nothing.
@@ -80,7 +81,10 @@ pub(super) async fn forward(
         down.deadline.set(left);
         match relay_whole(exchange, down, &mut answer, request.endpoint, after).await? {
             Ok(()) => after,
-            Err(_) => After::Close,
+            Err(_) => {
+                exchange.cancelled = true;
+                After::Close
+            }
         }
     };
     if answer.connection.upstream.is_reusable() {

@@ -41,11 +41,11 @@ pub(super) async fn answer_mock(
     exchange.upstream_wait += mock.latency();
     let whole = mock.answer(endpoint, draw);
     exchange.tokens = view_answer(endpoint, &whole).ok().and_then(|view| view.usage).unwrap_or_default();
-    exchange.count_attempt(Outcome::Success);
     if !view.stream {
+        exchange.count_attempt(Outcome::Success);
         exchange.content_seen();
         let local = Local { status: 200, content_type: "application/json", body: &whole, fields: b"" };
-        send_local(exchange, down, &local, (after, false)).await.map_err(|_| Failure::ClientGone)?;
+        send_local(exchange, down, &local, after).await.map_err(|_| Failure::ClientGone)?;
         return Ok(after);
     }
     let mut outlet = Outlet::new(is_1_1, after, Passed::default());
@@ -54,6 +54,7 @@ pub(super) async fn answer_mock(
     let sent = send_events(exchange, down, (&stream.events, stream.delay), &mut outlet).await;
     exchange.context.block.open_streams.dec();
     sent?;
+    exchange.count_attempt(Outcome::Success);
     Ok(outlet.after())
 }
 

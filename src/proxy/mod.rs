@@ -98,8 +98,7 @@ async fn dispatch(
         Method::Get | Method::Head if is_models => {
             let grant = authenticate(exchange, down, head)?;
             let id = models::model_path(head, down.input()).map(str::to_owned);
-            let head_only = head.method == Method::Head;
-            let answer = models::answer_models(exchange, down, &grant, id.as_deref(), (after, head_only));
+            let answer = models::answer_models(exchange, down, &grant, id.as_deref(), after);
             let sent = Box::pin(answer).await;
             finish_local(down, head, sent.is_ok(), after).await
         }
@@ -139,6 +138,9 @@ async fn post(
         let route =
             exchange.snapshot.route(&grant, view.model_name(body)).ok_or_else(|| refused(models::unknown_model()))?;
         let target = route.target(endpoint).ok_or_else(|| refused(wrong_endpoint(endpoint)))?;
+        if view.needs_state && !target.keeps_state {
+            return Err(refused(stateless()));
+        }
         Ok((view, Arc::clone(target)))
     });
     let (view, target) = match looked_up {
@@ -202,7 +204,7 @@ async fn health(
     let ready = path != b"/readyz" || !exchange.context.shared.is_draining();
     let body: &[u8] = if ready { b"ok\n" } else { b"draining\n" };
     let local = Local { status: if ready { 200 } else { 503 }, content_type: "text/plain", body, fields: b"" };
-    let sent = send_local(exchange, down, &local, (after, head.method == Method::Head)).await;
+    let sent = send_local(exchange, down, &local, after).await;
     finish_local(down, head, sent.is_ok(), after).await
 }
 
@@ -214,7 +216,7 @@ async fn options(
 ) -> Result<After, Refused> {
     let fields = format!("allow: {allow}\r\n");
     let local = Local { status: 200, content_type: "text/plain", body: b"", fields: fields.as_bytes() };
-    let sent = send_local(exchange, down, &local, (after, false)).await;
+    let sent = send_local(exchange, down, &local, after).await;
     finish_local(down, head, sent.is_ok(), after).await
 }
 
@@ -231,6 +233,12 @@ fn wrong_method(down: &Downstream, head: &RequestHead, allow: &'static str) -> R
 fn wrong_endpoint(endpoint: Endpoint) -> Refusal {
     let message = format!("the route has no model for `{}`", endpoint.path());
     Refusal::new(ErrorCase::ModelNotFound, message).param(Some("model"))
+}
+
+fn stateless() -> Refusal {
+    let message =
+        "`previous_response_id` and `conversation` need a provider that keeps state, which this route's does not";
+    Refusal::new(ErrorCase::BadField, message).param(Some("previous_response_id"))
 }
 
 /// The message of the OpenAI API for paths that do not exist; the query is never repeated.

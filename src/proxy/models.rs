@@ -24,7 +24,7 @@ pub(super) async fn answer_models(
     down: &mut Downstream,
     grant: &Grant,
     id: Option<&str>,
-    (after, head_only): (After, bool),
+    after: After,
 ) -> Result<(), Gone> {
     let body = match id {
         None => {
@@ -41,7 +41,7 @@ pub(super) async fn answer_models(
     };
     let body = body.to_string();
     let local = Local { status: 200, content_type: "application/json", body: body.as_bytes(), fields: b"" };
-    send_local(exchange, down, &local, (after, head_only)).await
+    send_local(exchange, down, &local, after).await
 }
 
 /// What a client learns about a `model` that it may not use, or that does not exist: the same.

@@ -46,7 +46,7 @@ pub(super) async fn relay_whole(
     match read {
         // An error whose text is too long is still an error: its status says enough.
         Err(Cut::BodyTooLarge) if !success => {}
-        Err(cut) => return Err(failure(cut, true)),
+        Err(cut) => return Err(failure(exchange.context, cut, true)),
         Ok(()) => {}
     }
     let decoded = decode(answer.head.coding, answer.connection.upstream.body())?;
@@ -80,7 +80,7 @@ async fn pass(
     }
     exchange.count_attempt(Outcome::Success);
     exchange.content_seen();
-    Ok(send(exchange, down, (status, passed, body), after).await)
+    Ok(send(exchange, down, (status, passed, body), (after, None)).await)
 }
 
 async fn pass_error(
@@ -100,14 +100,15 @@ async fn pass_error(
     exchange.error = "upstream_status";
     let mut text = Vec::with_capacity(512);
     error.write_body(&mut text);
-    Ok(send(exchange, down, (error.client_status(), passed, &text), after).await)
+    let retry = error.should_retry();
+    Ok(send(exchange, down, (error.client_status(), passed, &text), (after, retry)).await)
 }
 
 async fn send(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
     (status, passed, body): (u16, &Passed, &[u8]),
-    after: After,
+    (after, retry): (After, Option<bool>),
 ) -> Result<(), Gone> {
     exchange.status = status;
     let overhead = exchange.first_byte_sent();
@@ -115,6 +116,9 @@ async fn send(
     open(&mut out, exchange, status);
     served_by(&mut out, exchange, overhead);
     passed_on(&mut out, passed);
+    if let Some(retry) = retry {
+        out.extend(if retry { b"x-should-retry: true\r\n" } else { b"x-should-retry: false\r\n" });
+    }
     if status == 429 {
         out.extend(b"retry-after: ");
         super::reply::number(&mut out, passed.retry_after.unwrap_or(1));

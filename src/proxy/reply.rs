@@ -144,7 +144,7 @@ impl Refusal {
     }
 }
 
-/// Sends an answer of our own. `head_only` leaves the body out, for `HEAD`.
+/// Sends an answer of our own; to `HEAD` without its body.
 ///
 /// # Errors
 /// [`Gone`].
@@ -152,7 +152,7 @@ pub(super) async fn send_local(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
     local: &Local<'_>,
-    (after, head_only): (After, bool),
+    after: After,
 ) -> Result<(), Gone> {
     exchange.status = local.status;
     let overhead = exchange.first_byte_sent();
@@ -161,7 +161,7 @@ pub(super) async fn send_local(
     served_by(&mut out, exchange, overhead);
     out.extend(local.fields);
     close_head(&mut out, local.content_type, Length::Known(local.body.len()), after);
-    if !head_only {
+    if !exchange.head_only {
         out.extend(local.body);
     }
     exchange.bytes_out += u64::try_from(out.len()).unwrap_or(0);
@@ -196,7 +196,7 @@ pub(super) async fn send_refusal(
         fields.extend_from_slice(b"www-authenticate: Bearer\r\n");
     }
     let local = Local { status: refusal.case.status(), content_type: "application/json", body: &body, fields: &fields };
-    send_local(exchange, down, &local, (after, false)).await
+    send_local(exchange, down, &local, after).await
 }
 
 /// Decides what happens to the connection after an answer that left the body of the request unread, and reads the rest

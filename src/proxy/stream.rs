@@ -74,9 +74,12 @@ pub(super) async fn relay_stream(
     match ended {
         Ok(Ended::Complete) => Ok(outlet.after()),
         Ok(Ended::ClientGone) | Err(Gone) => {
+            if !outlet.is_open() {
+                return Err(Failure::ClientGone);
+            }
             exchange.cancelled = true;
             exchange.count_attempt(Outcome::Cancelled);
-            if outlet.is_open() { Ok(After::Close) } else { Err(Failure::ClientGone) }
+            Ok(After::Close)
         }
         Ok(Ended::Broken(outcome, refusal)) if !outlet.is_open() => Err(Failure::Target(outcome, refusal)),
         Ok(Ended::Broken(outcome, refusal)) => {
@@ -183,10 +186,14 @@ async fn finish(
             Action::Fail(meaning) => return Ok(failed(meaning)),
         }
     }
+    let mut outcome = Outcome::Success;
     match watch.end() {
         End::Clean => {}
         End::AddDone => outlet.send_own(exchange, down, DONE).await?,
-        End::Failed => exchange.error = "upstream_error",
+        End::Failed => {
+            exchange.error = ErrorCase::UpstreamError.label();
+            outcome = Outcome::ServerError;
+        }
         End::Truncated => {
             let refusal =
                 Refusal::new(ErrorCase::UpstreamError, "the provider ended the stream before it was complete");
@@ -198,7 +205,7 @@ async fn finish(
         return Ok(Ended::Broken(Outcome::Invalid, refusal));
     }
     outlet.send_last(exchange, down).await?;
-    exchange.count_attempt(Outcome::Success);
+    exchange.count_attempt(outcome);
     if plan.endpoint != Endpoint::Responses || watch.is_done() {
         await_body_end(down, answer).await;
     }
@@ -232,11 +239,7 @@ fn broken(exchange: &Exchange<'_>, cut: Cut, watch: &mut StreamWatch) -> Ended {
     if cut == (Cut::Closed { orderly: true }) && watch.end() == End::AddDone {
         return Ended::Complete;
     }
-    if cut == Cut::TimedOut && exchange.context.shared.is_stopping() {
-        let refusal = Refusal::new(ErrorCase::Overloaded, "the gateway is shutting down; please try again");
-        return Ended::Broken(Outcome::Cancelled, refusal);
-    }
-    match failure(cut, true) {
+    match failure(exchange.context, cut, true) {
         Failure::ClientGone => Ended::ClientGone,
         Failure::Client(refusal) => Ended::Broken(Outcome::Invalid, refusal),
         Failure::Target(outcome, refusal) => Ended::Broken(outcome, refusal),
@@ -257,7 +260,9 @@ fn failed(meaning: Meaning) -> Ended {
             (Outcome::ServerError, ErrorCase::UpstreamError, "the provider reported an error in its stream")
         }
     };
-    Ended::Broken(outcome, Refusal::new(case, message))
+    let mut refusal = Refusal::new(case, message);
+    refusal.retry_after = (case == ErrorCase::UpstreamRateLimited).then_some(1);
+    Ended::Broken(outcome, refusal)
 }
 
 fn too_large(error: SseError) -> Ended {

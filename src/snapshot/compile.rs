@@ -186,6 +186,7 @@ impl Compiler<'_> {
                 idle: timeouts.idle,
                 total: timeouts.total,
             },
+            keeps_state: model.provider == Provider::OpenAi,
             retry_safe: model.retry_safe,
             answer_lines: answer_lines(&labels),
             labels,
@@ -232,7 +233,7 @@ impl Compiler<'_> {
 fn answer_lines(labels: &Labels) -> Box<[u8]> {
     let mut lines = Vec::new();
     for (name, value) in [
-        ("x-millrace-route", &labels.route),
+        ("x-millrace-route", &format!("{}/{}", labels.project, labels.route).into_boxed_str()),
         ("x-millrace-provider", &labels.provider),
         ("x-millrace-model", &labels.model),
         ("x-millrace-target", &labels.target),

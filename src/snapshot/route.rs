@@ -67,6 +67,8 @@ pub struct Target {
     pub asks_usage: bool,
     /// Bounds of its exchanges.
     pub timeouts: TargetTimeouts,
+    /// Whether the provider can keep the state of a Responses conversation.
+    pub keeps_state: bool,
     /// Whether a resend on a dead reused connection is silent and uncounted.
     pub retry_safe: bool,
     /// Header lines that tell the client what served: route, provider, model, target.

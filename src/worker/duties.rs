@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::atomic::Ordering, time::Duration};
 
 use crate::{
     base::now,
-    http::{TICK, interrupt_all, interrupt_idle, sweep},
+    http::{TICK, interrupt_all, interrupt_idle, sweep, trim_free_buffers},
     proxy::Context,
 };
 
@@ -28,6 +28,7 @@ pub(super) async fn run(context: Rc<Context>) {
         if ticks.is_multiple_of(TICKS_A_SECOND) {
             context.tick();
             context.pools.borrow_mut().sweep();
+            trim_free_buffers();
             return_free_memory();
         }
         context.block.generation.set(context.shared.snapshot.load().generation());
