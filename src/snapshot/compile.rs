@@ -12,7 +12,7 @@ use crate::{
     config::{Code, KeyEntry, Model, Problem, Project, Provider, Route as RouteConfig, Timeouts},
     http::ServerName,
     metrics::Registry,
-    provider::{Mock, asks_usage, request_head},
+    provider::{HeadTextError, Mock, asks_usage, request_head},
     upstream::{Origins, Scheme},
     wire::{Defaults, Prompt},
 };
@@ -217,6 +217,10 @@ impl Compiler<'_> {
         })?;
         let (authority, path) = (origin.url().authority(), origin.url().path().to_owned());
         let head = |endpoint| request_head(&authority, &path, endpoint, key);
+        let refuse_head = |error: HeadTextError| {
+            let written = if error == HeadTextError::Key { &model.api_key } else { &model.base_url };
+            Box::new(written.as_ref().unwrap_or(&model.id).refuse(Code::BadValue, error.to_string()))
+        };
         let server_name = match origin.url().scheme() {
             Scheme::Http => None,
             Scheme::Https => Some(ServerName::parse(&origin.url().host_name()).ok_or_else(|| {
@@ -224,7 +228,7 @@ impl Compiler<'_> {
                 Box::new(at.refuse(Code::EgressDenied, "the host cannot be the name of a certificate"))
             })?),
         };
-        Ok(Reach::Http(HttpTarget::new(origin, server_name, head)))
+        HttpTarget::new(origin, server_name, head).map(Reach::Http).map_err(refuse_head)
     }
 }
 
