@@ -312,7 +312,7 @@ pub(super) static KEY: Table = Table {
         Field::new(
             "projects",
             Kind::List { of: &Kind::Word(&words::PROJECT_SLUG), max: 10_000 },
-            "Slugs of the projects it may call, 1 or more; the first is where a bare route name is looked up.",
+            "Slugs of the projects it may call, 1 or more. With exactly one, `model` may be the bare name of a route.",
         )
         .required(),
         Field::new(

@@ -284,7 +284,7 @@ pub struct KeyEntry {
     pub digest: Digest,
     /// What the key is for.
     pub description: Option<String>,
-    /// Slugs of the projects it may call; the first is where a bare route name is looked up.
+    /// Slugs of the projects it may call. With exactly one, a bare route name is looked up in it.
     pub projects: Vec<At<String>>,
     /// `project/route` it may call. Absent: every route of its projects.
     pub routes: Option<Vec<At<String>>>,
