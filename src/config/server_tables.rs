@@ -30,6 +30,12 @@ pub(super) static SERVER: Table = Table {
         )
         .default("false"),
         Field::new(
+            "admin_hosts",
+            Kind::List { of: &Kind::Word(&words::HOST), max: LIST_MAX },
+            "Names by which clients reach the admin plane, compared with their `Host` without port. `localhost`, loopback \
+             addresses and the address that was connected to always pass.",
+        ),
+        Field::new(
             "organization",
             Kind::Word(&words::ID),
             "Organization that owns every project of this process. Default `default`.",

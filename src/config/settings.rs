@@ -18,6 +18,8 @@ pub struct Server {
     pub admin_listen: SocketAddr,
     /// Lets the admin plane listen on an address that is not loopback. Default `false`.
     pub admin_allow_remote: bool,
+    /// Names accepted in `Host` by the admin plane besides its own addresses, in small letters. Default: none.
+    pub admin_hosts: Vec<String>,
     /// Name of the organization that owns every project of this process. Default `default`.
     pub organization: String,
     /// Folder with one YAML file a project.
