@@ -148,7 +148,7 @@ async fn run_admin(launch: Launch) -> Result<(), ServerError> {
         queue,
         output,
         readiness: readiness(Arc::clone(&shared)),
-        hosts: Vec::new(),
+        hosts: server.admin_hosts.clone(),
     };
     admin_listener.set_nonblocking(true).map_err(io_error("cannot listen on `admin_listen`"))?;
     let admin_listener =

@@ -55,7 +55,7 @@ async fn guard(
     log::emit(log::Level::Warn, "admin request for a foreign host", &[]);
     secured(problem(
         StatusCode::MISDIRECTED_REQUEST,
-        "the `Host` is not one of this server; add the name to the admin hosts if it is",
+        "the `Host` is not one of this server; add the name to `admin_hosts` if it is",
     ))
 }
 

@@ -92,7 +92,7 @@ impl Overrides {
 pub(crate) struct DemoArgs {
     #[command(flatten)]
     pub(crate) overrides: Overrides,
-    /// Key that clients send. A new one is made and printed when absent.
+    /// Key that clients send, 16 to 200 printable ASCII characters. A new one is made and printed when absent.
     #[arg(long, value_name = "KEY", env = "MILLRACE_KEY", hide_env_values = true)]
     pub(crate) key: Option<String>,
     /// Address of a provider with the OpenAI wire, instead of the mock provider.

@@ -1,14 +1,16 @@
 //! `serve` and `demo`: from flags to a running gateway.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use millrace::base::{KeyKind, Secret, generate_key, verify_key_form};
+use millrace::base::{KeyKind, Secret, generate_key};
 use millrace::config::{check_server, secret_text};
 use millrace::control::{Demo, DemoUpstream};
 use millrace::server::{Launch, ServerError, Source, run};
 use millrace::snapshot::Refusal;
+use serde_json::Value;
 
 use super::args::{DemoArgs, ServeArgs};
 use super::documents::{Settings, read, settings};
@@ -16,6 +18,9 @@ use super::print::{REFUSED, WRONG_USAGE, out, report, report_problems};
 
 /// A demo is for this machine until somebody says otherwise.
 const DEMO_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9_000);
+
+/// Length of a key that is given to the demo.
+const KEY_CHARS: RangeInclusive<usize> = 16..=200;
 
 /// `millrace serve`.
 pub(crate) fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
@@ -47,7 +52,7 @@ pub(crate) fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
 fn demo_launch(args: DemoArgs) -> anyhow::Result<Launch> {
     let key = match args.key {
         Some(text) => {
-            verify_key_form(&text).context("--key")?;
+            check_demo_key(&text)?;
             Secret::new(text)
         }
         None => generate_key(KeyKind::Test).context("the system gave no random bytes")?,
@@ -67,10 +72,22 @@ fn demo_launch(args: DemoArgs) -> anyhow::Result<Launch> {
     server.listen = DEMO_LISTEN;
     args.overrides.apply(&mut server);
     let ready = Box::new(move |listen: SocketAddr, admin_listen| {
-        let request = request_line(listen, key.reveal());
-        say(&format!("{}\nTry it:\n\n{request}\n", addresses(listen, admin_listen)));
+        let host = reachable(listen);
+        let (request, snippet) = (request_line(host, key.reveal()), python_snippet(host, key.reveal()));
+        let addresses = addresses(listen, admin_listen);
+        say(&format!("{addresses}\nTry it in a shell:\n\n{request}\nOr in Python:\n\n{snippet}\n"));
     });
     Ok(Launch { server, source: Source::Demo(demo), ready })
+}
+
+/// The demo takes keys of any form, so that a client can keep the one it has. What is refused could not be sent.
+fn check_demo_key(text: &str) -> anyhow::Result<()> {
+    let printable = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    if !KEY_CHARS.contains(&text.len()) || !printable || text.trim() != text {
+        let (min, max) = (KEY_CHARS.start(), KEY_CHARS.end());
+        bail!("--key: a key has {min} to {max} printable ASCII characters, and no space at its ends");
+    }
+    Ok(())
 }
 
 fn key_of_variable(variable: &str) -> anyhow::Result<Secret> {
@@ -102,13 +119,33 @@ fn addresses(listen: SocketAddr, admin_listen: SocketAddr) -> String {
     format!("listening on http://{listen}\nadmin on http://{admin_listen}\n")
 }
 
+/// An address that can be called: a wildcard is no destination.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    if listen.ip().is_unspecified() { SocketAddr::from((Ipv4Addr::LOCALHOST, listen.port())) } else { listen }
+}
+
 /// A request that the demo answers, for a shell.
-fn request_line(listen: SocketAddr, key: &str) -> String {
-    // A wildcard address is no destination.
-    let host =
-        if listen.ip().is_unspecified() { SocketAddr::from((Ipv4Addr::LOCALHOST, listen.port())) } else { listen };
+fn request_line(host: SocketAddr, key: &str) -> String {
+    // Inside single quotes a shell reads everything as it stands, but for their end.
+    let key = key.replace('\'', r"'\''");
     format!(
         "curl http://{host}/v1/chat/completions \\\n  -H 'authorization: Bearer {key}' \\\n  -H 'content-type: application/json' \\\n  -d '{{\"model\": \"demo/chat\", \"stream\": true, \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'\n"
+    )
+}
+
+/// The same with the `openai` package.
+fn python_snippet(host: SocketAddr, key: &str) -> String {
+    // A JSON string of ASCII is a Python string.
+    let key = Value::from(key);
+    format!(
+        r#"from openai import OpenAI
+
+client = OpenAI(base_url="http://{host}/v1", api_key={key})
+answer = client.chat.completions.create(
+    model="demo/chat", messages=[{{"role": "user", "content": "Hello"}}]
+)
+print(answer.choices[0].message.content)
+"#
     )
 }
 
@@ -136,7 +173,10 @@ mod tests {
     #[test]
     fn demo_refuses_flags_before_it_starts() {
         for (flags, want) in [
-            (&["--key", "x"][..], "--key: a key starts with"),
+            (&["--key", "fifteen-letters"][..], "--key: a key has 16 to 200 printable ASCII characters"),
+            (&["--key", " a-space-before-16"], "--key: a key has 16 to 200"),
+            (&["--key", "schlüssel-mit-umlaut"], "--key: a key has 16 to 200"),
+            (&["--key", "a-line\nfeed-inside-it"], "--key: a key has 16 to 200"),
             (&["--upstream", "ftp://x", "--model", "m"], "--upstream, --model:"),
             (&["--upstream", "http://x/v1", "--model", "m", "--api-key-env", "NOT_SET_7"], "`NOT_SET_7` is not set"),
         ] {
@@ -154,6 +194,23 @@ mod tests {
     }
 
     #[test]
+    fn demo_takes_a_key_of_any_form() {
+        for key in ["sixteen-letters!", "sk-proj-0123456789abcdef", "with a space in it"] {
+            let launch = demo_launch(demo_args(&["--key", key])).map_err(|error| format!("{error:#}"));
+            assert!(matches!(launch.as_ref().map(|launch| &launch.source), Ok(Source::Demo(_))), "{key}");
+        }
+        assert!(check_demo_key(&"k".repeat(200)).is_ok() && check_demo_key(&"k".repeat(201)).is_err());
+    }
+
+    #[test]
+    fn quotes_in_a_key_do_not_end_the_pasted_text() {
+        let host = "127.0.0.1:9000".parse().unwrap();
+        assert!(request_line(host, "it's").contains(r"Bearer it'\''s'"));
+        let snippet = python_snippet(host, "a\"b\\c");
+        assert!(snippet.contains(r#"OpenAI(base_url="http://127.0.0.1:9000/v1", api_key="a\"b\\c")"#), "{snippet}");
+    }
+
+    #[test]
     fn request_line_names_an_address_that_can_be_called() {
         for (listen, want) in [
             ("0.0.0.0:80", "http://127.0.0.1:80/"),
@@ -161,7 +218,7 @@ mod tests {
             ("[::1]:80", "http://[::1]:80/"),
             ("10.0.0.1:9000", "http://10.0.0.1:9000/"),
         ] {
-            let line = request_line(listen.parse().unwrap(), "k");
+            let line = request_line(reachable(listen.parse().unwrap()), "k");
             assert!(line.contains(want), "{line}");
         }
     }

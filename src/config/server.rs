@@ -16,7 +16,7 @@ use super::settings::{
 };
 use super::shape::check_table;
 use super::value;
-use super::words::parse_cidr;
+use super::words::{self, parse_cidr};
 use super::yaml::{self, Content, Form, Node};
 
 /// Checks server settings. `env` looks up one variable of the environment.
@@ -51,6 +51,7 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
         listen: listen?,
         admin_listen: admin_listen?,
         admin_allow_remote,
+        admin_hosts: read_hosts(root, problems),
         organization: root.word("organization")?.value,
         projects_dir: root.word("projects_dir").map(into_path),
         keys_file: root.word("keys_file").map(into_path),
@@ -78,6 +79,23 @@ fn refuse_listeners(root: &Fields<'_>, error: ListenerError) -> Option<Problem> 
         ListenerError::RemoteAdmin(_) => problem.hint("set `admin_allow_remote: true` if other machines must reach it"),
         ListenerError::SamePort { .. } => problem,
     })
+}
+
+/// Names are compared in small letters, so two that differ in case only are one.
+fn read_hosts(root: &Fields<'_>, problems: &mut Problems) -> Vec<String> {
+    let mut hosts = Vec::new();
+    for written in root.list("admin_hosts").iter().filter_map(Item::word) {
+        let host = written.value.to_ascii_lowercase();
+        if (words::HOST.check)(&host).is_err() {
+            continue;
+        }
+        if hosts.contains(&host) {
+            problems.push(written.refuse(Code::Duplicate, format!("`{host}` is listed twice")));
+            continue;
+        }
+        hosts.push(host);
+    }
+    hosts
 }
 
 fn read_runtime(fields: &Fields<'_>) -> Option<Runtime> {

@@ -30,6 +30,12 @@ pub(super) static SERVER: Table = Table {
         )
         .default("false"),
         Field::new(
+            "admin_hosts",
+            Kind::List { of: &Kind::Word(&words::HOST), max: LIST_MAX },
+            "Names by which clients reach the admin plane, compared with their `Host` without port. `localhost`, loopback \
+             addresses and the address that was connected to always pass.",
+        ),
+        Field::new(
             "organization",
             Kind::Word(&words::ID),
             "Organization that owns every project of this process. Default `default`.",
@@ -312,7 +318,7 @@ pub(super) static KEY: Table = Table {
         Field::new(
             "projects",
             Kind::List { of: &Kind::Word(&words::PROJECT_SLUG), max: 10_000 },
-            "Slugs of the projects it may call, 1 or more; the first is where a bare route name is looked up.",
+            "Slugs of the projects it may call, 1 or more. With exactly one, `model` may be the bare name of a route.",
         )
         .required(),
         Field::new(

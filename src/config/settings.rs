@@ -18,6 +18,8 @@ pub struct Server {
     pub admin_listen: SocketAddr,
     /// Lets the admin plane listen on an address that is not loopback. Default `false`.
     pub admin_allow_remote: bool,
+    /// Names accepted in `Host` by the admin plane besides its own addresses, in small letters. Default: none.
+    pub admin_hosts: Vec<String>,
     /// Name of the organization that owns every project of this process. Default `default`.
     pub organization: String,
     /// Folder with one YAML file a project.
@@ -284,7 +286,7 @@ pub struct KeyEntry {
     pub digest: Digest,
     /// What the key is for.
     pub description: Option<String>,
-    /// Slugs of the projects it may call; the first is where a bare route name is looked up.
+    /// Slugs of the projects it may call. With exactly one, a bare route name is looked up in it.
     pub projects: Vec<At<String>>,
     /// `project/route` it may call. Absent: every route of its projects.
     pub routes: Option<Vec<At<String>>>,

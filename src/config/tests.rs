@@ -172,6 +172,13 @@ fn project_is_read_as_written() {
 }
 
 #[test]
+fn admin_hosts_are_kept_in_small_letters() {
+    let text = read(&root("tests/fixtures/config/valid/server-remote-admin.yaml"));
+    let server = check_server(&text, &environment).unwrap().config;
+    assert_eq!(server.admin_hosts, ["gateway.internal", "admin_1.example.com", "203.0.113.7"]);
+}
+
+#[test]
 fn secrets_come_from_the_environment_and_are_not_shown() {
     let text = read(&root("tests/fixtures/config/valid/server-full.yaml"));
     let mut server = check_server(&text, &environment).unwrap().config;

@@ -93,6 +93,18 @@ pub(super) const SOCKET: Word = Word {
         Err(_) => bad("the form is `ADDRESS:PORT`, such as `0.0.0.0:9000` or `[::1]:9000`"),
     },
 };
+pub(super) const HOST: Word = Word {
+    name: "a host name",
+    pattern: Some(
+        "^[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(?:\\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*$",
+    ),
+    check: |text| {
+        if is_host(text) {
+            return Ok(());
+        }
+        bad("a host is a name such as `gateway.internal` or an IPv4 address, without scheme and port")
+    },
+};
 pub(super) const CIDR: Word = Word {
     name: "a network",
     pattern: None,
@@ -138,6 +150,17 @@ fn printable(text: &str, chars_max: usize) -> Verdict {
         return bad("only printable characters are accepted");
     }
     Ok(())
+}
+
+/// Underscores are no part of host names by RFC 952, but of those that container networks give out.
+fn is_host(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 fn is_route_name(text: &str) -> bool {

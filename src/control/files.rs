@@ -4,7 +4,8 @@
 //! read and checked together: one bad file refuses the whole change.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -12,7 +13,9 @@ use std::{
 
 use crate::{
     base::Secret,
-    config::{Code, KeyEntry, Position, Problem, SecretSource, Server, check_keys, check_project, project_slug},
+    config::{
+        Code, KeyEntry, Position, Problem, SecretSource, Server, check_keys, check_project, project_slug, secret_text,
+    },
     snapshot::{ProjectSource, Refusal, Sources},
 };
 
@@ -63,7 +66,9 @@ impl FileSet {
         // A secret whose file cannot be read is reported once, not again at each of its uses.
         let names: BTreeSet<String> = self.secrets.keys().cloned().collect();
         let mut projects = Vec::new();
-        for path in self.project_files(&mut refusals) {
+        let mut paths = self.project_files(&mut refusals);
+        refuse_twins(&mut paths, &mut refusals);
+        for path in paths {
             projects.extend(read_project(&path, &names, (&mut refusals, &mut warnings)));
         }
         let (keys, keys_file) = self.read_keys(&mut refusals, &mut warnings);
@@ -118,14 +123,11 @@ impl FileSet {
                 SecretSource::Value(secret) => {
                     secrets.insert(name.clone(), secret.clone());
                 }
-                SecretSource::File(path) => match read(&path.value).map(String::from_utf8) {
-                    Ok(Ok(text)) => {
-                        secrets.insert(name.clone(), Secret::new(text.trim_end().to_owned()));
+                SecretSource::File(path) => match read_secret(&path.value) {
+                    Ok(secret) => {
+                        secrets.insert(name.clone(), secret);
                     }
-                    Ok(Err(_)) => {
-                        refusals.push(unreadable(&path.value, &io::Error::other("the secret is not UTF-8")));
-                    }
-                    Err(error) => refusals.push(unreadable(&path.value, &error)),
+                    Err(refusal) => refusals.push(refusal),
                 },
             }
         }
@@ -155,6 +157,38 @@ impl FileSet {
             }
         }
     }
+}
+
+/// Reads one secret. The file is held to the same rules as a variable: its text goes into a header.
+fn read_secret(path: &Path) -> Result<Secret, Refusal> {
+    let text = read(path).map_err(|error| unreadable(path, &error))?;
+    // What is no UTF-8 is no ASCII either, and refused as that.
+    secret_text(&String::from_utf8_lossy(&text))
+        .map_err(|error| refused(path, Problem::error("", Position::START, Code::BadValue, error.to_string())))
+}
+
+/// Refuses every file whose project another file has already: `support.yml` beside `support.yaml`. Which of the two
+/// is meant cannot be told.
+fn refuse_twins(paths: &mut Vec<PathBuf>, refusals: &mut Vec<Refusal>) {
+    let mut first: BTreeMap<OsString, PathBuf> = BTreeMap::new();
+    paths.retain(|path| {
+        let Some(stem) = path.file_stem() else {
+            return true;
+        };
+        match first.entry(stem.to_owned()) {
+            Entry::Vacant(place) => {
+                place.insert(path.clone());
+                true
+            }
+            Entry::Occupied(earlier) => {
+                let stem = stem.to_string_lossy();
+                let message =
+                    format!("project `{stem}` is in `{}` already; remove one of the two", earlier.get().display());
+                refusals.push(refused(path, Problem::error("", Position::START, Code::Duplicate, message)));
+                false
+            }
+        }
+    });
 }
 
 fn read_project(
@@ -211,6 +245,69 @@ fn in_file(file: &str, problems: Vec<Problem>) -> impl Iterator<Item = Refusal> 
 
 fn unreadable(path: &Path, error: &io::Error) -> Refusal {
     let message = format!("cannot be read: {error}");
-    let problem = Problem::error("", Position::START, Code::Unreadable, message);
+    refused(path, Problem::error("", Position::START, Code::Unreadable, message))
+}
+
+fn refused(path: &Path, problem: Problem) -> Refusal {
     Refusal { file: path.display().to_string(), problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::check_server;
+
+    use super::*;
+
+    /// Loads a folder with these files, of which `millrace.yaml` is the settings.
+    fn load(files: &[(&str, &str)]) -> Result<Loaded, Vec<Refusal>> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let text = fs::read(folder.path().join("millrace.yaml")).unwrap();
+        let mut server = check_server(&text, &|_| None).unwrap().config;
+        server.resolve_paths(folder.path());
+        FileSet::new(&server).load()
+    }
+
+    #[test]
+    fn secret_file_is_refused_unless_it_can_stand_in_a_header() {
+        for (name, text, want) in [
+            ("line feed at the end", "sk-1\n", Ok("sk-1")),
+            ("space around", " sk-1\r\n\r\n", Ok("sk-1")),
+            ("line feed inside", "sk-1\r\nx-injected: 1", Err("a character that cannot be sent in a header")),
+            ("NUL", "sk\0-1", Err("a character that cannot be sent in a header")),
+            ("not ASCII", "sk-é", Err("a character that cannot be sent in a header")),
+            ("empty", "\n", Err("the secret is empty")),
+        ] {
+            let loaded = load(&[("millrace.yaml", "secrets: {K: {file: k}}"), ("k", text)]);
+            let got = match &loaded {
+                Ok(loaded) => Ok(loaded.sources.secrets["K"].reveal()),
+                Err(refusals) => Err(refusals[0].problem.to_string()),
+            };
+            match (got, want) {
+                (Ok(got), Ok(want)) => assert_eq!(got, want, "{name}"),
+                (Err(got), Err(want)) => assert!(got.contains(want) && !got.contains("sk"), "{name}: {got}"),
+                (got, want) => panic!("{name}: {got:?}, expected {want:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn two_files_of_one_project_are_refused_by_both_names() {
+        let project = "chat_models: [{model_id: m, model: mock/m}]\nroutes: {r: {chat_models: [m]}}\n";
+        let loaded = load(&[
+            ("millrace.yaml", "projects_dir: projects"),
+            ("projects/support.yaml", project),
+            ("projects/support.yml", project),
+            ("projects/other.yml", project),
+        ]);
+        let refusals = loaded.err().unwrap();
+        assert_eq!(refusals.len(), 1);
+        let Refusal { file, problem } = &refusals[0];
+        assert_eq!(problem.code, Code::Duplicate);
+        assert!(file.ends_with("support.yml") && problem.message.contains("support.yaml"), "{file}: {problem}");
+    }
 }

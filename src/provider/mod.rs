@@ -6,4 +6,4 @@ mod mock;
 mod openai;
 
 pub use mock::{Draw, Mock, MockStream};
-pub use openai::{asks_usage, request_head};
+pub use openai::{HeadTextError, asks_usage, request_head};

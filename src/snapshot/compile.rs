@@ -2,24 +2,22 @@
 //!
 //! The only way to a snapshot, for the demo, for files and for the control plane alike: what passed here is what serves.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     base::{Labels, Secret},
     config::{Code, KeyEntry, Model, Problem, Project, Provider, Route as RouteConfig, Timeouts},
     http::ServerName,
     metrics::Registry,
-    provider::{Mock, asks_usage, request_head},
+    provider::{HeadTextError, Mock, asks_usage, request_head},
     upstream::{Origins, Scheme},
     wire::{Defaults, Prompt},
 };
 
 use super::{
-    Grant, Snapshot,
+    grant::Grant,
     route::{HttpTarget, Reach, Route, Target, TargetTimeouts},
+    view::{Routes, Snapshot},
 };
 
 /// One project to be served.
@@ -72,12 +70,12 @@ pub struct Refusal {
 /// Every problem of every file, in order of file and position.
 pub fn compile(sources: Sources, registries: &Registries, generation: u64) -> Result<Snapshot, Vec<Refusal>> {
     let mut refusals = Vec::new();
-    let mut routes: HashMap<Box<str>, Arc<Route>> = HashMap::new();
+    let mut routes = Routes::default();
     for project in &sources.projects {
         let compiler = Compiler { organization: &sources.organization, project, secrets: &sources.secrets, registries };
         let mut problems = Vec::new();
         for route in compiler.routes(&mut problems) {
-            routes.insert(route.full_name.clone(), Arc::new(route));
+            routes.insert(route);
         }
         problems.sort_by_key(|problem| problem.at);
         refusals.extend(problems.into_iter().map(|problem| Refusal { file: project.file.clone(), problem }));
@@ -89,24 +87,18 @@ pub fn compile(sources: Sources, registries: &Registries, generation: u64) -> Re
     if !refusals.is_empty() {
         return Err(refusals);
     }
-    let mut listed: Box<[_]> = routes.values().map(Arc::clone).collect();
-    listed.sort_by(|a, b| a.full_name.cmp(&b.full_name));
     let grants = sources.keys.iter().map(|key| (key.digest, Arc::new(grant(key)))).collect();
-    Ok(Snapshot { generation, grants, routes, listed })
+    Ok(Snapshot::new(generation, grants, routes))
 }
 
 /// A key that names a project or route that is not served could only be a mistake of spelling.
-fn key_problems(
-    keys: &[KeyEntry],
-    known_project: impl Fn(&str) -> bool,
-    routes: &HashMap<Box<str>, Arc<Route>>,
-) -> Vec<Problem> {
+fn key_problems(keys: &[KeyEntry], known_project: impl Fn(&str) -> bool, routes: &Routes) -> Vec<Problem> {
     let mut problems = Vec::new();
     for key in keys {
         for slug in key.projects.iter().filter(|slug| !known_project(&slug.value)) {
             problems.push(slug.refuse(Code::UnknownReference, format!("no project `{}` is served", slug.value)));
         }
-        for route in key.routes.iter().flatten().filter(|route| !routes.contains_key(route.value.as_str())) {
+        for route in key.routes.iter().flatten().filter(|route| routes.find(&route.value).is_none()) {
             problems.push(route.refuse(Code::UnknownReference, format!("no route `{}` is served", route.value)));
         }
     }
@@ -218,6 +210,10 @@ impl Compiler<'_> {
         })?;
         let (authority, path) = (origin.url().authority(), origin.url().path().to_owned());
         let head = |endpoint| request_head(&authority, &path, endpoint, key);
+        let refuse_head = |error: HeadTextError| {
+            let written = if error == HeadTextError::Key { &model.api_key } else { &model.base_url };
+            Box::new(written.as_ref().unwrap_or(&model.id).refuse(Code::BadValue, error.to_string()))
+        };
         let server_name = match origin.url().scheme() {
             Scheme::Http => None,
             Scheme::Https => Some(ServerName::parse(&origin.url().host_name()).ok_or_else(|| {
@@ -225,7 +221,7 @@ impl Compiler<'_> {
                 Box::new(at.refuse(Code::EgressDenied, "the host cannot be the name of a certificate"))
             })?),
         };
-        Ok(Reach::Http(HttpTarget::new(origin, server_name, head)))
+        HttpTarget::new(origin, server_name, head).map(Reach::Http).map_err(refuse_head)
     }
 }
 

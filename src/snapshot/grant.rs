@@ -33,7 +33,8 @@ impl Grant {
             && self.routes.as_ref().is_none_or(|routes| routes.iter().any(|route| **route == *full_name))
     }
 
-    /// The one project in which a bare route name is looked up; none when the key has several.
+    /// The one project in which a bare route name is looked up; none when the key has several, because a bare name could
+    /// then change its meaning with the order of a list.
     #[must_use]
     pub fn own_project(&self) -> Option<&str> {
         match &*self.projects {

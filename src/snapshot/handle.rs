@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::base::Swap;
 
-use super::Snapshot;
+use super::view::Snapshot;
 
 /// The published snapshot. One writer, the admin thread; any number of readers.
 pub struct Handle(Swap<Snapshot>);

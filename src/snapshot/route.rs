@@ -94,8 +94,17 @@ pub struct HttpTarget {
 
 impl HttpTarget {
     /// Builds the request heads with `head`, one an endpoint.
-    pub fn new(origin: Arc<Origin>, server_name: Option<ServerName>, head: impl FnMut(Endpoint) -> Secret) -> Self {
-        Self { origin, server_name, heads: Endpoint::ALL.map(head) }
+    ///
+    /// # Errors
+    /// The first error of `head`.
+    pub fn new<E>(
+        origin: Arc<Origin>,
+        server_name: Option<ServerName>,
+        mut head: impl FnMut(Endpoint) -> Result<Secret, E>,
+    ) -> Result<Self, E> {
+        let [first, second, third, fourth] = Endpoint::ALL;
+        let heads = [head(first)?, head(second)?, head(third)?, head(fourth)?];
+        Ok(Self { origin, server_name, heads })
     }
 
     /// The fixed part of the request head of an endpoint. It holds the credential.
