@@ -113,6 +113,12 @@ impl Downstream {
         }
     }
 
+    /// When the request in hand was complete, as far as it was waited for: its head, then its body.
+    #[must_use]
+    pub fn received_at(&self) -> Instant {
+        self.received_at
+    }
+
     /// The client's address.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
@@ -140,6 +146,7 @@ impl Downstream {
             if !self.input.is_empty() {
                 let found = find_end(self.input.filled(), &mut self.seen, self.limits.head.bytes_max);
                 if let Some(end) = found.map_err(NoHead::Refused)? {
+                    self.received_at = now();
                     let bytes = self.input.filled().get(..end).unwrap_or_default();
                     return parse_request(bytes, self.limits.head).map_err(NoHead::Refused);
                 }
@@ -193,8 +200,8 @@ impl Downstream {
                 let missing = head.len + length - self.input.len();
                 self.read_body_some(started, self.input.len() - head.len, missing).await?;
             }
+            self.received_at = now();
         }
-        self.received_at = now();
         self.request_len = head.len + length;
         Ok(length)
     }
@@ -218,6 +225,7 @@ impl Downstream {
                 Step::More => self.read_body_some(started, length, 2048).await?,
                 Step::End => {
                     self.input.close_gap(head_len + length, at);
+                    self.received_at = now();
                     return Ok(length);
                 }
             }

@@ -66,9 +66,9 @@ pub(super) async fn attempt(
 ) -> Result<Answer, Failure> {
     let started = now();
     exchange.attempts = 1;
-    let mut fresh_only = false;
+    let (mut fresh_only, mut at) = (false, started);
     let result = loop {
-        let left = outgoing.total.saturating_sub(now().saturating_duration_since(exchange.received_at()));
+        let left = outgoing.total.saturating_sub(at.saturating_duration_since(exchange.received_at()));
         if left.is_zero() {
             break Err(failure(exchange.context, Cut::TimedOut, false));
         }
@@ -86,6 +86,7 @@ pub(super) async fn attempt(
                 let dead = matches!(cut, Cut::Closed { .. }) && connection.upstream.received() == 0;
                 if dead && connection.reused && !fresh_only {
                     fresh_only = true;
+                    at = now();
                     exchange.attempts += u32::from(!target.retry_safe);
                     if !target.retry_safe {
                         exchange.count_attempt(Outcome::Reset);
@@ -96,7 +97,9 @@ pub(super) async fn attempt(
             }
         }
     };
-    exchange.upstream_wait += now().saturating_duration_since(started);
+    let answered = now();
+    exchange.upstream_wait += answered.saturating_duration_since(started);
+    exchange.answered = answered;
     result
 }
 

@@ -5,7 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use crate::{base::unix_time, http::TlsConnector, metrics::WorkerBlock, shared::Shared, upstream::Pools};
+use crate::{
+    base::{Instant, UnixTime, now, unix_time},
+    http::TlsConnector,
+    metrics::WorkerBlock,
+    shared::Shared,
+    upstream::Pools,
+};
 
 /// The fields that every answer has, up to where they differ; the date is filled in once a second.
 const COMMON: &[u8; COMMON_LEN] =
@@ -28,6 +34,8 @@ pub struct Context {
     random: RefCell<fastrand::Rng>,
     turn: Cell<usize>,
     common: Cell<[u8; COMMON_LEN]>,
+    /// The same moment on both clocks, renewed once a second.
+    moment: Cell<(Instant, UnixTime)>,
 }
 
 impl Context {
@@ -45,6 +53,7 @@ impl Context {
             random: RefCell::new(fastrand::Rng::new()),
             turn: Cell::new(worker),
             common: Cell::new(*COMMON),
+            moment: Cell::new((now(), unix_time())),
         };
         context.tick();
         context
@@ -52,7 +61,9 @@ impl Context {
 
     /// Renews the date; the worker calls it once a second.
     pub fn tick(&self) {
-        let text = unix_time().http_date();
+        let wall = unix_time();
+        self.moment.set((now(), wall));
+        let text = wall.http_date();
         let mut common = *COMMON;
         if let Some(slots) = common.get_mut(DATE_AT..DATE_AT + text.len()) {
             slots.copy_from_slice(text.as_bytes());
@@ -64,6 +75,13 @@ impl Context {
     #[must_use]
     pub fn common_fields(&self) -> [u8; COMMON_LEN] {
         self.common.get()
+    }
+
+    /// The wall-clock time of a recent moment, without asking the clock again.
+    #[must_use]
+    pub fn unix_at(&self, at: Instant) -> UnixTime {
+        let (moment, wall) = self.moment.get();
+        UnixTime(wall.0 + at.saturating_duration_since(moment))
     }
 
     /// Draws 128 bits for an id. Not for secrets.

@@ -6,8 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    base::{Instant, RequestId, TokenCounts, UnixTime, now, unix_time},
-    http::{Method, Part, RequestHead},
+    base::{Instant, RequestId, TokenCounts, UnixTime, now},
+    http::{Downstream, Method, Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, Observation, Outcome},
     snapshot::{Grant, Snapshot, Target},
     usage::Record,
@@ -54,6 +54,8 @@ pub(super) struct Exchange<'a> {
     pub bytes_out: u64,
     /// Time spent waiting for the provider before the first byte went out.
     pub upstream_wait: Duration,
+    /// When the head of the answer came.
+    pub(super) answered: Instant,
     at: UnixTime,
     arrived: Instant,
     /// When the request was complete; what came before is the client's time, not ours.
@@ -65,9 +67,10 @@ pub(super) struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     /// Starts an exchange when a head has arrived.
-    pub(super) fn new(context: &'a Context, head: &RequestHead, bytes: &[u8], client_ip: std::net::IpAddr) -> Self {
+    pub(super) fn new(context: &'a Context, head: &RequestHead, down: &Downstream) -> Self {
+        let bytes = down.input();
         let part = |part: Option<Part>| part.map(|part| part.of(bytes));
-        let (draw, arrived) = (context.random(), now());
+        let (draw, arrived) = (context.random(), down.received_at());
         let request_id =
             part(head.request_id).and_then(RequestId::from_client).unwrap_or_else(|| RequestId::made(draw));
         context.block.inflight_requests.inc();
@@ -90,19 +93,20 @@ impl<'a> Exchange<'a> {
             bytes_in: u64::try_from(head.len).unwrap_or(0),
             bytes_out: 0,
             upstream_wait: Duration::ZERO,
-            at: unix_time(),
+            answered: arrived,
+            at: context.unix_at(arrived),
             arrived,
             received: arrived,
             first_sent: None,
             first_content: None,
-            client_ip: Some(client_ip),
+            client_ip: Some(down.peer().ip()),
         }
     }
 
     /// Notes that the whole request is here.
-    pub(super) fn body_received(&mut self, body_len: usize) {
+    pub(super) fn body_received(&mut self, body_len: usize, at: Instant) {
         self.bytes_in += u64::try_from(body_len).unwrap_or(0);
-        self.received = now();
+        self.received = at;
     }
 
     /// When the whole request was here.
@@ -118,11 +122,20 @@ impl<'a> Exchange<'a> {
         sent.saturating_duration_since(self.received).saturating_sub(self.upstream_wait)
     }
 
+    /// Notes that the first byte sent was the first content too, as in an answer that is no stream.
+    pub(super) fn content_came_with_it(&mut self) {
+        self.first_content = self.first_sent;
+    }
+
+    /// A recent time without asking the clock: when the answer went out.
+    #[must_use]
+    pub(super) fn latest(&self) -> Instant {
+        self.first_sent.unwrap_or(self.received)
+    }
+
     /// Notes the first content of the answer.
-    pub(super) fn content_seen(&mut self) {
-        if self.first_content.is_none() {
-            self.first_content = Some(now());
-        }
+    pub(super) fn content_seen(&mut self, at: Instant) {
+        self.first_content.get_or_insert(at);
     }
 
     /// Counts one finished attempt.

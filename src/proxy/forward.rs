@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    base::now,
     http::{Downstream, RequestHead},
     snapshot::{Reach, Target},
     wire::{Edits, Endpoint, ErrorCase, RequestView},
@@ -71,10 +70,14 @@ pub(super) async fn forward(
     // From here on nothing is sent again: the body's memory goes back before the answer is relayed.
     down.finish_request(request.head, request.body_len);
     let mut answer = answer?;
-    let left = total.saturating_sub(now().saturating_duration_since(exchange.received_at()));
+    let left = total.saturating_sub(exchange.answered.saturating_duration_since(exchange.received_at()));
     let relayed = if is_stream(exchange, &answer)? {
-        let plan =
-            Plan { endpoint: request.endpoint, hide_usage, idle: target.timeouts.idle, total_until: now() + left };
+        let plan = Plan {
+            endpoint: request.endpoint,
+            hide_usage,
+            idle: target.timeouts.idle,
+            total_until: exchange.answered + left,
+        };
         let mut outlet = Outlet::new(request.head.is_1_1, after, std::mem::take(&mut answer.passed));
         relay_stream(exchange, down, &mut answer, &plan, &mut outlet).await?
     } else {
@@ -88,7 +91,7 @@ pub(super) async fn forward(
         }
     };
     if answer.connection.upstream.is_reusable() {
-        exchange.context.pools.borrow_mut().give(http.origin.id(), answer.connection);
+        exchange.context.pools.borrow_mut().give(http.origin.id(), answer.connection, exchange.latest());
     }
     Ok(relayed)
 }

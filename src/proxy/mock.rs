@@ -3,7 +3,7 @@
 use std::{pin::pin, time::Duration};
 
 use crate::{
-    base::unix_time,
+    base::{now, unix_time},
     http::{Downstream, Gone},
     metrics::Outcome,
     provider::{Draw, Mock},
@@ -43,7 +43,7 @@ pub(super) async fn answer_mock(
     exchange.tokens = view_answer(endpoint, &whole).ok().and_then(|view| view.usage).unwrap_or_default();
     if !view.stream {
         exchange.count_attempt(Outcome::Success);
-        exchange.content_seen();
+        exchange.content_seen(now());
         let local = Local { status: 200, content_type: "application/json", body: &whole, fields: b"" };
         send_local(exchange, down, &local, after).await.map_err(|_| Failure::ClientGone)?;
         return Ok(after);
@@ -70,7 +70,7 @@ async fn send_events(
             pause(exchange, down, delay).await?;
         }
         outlet.send_own(exchange, down, event).await.map_err(gone)?;
-        exchange.content_seen();
+        exchange.content_seen(now());
     }
     outlet.send_last(exchange, down).await.map_err(gone)
 }

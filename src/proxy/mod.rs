@@ -43,7 +43,7 @@ pub async fn serve(context: &Context, down: &mut Downstream, may_keep_alive: boo
         Ok(head) => head,
         Err(none) => return Box::pin(refuse_head(context, down, none)).await,
     };
-    let mut exchange = Exchange::new(context, &head, down.input(), down.peer().ip());
+    let mut exchange = Exchange::new(context, &head, down);
     let keep = head.keep_alive && may_keep_alive && !context.shared.is_draining();
     let after = if keep { After::KeepAlive } else { After::Close };
     match dispatch(&mut exchange, down, &head, after).await {
@@ -128,7 +128,7 @@ async fn post(
         }
         Err(none) => return Box::pin(refuse_body(exchange, down, none)).await,
     };
-    exchange.body_received(body_len);
+    exchange.body_received(body_len, down.received_at());
     let body = down.input().get(head.len..head.len + body_len).unwrap_or_default();
     let refused = |refusal: Refusal| Refused { refusal, body_read: true };
     let viewed = view_request(endpoint, body, &exchange.context.shared.settings.json)
@@ -299,7 +299,7 @@ async fn refuse_head(context: &Context, down: &mut Downstream, none: NoHead) -> 
         }
     };
     context.block.protocol_error(kind);
-    let mut exchange = Exchange::new(context, &RequestHead::unreadable(), &[], down.peer().ip());
+    let mut exchange = Exchange::new(context, &RequestHead::unreadable(), down);
     match send_refusal(&mut exchange, down, &refusal, After::Linger).await {
         Ok(()) => After::Linger,
         Err(_) => After::Close,

@@ -6,6 +6,7 @@
 use std::io::Read as _;
 
 use crate::{
+    base::now,
     http::{Buffer, Coding, Content, Cut, Downstream, Gone},
     metrics::Outcome,
     wire::{Endpoint, ErrorCase, Meaning, view_answer, view_upstream_error},
@@ -40,9 +41,12 @@ pub(super) async fn relay_whole(
     let status = answer.head.status;
     let success = (200..300).contains(&status);
     let bytes_max = if success { exchange.context.shared.settings.response_bytes_max } else { ERROR_BYTES_MAX };
-    let started = crate::base::now();
+    let received = answer.connection.upstream.received();
     let read = answer.connection.upstream.read_whole_body(bytes_max, down).await;
-    exchange.upstream_wait += crate::base::now().saturating_duration_since(started);
+    if answer.connection.upstream.received() > received {
+        // Small answers come whole with their head: then there was no wait to be measured.
+        exchange.upstream_wait += now().saturating_duration_since(exchange.answered);
+    }
     match read {
         // An error whose text is too long is still an error: its status says enough.
         Err(Cut::BodyTooLarge) if !success => {}
@@ -79,7 +83,6 @@ async fn pass(
         }
     }
     exchange.count_attempt(Outcome::Success);
-    exchange.content_seen();
     Ok(send(exchange, down, (status, passed, body), (after, None)).await)
 }
 
@@ -112,6 +115,7 @@ async fn send(
 ) -> Result<(), Gone> {
     exchange.status = status;
     let overhead = exchange.first_byte_sent();
+    exchange.content_came_with_it();
     let mut out = Buffer::default();
     open(&mut out, exchange, status);
     served_by(&mut out, exchange, overhead);

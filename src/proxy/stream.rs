@@ -101,9 +101,9 @@ async fn relay_events(
     outlet: &mut Outlet,
 ) -> Result<Ended, Gone> {
     let mut splitter = Splitter::new(exchange.context.shared.settings.sse);
-    let (mut quiet_since, mut messages) = (now(), 0);
+    let (mut quiet_since, mut messages) = (exchange.answered, 0);
+    let mut waiting_since = quiet_since;
     loop {
-        let waiting_since = now();
         let left = plan.idle.saturating_sub(waiting_since.saturating_duration_since(quiet_since));
         let left = left.min(plan.total_until.saturating_duration_since(waiting_since));
         let comment_due = outlet.is_open() && left > COMMENT_AFTER;
@@ -116,6 +116,7 @@ async fn relay_events(
             Ok(()) => {}
             Err(Cut::TimedOut) if comment_due && !exchange.context.shared.is_stopping() => {
                 outlet.send_own(exchange, down, COMMENT).await?;
+                waiting_since = now();
                 continue;
             }
             Err(Cut::ClientGone) => return Ok(Ended::ClientGone),
@@ -129,7 +130,10 @@ async fn relay_events(
         if watch.messages_count() > messages {
             messages = watch.messages_count();
             quiet_since = now();
-            exchange.content_seen();
+            waiting_since = quiet_since;
+            exchange.content_seen(quiet_since);
+        } else {
+            waiting_since = now();
         }
         let (count, flow) = step;
         if count > 0 {

@@ -62,11 +62,11 @@ impl Pools {
         self.by_origin.get_mut(&origin)?.pop()
     }
 
-    /// Keeps a connection whose exchange is complete, unless its pool is full.
-    pub fn give(&mut self, origin: OriginId, mut connection: Connection) {
+    /// Keeps a connection whose exchange was complete by `at`, unless its pool is full.
+    pub fn give(&mut self, origin: OriginId, mut connection: Connection, at: Instant) {
         connection.upstream.rest();
         connection.reused = true;
-        connection.idle_since = now();
+        connection.idle_since = at;
         let idle = self.by_origin.entry(origin).or_default();
         if idle.len() < self.limits.idle_max {
             idle.push(connection);
