@@ -227,7 +227,8 @@ mod tests {
         let deadline = Deadline::new();
         interrupt_all();
         let mut context = Context::from_waker(Waker::noop());
-        let mut guarded = pin!(deadline.guard(pin!(async { 7 })));
+        let seven = pin!(async { 7 });
+        let mut guarded = pin!(deadline.guard(seven));
         assert_eq!(guarded.as_mut().poll(&mut context), Poll::Ready(Ok(7)));
     }
 }

@@ -3,7 +3,7 @@
 //! `httparse` reads the grammar; what it tolerates and RFC 9112 merely allows is refused here: bare line feeds, repeated
 //! fields that frame or identify, odd lengths, underscores in names. Every value is a range of the buffer.
 
-use std::{mem::MaybeUninit, ops::Range};
+use std::mem::MaybeUninit;
 
 use memchr::memchr_iter;
 
@@ -84,7 +84,29 @@ pub enum HeadError {
 }
 
 /// A part of the head, by byte range from its start.
-pub type Part = Range<usize>;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    start: u32,
+    end: u32,
+}
+
+impl Part {
+    const EMPTY: Self = Self { start: 0, end: 0 };
+
+    /// Finds where `slice` lies in `bytes`, of which it is a part. Heads are far below 4 GiB.
+    pub(super) fn locate(bytes: &[u8], slice: &[u8]) -> Self {
+        let start = slice.as_ptr().addr().saturating_sub(bytes.as_ptr().addr());
+        let offset = |at: usize| u32::try_from(at).unwrap_or(0);
+        Self { start: offset(start), end: offset(start + slice.len()) }
+    }
+
+    /// The bytes of the part, given those of the head.
+    #[must_use]
+    pub fn of(self, bytes: &[u8]) -> &[u8] {
+        let offset = |at: u32| usize::try_from(at).unwrap_or(0);
+        bytes.get(offset(self.start)..offset(self.end)).unwrap_or_default()
+    }
+}
 
 /// A parsed request head. Ranges count from the start of the head.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,8 +156,8 @@ impl RequestHead {
         Self {
             len: 0,
             method: Method::Other,
-            method_text: 0..0,
-            path: 0..0,
+            method_text: Part::EMPTY,
+            path: Part::EMPTY,
             has_query: false,
             is_1_1: true,
             keep_alive: false,
@@ -206,7 +228,7 @@ pub fn parse_request(bytes: &[u8], limits: HeadLimits) -> Result<RequestHead, He
         fields.take(&parts, header)?;
     }
     let host = match (&fields.host, minor) {
-        (Some(host), _) => Some(parts.get(host)),
+        (Some(host), _) => Some(parts.get(*host)),
         (None, 0) => None,
         (None, _) => return Err(HeadError::Host),
     };
@@ -244,12 +266,11 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     /// Where a slice of the head lies in it.
     fn range(&self, slice: &[u8]) -> Part {
-        let start = (slice.as_ptr().addr()).saturating_sub(self.bytes.as_ptr().addr());
-        start..start + slice.len()
+        Part::locate(self.bytes, slice)
     }
 
-    fn get(&self, part: &Part) -> &'a [u8] {
-        self.bytes.get(part.clone()).unwrap_or_default()
+    fn get(&self, part: Part) -> &'a [u8] {
+        part.of(self.bytes)
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! Nothing of an upstream head is passed on except through the fields named here (an allow-list by construction).
 
-use std::{mem::MaybeUninit, ops::Range};
+use std::mem::MaybeUninit;
 
-use super::head::{FIELDS_CEILING, Framing, parse_length};
+use super::head::{FIELDS_CEILING, Framing, Part, parse_length};
 
 /// Why an upstream head is refused. The connection is destroyed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -58,13 +58,13 @@ pub struct ResponseHead {
     /// How the body is compressed.
     pub coding: Coding,
     /// `retry-after`
-    pub retry_after: Option<Range<usize>>,
+    pub retry_after: Option<Part>,
     /// `retry-after-ms`
-    pub retry_after_ms: Option<Range<usize>>,
+    pub retry_after_ms: Option<Part>,
     /// `openai-processing-ms`
-    pub processing_ms: Option<Range<usize>>,
+    pub processing_ms: Option<Part>,
     /// `openai-version`
-    pub version: Option<Range<usize>>,
+    pub version: Option<Part>,
 }
 
 /// Parses a complete response head, as [`super::head::find_end`] delimited it.
@@ -90,7 +90,7 @@ pub fn parse_response(bytes: &[u8]) -> Result<ResponseHead, ResponseError> {
     if !(100..600).contains(&status) {
         return Err(ResponseError::Malformed);
     }
-    let mut fields = Fields { base: bytes.as_ptr().addr(), ..Fields::default() };
+    let mut fields = Fields { bytes, ..Fields::default() };
     for header in response.headers.iter() {
         fields.take(header)?;
     }
@@ -111,21 +111,21 @@ pub fn parse_response(bytes: &[u8]) -> Result<ResponseHead, ResponseError> {
 }
 
 #[derive(Default)]
-struct Fields {
-    base: usize,
+struct Fields<'a> {
+    bytes: &'a [u8],
     length: Option<u64>,
     chunked: bool,
     says_close: bool,
     says_keep_alive: bool,
     content: Content,
     coding: Coding,
-    retry_after: Option<Range<usize>>,
-    retry_after_ms: Option<Range<usize>>,
-    processing_ms: Option<Range<usize>>,
-    version: Option<Range<usize>>,
+    retry_after: Option<Part>,
+    retry_after_ms: Option<Part>,
+    processing_ms: Option<Part>,
+    version: Option<Part>,
 }
 
-impl Fields {
+impl Fields<'_> {
     fn take(&mut self, header: &httparse::Header<'_>) -> Result<(), ResponseError> {
         let (name, value) = (header.name.as_bytes(), header.value);
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
@@ -190,9 +190,8 @@ impl Fields {
         })
     }
 
-    fn range(&self, value: &[u8]) -> Range<usize> {
-        let start = value.as_ptr().addr().saturating_sub(self.base);
-        start..start + value.len()
+    fn range(&self, value: &[u8]) -> Part {
+        Part::locate(self.bytes, value)
     }
 }
 

@@ -1,6 +1,6 @@
 //! One try of one target, up to the head of its answer.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use crate::{
     base::now,
@@ -44,7 +44,7 @@ pub(super) struct Outgoing<'a, 'b> {
     /// Changes to the client's body.
     pub edits: &'a Edits<'b>,
     /// Where the client's body stands in its input.
-    pub body: Part,
+    pub body: Range<usize>,
     /// Where the client's `tracestate` stands, if its trace is continued.
     pub tracestate: Option<Part>,
     /// Time for all attempts together, from the arrival of the request.
@@ -126,7 +126,7 @@ async fn send(
     out.extend(exchange.request_id.as_bytes());
     out.extend(b"\r\ntraceparent: ");
     out.extend(exchange.trace.value());
-    if let Some(tracestate) = outgoing.tracestate.clone().and_then(|range| down.input().get(range)) {
+    if let Some(tracestate) = outgoing.tracestate.map(|part| part.of(down.input())) {
         out.extend(b"\r\ntracestate: ");
         out.extend(tracestate);
     }

@@ -12,16 +12,16 @@ use super::reply::Refusal;
 /// # Errors
 /// A refusal when there is none, or when two headers name different keys.
 pub(super) fn key_of<'a>(head: &RequestHead, bytes: &'a [u8]) -> Result<&'a [u8], Refusal> {
-    let part = |range: &Option<Part>| range.clone().and_then(|range| bytes.get(range));
+    let part = |part: Option<Part>| part.map(|part| part.of(bytes));
     let bearer =
-        match part(&head.authorization) {
+        match part(head.authorization) {
             None => None,
             Some(value) => Some(strip_bearer(value).ok_or_else(|| {
                 Refusal::new(ErrorCase::InvalidKey, "`Authorization` must be `Bearer` and an API key")
             })?),
         };
     let mut found: Option<&[u8]> = None;
-    for key in [bearer, part(&head.x_api_key), part(&head.api_key)].into_iter().flatten() {
+    for key in [bearer, part(head.x_api_key), part(head.api_key)].into_iter().flatten() {
         match found {
             Some(first) if first != key => {
                 return Err(Refusal::new(ErrorCase::TwoKeys, "the request carries two different API keys; send one"));

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     base::{Instant, RequestId, TokenCounts, UnixTime, now, unix_time},
-    http::RequestHead,
+    http::{Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, Observation, Outcome},
     snapshot::{Grant, Snapshot, Target},
     usage::Record,
@@ -64,16 +64,16 @@ pub(super) struct Exchange<'a> {
 impl<'a> Exchange<'a> {
     /// Starts an exchange when a head has arrived.
     pub(super) fn new(context: &'a Context, head: &RequestHead, bytes: &[u8], client_ip: std::net::IpAddr) -> Self {
-        let part = |range: &Option<std::ops::Range<usize>>| range.clone().and_then(|range| bytes.get(range));
+        let part = |part: Option<Part>| part.map(|part| part.of(bytes));
         let (draw, arrived) = (context.random(), now());
         let request_id =
-            part(&head.request_id).and_then(RequestId::from_client).unwrap_or_else(|| RequestId::made(draw));
+            part(head.request_id).and_then(RequestId::from_client).unwrap_or_else(|| RequestId::made(draw));
         context.block.inflight_requests.inc();
         Self {
             context,
             snapshot: context.shared.snapshot.load(),
             request_id,
-            trace: Trace::of(part(&head.traceparent), draw),
+            trace: Trace::of(part(head.traceparent), draw),
             grant: None,
             target: None,
             endpoint: CountedEndpoint::Other,

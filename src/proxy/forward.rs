@@ -63,7 +63,7 @@ pub(super) async fn forward(
         endpoint: request.endpoint,
         edits: &edits,
         body: request.head.len..request.head.len + request.body_len,
-        tracestate: request.head.tracestate.clone().filter(|_| exchange.trace.is_continued()),
+        tracestate: request.head.tracestate.filter(|_| exchange.trace.is_continued()),
         total,
     };
     let answer = attempt(exchange, down, (target, http), &outgoing).await;
@@ -108,7 +108,7 @@ fn edits<'a>(target: &'a Target, request: &Request<'_>, body: &[u8], ask_usage: 
 /// Time for everything together: the target's, or less if the client asks for less by `x-millrace-timeout-ms`.
 fn total_time(target: &Target, down: &Downstream, head: &RequestHead) -> Result<Duration, Failure> {
     let total = target.timeouts.total;
-    let Some(value) = head.timeout_ms.clone().and_then(|range| down.input().get(range)) else {
+    let Some(value) = head.timeout_ms.map(|part| part.of(down.input())) else {
         return Ok(total);
     };
     let wanted = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u32>().ok()).filter(|ms| *ms > 0);

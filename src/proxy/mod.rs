@@ -24,7 +24,7 @@ pub use context::Context;
 pub use reply::After;
 
 use crate::{
-    http::{Downstream, Framing, HeadError, Method, NoBody, NoHead, RequestHead},
+    http::{Downstream, Framing, HeadError, Method, NoBody, NoHead, Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, ProtocolError},
     snapshot::Grant,
     wire::{Endpoint, ErrorCase, view_request},
@@ -78,7 +78,7 @@ async fn dispatch(
     head: &RequestHead,
     after: After,
 ) -> Result<After, Refused> {
-    let path = down.input().get(head.path.clone()).unwrap_or_default();
+    let path = head.path.of(down.input());
     let path = std::str::from_utf8(path).unwrap_or("");
     if let Some(endpoint) = Endpoint::from_path(path) {
         exchange.endpoint = counted(endpoint);
@@ -181,8 +181,7 @@ fn authenticate(exchange: &mut Exchange<'_>, down: &Downstream, head: &RequestHe
 }
 
 fn check_content(down: &Downstream, head: &RequestHead) -> Result<(), Refusal> {
-    let part = |range: &Option<std::ops::Range<usize>>| range.clone().and_then(|range| down.input().get(range));
-    let content_type = part(&head.content_type).unwrap_or_default();
+    let content_type = head.content_type.map(|part| part.of(down.input())).unwrap_or_default();
     let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     if !media_type.eq_ignore_ascii_case(b"application/json") {
         return Err(Refusal::new(ErrorCase::UnsupportedMediaType, "the body must be `content-type: application/json`"));
@@ -199,7 +198,7 @@ async fn health(
     head: &RequestHead,
     after: After,
 ) -> Result<After, Refused> {
-    let path = down.input().get(head.path.clone()).unwrap_or_default();
+    let path = head.path.of(down.input());
     let ready = path != b"/readyz" || !exchange.context.shared.is_draining();
     let body: &[u8] = if ready { b"ok\n" } else { b"draining\n" };
     let local = Local { status: if ready { 200 } else { 503 }, content_type: "text/plain", body, fields: b"" };
@@ -236,11 +235,11 @@ fn wrong_endpoint(endpoint: Endpoint) -> Refusal {
 
 /// The message of the OpenAI API for paths that do not exist; the query is never repeated.
 fn invalid_url(down: &Downstream, head: &RequestHead) -> String {
-    let text = |range: &std::ops::Range<usize>| {
-        let bytes = down.input().get(range.clone()).unwrap_or_default();
+    let text = |part: Part| {
+        let bytes = part.of(down.input());
         String::from_utf8_lossy(bytes.get(..bytes.len().min(200)).unwrap_or_default()).into_owned()
     };
-    format!("Invalid URL ({} {})", text(&head.method_text), text(&head.path))
+    format!("Invalid URL ({} {})", text(head.method_text), text(head.path))
 }
 
 /// Whether the unread rest of a request is small and certain enough to be read and dropped.

@@ -54,7 +54,7 @@ pub(super) fn unknown_model() -> Refusal {
 /// The part of a path below `/v1/models/`, if the path is one.
 #[must_use]
 pub(super) fn model_path<'a>(head: &RequestHead, bytes: &'a [u8]) -> Option<&'a str> {
-    let path = std::str::from_utf8(bytes.get(head.path.clone())?).ok()?;
+    let path = std::str::from_utf8(head.path.of(bytes)).ok()?;
     path.strip_prefix("/v1/models/").filter(|id| !id.is_empty())
 }
 

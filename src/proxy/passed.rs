@@ -1,10 +1,8 @@
 //! The few fields of a provider's head that outlive it.
 
-use std::ops::Range;
-
 use smallvec::SmallVec;
 
-use crate::http::ResponseHead;
+use crate::http::{Part, ResponseHead};
 
 /// Longest value that is kept.
 const VALUE_BYTES_MAX: usize = 64;
@@ -26,15 +24,15 @@ impl Passed {
     /// Keeps the fields of a head.
     #[must_use]
     pub(super) fn of(bytes: &[u8], head: &ResponseHead) -> Self {
-        let value = |range: &Option<Range<usize>>| {
-            let value = range.clone().and_then(|range| bytes.get(range)).unwrap_or_default();
+        let value = |range: Option<Part>| {
+            let value = range.map(|part| part.of(bytes)).unwrap_or_default();
             let plain = value.len() <= VALUE_BYTES_MAX && value.iter().all(u8::is_ascii_graphic);
             SmallVec::from_slice(if plain { value } else { b"" })
         };
         Self {
-            processing_ms: value(&head.processing_ms),
-            version: value(&head.version),
-            retry_after: head.retry_after.clone().and_then(|range| bytes.get(range)).and_then(parse_seconds),
+            processing_ms: value(head.processing_ms),
+            version: value(head.version),
+            retry_after: head.retry_after.map(|part| part.of(bytes)).and_then(parse_seconds),
         }
     }
 }
