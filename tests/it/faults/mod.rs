@@ -13,7 +13,7 @@ use table::{CASES, Fault, Want};
 const NOT_FOR_CLIENTS: [&str; 2] = ["belongs to nobody", "sk-canary"];
 
 /// Short, so that a stall takes a second and not a minute.
-const TIMEOUTS: &str = "timeouts: {connect: 500 ms, first_byte: 1500 ms, idle: 1 s, total: 20 s}";
+const TIMEOUTS: &str = "timeouts: {connect: 500 ms, first_byte: 1500 ms, idle: 1 s, total: 8 s}";
 
 /// The `data:` texts of a stream, with any kind of line end.
 fn events(reply: &Reply) -> Vec<String> {
