@@ -4,7 +4,7 @@
 //! what readers disagree about: lone surrogates, numbers beyond a double's range, a byte order mark. The caller has
 //! checked that the bytes are UTF-8.
 
-use super::json_place::{JsonFault, Span};
+use super::json_place::{JsonFault, Span, Text, Value};
 use super::json_text::{
     BLOCK_BYTES, after_space, byte_at, digits_count, has_special, parse_code_unit, short_string_end, special_bytes,
 };
@@ -15,27 +15,6 @@ pub(super) const BYTES_MAX: usize = 1 << 30;
 pub(super) const DEPTH_CEILING: u32 = 128;
 /// Longest number, in bytes; longer ones take some readers quadratic time.
 const NUMBER_BYTES_MAX: usize = 256;
-
-/// A string as it stands in the document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Text {
-    /// With both quotes.
-    pub(super) span: Span,
-    /// A backslash is in it.
-    pub(super) escaped: bool,
-}
-
-/// A value that was skipped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Value {
-    pub(super) span: Span,
-    /// Elements or members of an array or object; 0 for other values.
-    pub(super) children: u32,
-    /// First byte, which tells the type: `"`, `{`, `[`, `t`, `f`, `n`, `-` or a digit.
-    pub(super) first: u8,
-    /// A string with a backslash in it.
-    pub(super) escaped: bool,
-}
 
 /// The position in a document; see the file's head.
 pub(super) struct Scanner<'a> {

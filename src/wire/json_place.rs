@@ -1,4 +1,4 @@
-//! Places in a JSON document, and what can be wrong there.
+//! Places, tokens and faults of a JSON document.
 
 /// A range of bytes in a body of at most 4 GiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -81,4 +81,25 @@ pub enum JsonFault {
     /// Not UTF-8.
     #[error("not UTF-8")]
     Utf8,
+}
+
+/// A string as it stands in the document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Text {
+    /// With both quotes.
+    pub(super) span: Span,
+    /// A backslash is in it.
+    pub(super) escaped: bool,
+}
+
+/// A value that was skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Value {
+    pub(super) span: Span,
+    /// Elements or members of an array or object; 0 for other values.
+    pub(super) children: u32,
+    /// First byte, which tells the type: `"`, `{`, `[`, `t`, `f`, `n`, `-` or a digit.
+    pub(super) first: u8,
+    /// A string with a backslash in it.
+    pub(super) escaped: bool,
 }

@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 
 use super::Endpoint;
 use super::body_error::{BodyError, BodyFault};
-use super::json::{self, Scanner, Text, Value};
-use super::json_place::{JsonFault, Span, offset};
+use super::json::{self, Scanner};
+use super::json_place::{JsonFault, Span, Text, Value, offset};
 use super::json_text;
 
 /// Bounds of a client's body; its size is limited before.

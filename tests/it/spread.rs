@@ -1,4 +1,4 @@
-//! Connections are spread over the workers, however few they are.
+//! Connections are spread over the workers, however few.
 
 use crate::harness::{DEADLINE, Gateway, chat, eventually};
 
@@ -17,7 +17,7 @@ fn connections_differ_by_one_at_most_between_workers() {
         let mut seen = Vec::new();
         // A connection is handed over after it was accepted, in its own time.
         let spread = eventually(DEADLINE, || {
-            seen = gateway.series("millrace_connections", "worker");
+            seen = gateway.series("millrace_worker_connections", "");
             let open: Vec<f64> = seen.iter().map(|(_, value)| *value).collect();
             let most = open.iter().copied().fold(0.0, f64::max);
             let least = open.iter().copied().fold(f64::INFINITY, f64::min);

@@ -1,9 +1,10 @@
-//! Tests of the folder as a whole, and those too long to stand beside their code.
+//! Tests of the whole folder, and long ones.
 //!
 //! Where a test reads recorded traffic it says how to get it and passes without: the recordings are not in the repository.
 
 mod corpus;
 mod edit;
+mod error;
 mod json;
 mod recorded;
 mod request;

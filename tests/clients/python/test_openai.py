@@ -292,7 +292,8 @@ def test_body_reaches_upstream_byte_for_byte(provider, through):
 
 async def ask_many(side, count):
     async with openai.AsyncOpenAI(base_url=side.url, api_key=side.key, timeout=20) as sdk:
-            async def one(i):
+
+        async def one(i):
             messages = [{"role": "user", "content": f"number {i}"}]
             stream = await sdk.chat.completions.create(model=side.chat, messages=messages, stream=True)
             return "".join([c.delta.content or "" async for chunk in stream for c in chunk.choices])

@@ -28,7 +28,7 @@ impl Mock {
         let mut command = Command::new(program());
         command.args(["mock", "--listen", "127.0.0.1:0"]).args(args);
         let mut process = Process::start(command, folder.path());
-        let address = process.address_after("listening on http://");
+        let address = process.address_after("listening on ");
         Self { address, _process: process, _folder: folder }
     }
 }

@@ -97,10 +97,12 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let ended = self.child.try_wait().ok().flatten();
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
+            eprintln!("process {} had ended before the test did: {ended:?}", self.child.id());
             let text = self.stderr_text();
             let tail: Vec<_> = text.lines().rev().take(40).collect();
             eprintln!("stderr of process {}, newest first:\n{}", self.child.id(), tail.join("\n"));

@@ -1,4 +1,4 @@
-//! Request lines, hosts, versions, switches, and answers made locally.
+//! Request lines, hosts, versions, and local answers.
 
 use super::case::{BODY, Case, REFUSED, SERVED, Want, framed, key_lines, request};
 use crate::harness::KEY;

@@ -50,7 +50,7 @@ fn structure() -> Vec<Case> {
         Case::new("bare CR before", format!("\r{good}"), REFUSED),
         Case::new("space before", format!(" {good}"), REFUSED),
         Case::new("NUL before", format!("\0{good}"), REFUSED),
-        Case::new("two empty lines before", format!("\r\n\r\n{good}"), REFUSED),
+        Case::new("two empty lines before", format!("\r\n\r\n{good}"), SERVED),
         Case::new("first header line starts with a space", good.replacen("\r\n", "\r\n ", 1), REFUSED),
         Case::new("garbage of zeros", vec![0; 64], REFUSED),
         Case::new("a TLS greeting", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec(), REFUSED),
