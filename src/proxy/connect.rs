@@ -1,9 +1,9 @@
-//! A connection to a target: from the worker's pool, or a fresh one.
+//! A connection to a target: from the pool, or a fresh one.
 
 use std::net::SocketAddr;
 
 use crate::{
-    http::{Downstream, Socket, Stream, TlsStream, Upstream},
+    http::{Downstream, Socket, Stream, TlsStream, Upstream, timer},
     metrics::Outcome,
     snapshot::{HttpTarget, Target},
     upstream::{Connection, OriginId},
@@ -32,7 +32,7 @@ pub(super) async fn connect(
     };
     // Connecting is rare, so it may cost a timer of its own, finer than the connection's deadline.
     // And a place on the heap: in the connection's task it would make every task larger.
-    let opening = Box::pin(monoio::time::timeout(target.timeouts.connect, open(context, http, address)));
+    let opening = Box::pin(timer::timeout(target.timeouts.connect, open(context, http, address)));
     match down.unless_gone(opening).await {
         Err(_) => Err(Failure::ClientGone),
         Ok(Err(_)) => Err(refuse(

@@ -1,4 +1,4 @@
-//! From the settings file to what each part of the process takes.
+//! From the settings to what each part of the process takes.
 
 use std::{
     fs::DirBuilder,

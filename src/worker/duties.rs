@@ -1,4 +1,6 @@
-//! What a worker does by the clock: deadlines, date, pools, heartbeat, the end of a drain.
+//! What a worker does by the clock.
+//!
+//! Deadlines, date, pools, heartbeat, the end of a drain.
 
 use std::{rc::Rc, sync::atomic::Ordering, time::Duration};
 

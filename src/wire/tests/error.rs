@@ -12,11 +12,7 @@ fn every_case_has_its_own_label_and_a_status_of_an_error() {
     assert_eq!(labels.len(), ErrorCase::ALL.len());
     for case in ErrorCase::ALL {
         assert!((400..=504).contains(&case.status()), "{case:?}");
-        let by_status = if case.status() >= 500 {
-            "server_error"
-        } else {
-            case.kind()
-        };
+        let by_status = if case.status() >= 500 { "server_error" } else { case.kind() };
         assert_eq!(case.kind(), by_status, "{case:?}");
     }
 }
@@ -25,69 +21,15 @@ fn every_case_has_its_own_label_and_a_status_of_an_error() {
 fn the_table_is_that_of_the_reference() {
     for (case, status, kind, code, retry) in [
         (ErrorCase::BadJson, 400, "invalid_request_error", None, None),
-        (
-            ErrorCase::DuplicateField,
-            400,
-            "invalid_request_error",
-            Some("duplicate_field"),
-            None,
-        ),
-        (
-            ErrorCase::InvalidKey,
-            401,
-            "invalid_request_error",
-            Some("invalid_api_key"),
-            None,
-        ),
-        (
-            ErrorCase::ModelNotAllowed,
-            403,
-            "permission_error",
-            Some("model_not_allowed"),
-            Some(false),
-        ),
-        (
-            ErrorCase::ModelNotFound,
-            404,
-            "invalid_request_error",
-            Some("model_not_found"),
-            None,
-        ),
-        (
-            ErrorCase::HeadTooLarge,
-            431,
-            "invalid_request_error",
-            Some("request_too_large"),
-            None,
-        ),
-        (
-            ErrorCase::UpstreamRateLimited,
-            429,
-            "requests",
-            Some("upstream_rate_limited"),
-            None,
-        ),
-        (
-            ErrorCase::NoCredential,
-            502,
-            "server_error",
-            Some("no_credential"),
-            Some(false),
-        ),
-        (
-            ErrorCase::UpstreamTimeout,
-            504,
-            "server_error",
-            Some("upstream_timeout"),
-            None,
-        ),
-        (
-            ErrorCase::Overloaded,
-            503,
-            "server_error",
-            Some("overloaded"),
-            None,
-        ),
+        (ErrorCase::DuplicateField, 400, "invalid_request_error", Some("duplicate_field"), None),
+        (ErrorCase::InvalidKey, 401, "invalid_request_error", Some("invalid_api_key"), None),
+        (ErrorCase::ModelNotAllowed, 403, "permission_error", Some("model_not_allowed"), Some(false)),
+        (ErrorCase::ModelNotFound, 404, "invalid_request_error", Some("model_not_found"), None),
+        (ErrorCase::HeadTooLarge, 431, "invalid_request_error", Some("request_too_large"), None),
+        (ErrorCase::UpstreamRateLimited, 429, "requests", Some("upstream_rate_limited"), None),
+        (ErrorCase::NoCredential, 502, "server_error", Some("no_credential"), Some(false)),
+        (ErrorCase::UpstreamTimeout, 504, "server_error", Some("upstream_timeout"), None),
+        (ErrorCase::Overloaded, 503, "server_error", Some("overloaded"), None),
     ] {
         let row = (case.status(), case.kind(), case.code(), case.should_retry());
         assert_eq!(row, (status, kind, code, retry), "{case:?}");
@@ -97,32 +39,20 @@ fn the_table_is_that_of_the_reference() {
 #[test]
 fn a_body_has_all_four_members_and_escapes_its_text() {
     for (case, message, param, code) in [
-        (
-            ErrorCase::BadJson,
-            "a \"b\" \\ \u{1} é\n",
-            None,
-            Value::Null,
-        ),
-        (
-            ErrorCase::BadField,
-            "x",
-            Some("model"),
-            json!("invalid_value"),
-        ),
+        (ErrorCase::BadJson, "a \"b\" \\ \u{1} é\n", None, Value::Null),
+        (ErrorCase::BadField, "x", Some("model"), json!("invalid_value")),
     ] {
         let mut out = Vec::new();
         write_error_body(case, message, param, &mut out);
-        let want = json!({"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}});
+        let want =
+            json!({"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}});
         assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), want);
     }
 }
 
 #[test]
 fn a_stream_error_has_the_form_of_its_wire_and_no_end_marker() {
-    let at = StreamErrorAt {
-        response_id: "resp_1",
-        sequence_number: 7,
-    };
+    let at = StreamErrorAt { response_id: "resp_1", sequence_number: 7 };
     let write = |endpoint| {
         let mut out = Vec::new();
         write_stream_error(endpoint, ErrorCase::UpstreamError, "cut off", at, &mut out);
@@ -130,25 +60,16 @@ fn a_stream_error_has_the_form_of_its_wire_and_no_end_marker() {
     };
     for endpoint in [Endpoint::Chat, Endpoint::Completions] {
         let event = write(endpoint);
-        let text = event
-            .strip_prefix("data: ")
-            .unwrap()
-            .strip_suffix("\n\n")
-            .unwrap();
+        let text = event.strip_prefix("data: ").unwrap().strip_suffix("\n\n").unwrap();
         let value: Value = serde_json::from_str(text).unwrap();
         assert_eq!(value["error"]["code"], "upstream_error");
     }
     let event = write(Endpoint::Responses);
-    let text = event
-        .strip_prefix("event: response.failed\ndata: ")
-        .unwrap();
+    let text = event.strip_prefix("event: response.failed\ndata: ").unwrap();
     let value: Value = serde_json::from_str(text.strip_suffix("\n\n").unwrap()).unwrap();
     assert_eq!(value["type"], "response.failed");
     assert_eq!(value["sequence_number"], 7);
     assert_eq!(value["response"]["id"], "resp_1");
     assert_eq!(value["response"]["status"], "failed");
-    assert_eq!(
-        value["response"]["error"],
-        json!({"code": "upstream_error", "message": "cut off"})
-    );
+    assert_eq!(value["response"]["error"], json!({"code": "upstream_error", "message": "cut off"}));
 }

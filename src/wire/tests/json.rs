@@ -122,18 +122,9 @@ fn long_strings_end_at_their_quote_wherever_it_stands() {
 fn every_control_character_is_refused_in_strings_of_any_length() {
     for byte in 0..0x80u8 {
         for length in [0, 7, 8, 15, 16, 17, 80, 81, 200] {
-            let document = format!(
-                "\"{}{}{}\"",
-                "x".repeat(length),
-                char::from(byte),
-                "y".repeat(20)
-            );
+            let document = format!("\"{}{}{}\"", "x".repeat(length), char::from(byte), "y".repeat(20));
             let serde = serde_json::from_str::<Value>(&document).is_ok();
-            assert_eq!(
-                check(document.as_bytes()).is_ok(),
-                serde,
-                "{byte} at {length}"
-            );
+            assert_eq!(check(document.as_bytes()).is_ok(), serde, "{byte} at {length}");
         }
     }
 }
