@@ -26,7 +26,7 @@ use crate::{
     metrics::Registry,
     shared::{Door, Parts, Shared},
     snapshot::{Handle, Refusal, Registries, Snapshot},
-    upstream::{Guard, Origins, ResolveEvent, Resolver},
+    upstream::{Guard, Origins, ResolveEvent, Resolver, Rules},
     usage::Queue,
     worker::{Plan, bind_all, spawn},
 };
@@ -89,11 +89,7 @@ async fn run_admin(launch: Launch) -> Result<(), ServerError> {
     let data_address = address(listeners.first().ok_or_else(|| ServerError::Limits("no worker".to_owned()))?)?;
     let admin_address = address(&admin_listener)?;
 
-    let mut rules = egress_rules(&server)?;
-    if let Source::Demo(demo) = &source {
-        rules.allow.extend(demo_rules(demo)?);
-    }
-    let guard = Arc::new(Guard::new(rules, vec![data_address, admin_address]));
+    let guard = Arc::new(Guard::new(rules_of(&server, &source)?, vec![data_address, admin_address]));
     let resolver = Resolver::from_system(Arc::clone(&guard), ttl_bounds(&server), log_resolution);
     let registries = Registries {
         metrics: Arc::new(Registry::new(pins.len())),
@@ -111,13 +107,8 @@ async fn run_admin(launch: Launch) -> Result<(), ServerError> {
 
     let queue = Arc::new(Queue::new(QUEUE_ROWS));
     let settings = data_path_settings(&server, connections_max);
-    let mut doors = Vec::new();
-    let mut ears = Vec::new();
-    for _ in &pins {
-        let (door, ear) = Door::new().map_err(io_error("cannot make a worker's door"))?;
-        doors.push(door);
-        ears.push(ear);
-    }
+    let made = pins.iter().map(|_| Door::new()).collect::<io::Result<Vec<_>>>();
+    let (doors, ears): (_, Vec<_>) = made.map_err(io_error("cannot make a worker's door"))?.into_iter().unzip();
     let parts = Parts {
         snapshot: Handle::new(snapshot),
         queue: Arc::clone(&queue),
@@ -126,11 +117,12 @@ async fn run_admin(launch: Launch) -> Result<(), ServerError> {
         tls: connector(&server)?,
     };
     let shared = Arc::new(Shared::new(parts, settings));
-    let mut workers = Vec::new();
-    for (index, ((listener, ear), pinning)) in listeners.into_iter().zip(ears).zip(pins).enumerate() {
+    let seats = listeners.into_iter().zip(ears).zip(pins).enumerate();
+    let started = seats.map(|(index, ((listener, ear), pinning))| {
         let plan = Plan { index, pinning, driver: driver(&server), listener, ear };
-        workers.push(spawn(plan, Arc::clone(&shared)).map_err(io_error("cannot start a worker"))?);
-    }
+        spawn(plan, Arc::clone(&shared)).map_err(io_error("cannot start a worker"))
+    });
+    let mut workers = started.collect::<Result<Vec<_>, _>>()?;
 
     let output = Arc::new(Output::stdout().map_err(io_error("cannot write to standard output"))?);
     let access_log = if server.log.access { AccessLog::On } else { AccessLog::Off };
@@ -157,6 +149,14 @@ async fn run_admin(launch: Launch) -> Result<(), ServerError> {
     let _ = stop.send(true);
     let _ = pumped.await;
     ended
+}
+
+fn rules_of(server: &Server, source: &Source) -> Result<Rules, ServerError> {
+    let mut rules = egress_rules(server)?;
+    if let Source::Demo(demo) = source {
+        rules.allow.extend(demo_rules(demo)?);
+    }
+    Ok(rules)
 }
 
 fn first_snapshot(source: &Source, files: &FileSet, registries: &Registries) -> Result<Snapshot, ServerError> {
