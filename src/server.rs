@@ -2,6 +2,7 @@
 //!
 //! Reads like a table of contents: listeners, guard, first configuration, names, workers, admin thread; and back.
 
+mod error;
 mod settings;
 
 use std::{
@@ -25,13 +26,17 @@ use crate::{
     metrics::Registry,
     shared::{Door, Parts, Shared},
     snapshot::{Handle, Refusal, Registries, Snapshot},
-    upstream::{Guard, Origins, ResolveEvent, Resolver},
+    upstream::{Guard, Origins, ResolveEvent, Resolver, Rules},
     usage::Queue,
     worker::{Plan, bind_all, spawn},
 };
 
+pub use self::error::ServerError;
+pub use self::settings::{egress_rules, ttl_bounds};
+
 use self::settings::{
-    check_file_limit, connector, data_path_settings, driver, egress_rules, log_level, pins, prepare_process,
+    check_file_limit, connector, data_path_settings, demo_rules, driver, log_level, make_data_dir, pins,
+    prepare_process,
 };
 
 /// Records that may wait for the admin thread: a tenth of a second of full load.
@@ -59,23 +64,6 @@ pub enum Source {
     Demo(Demo),
 }
 
-/// Why the process does not start, or did not end well.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// The configuration is refused; every problem is listed.
-    #[error("the configuration is refused:{}", list(.0))]
-    Config(Vec<Refusal>),
-    /// The machine refuses something.
-    #[error("{0}: {1}")]
-    Io(&'static str, io::Error),
-    /// The limits of the process do not fit its settings.
-    #[error("{0}")]
-    Limits(String),
-    /// A worker ended although nobody asked it to.
-    #[error("a worker ended unexpectedly; the process has drained and stops")]
-    WorkerDied,
-}
-
 /// Runs until a signal ends it.
 ///
 /// # Errors
@@ -91,9 +79,9 @@ pub fn run(launch: Launch) -> Result<(), ServerError> {
 
 async fn run_admin(launch: Launch) -> Result<(), ServerError> {
     let Launch { server, source, ready } = launch;
-    set_level(log_level(&server));
+    set_level(log_level(&server, |name| std::env::var(name).ok())?);
     let connections_max = check_file_limit(&server)?;
-    let pins = pins(&server);
+    let pins = pins(&server)?;
     let io_error = |what| move |error| ServerError::Io(what, error);
     let listeners = bind_all(server.listen, pins.len()).map_err(io_error("cannot listen on `listen`"))?;
     let admin_listener = TcpListener::bind(server.admin_listen).map_err(io_error("cannot listen on `admin_listen`"))?;
@@ -101,26 +89,26 @@ async fn run_admin(launch: Launch) -> Result<(), ServerError> {
     let data_address = address(listeners.first().ok_or_else(|| ServerError::Limits("no worker".to_owned()))?)?;
     let admin_address = address(&admin_listener)?;
 
-    let guard = Arc::new(Guard::new(egress_rules(&server, &source)?, vec![data_address, admin_address]));
-    let resolver = Resolver::from_system(Arc::clone(&guard), log_resolution);
+    let guard = Arc::new(Guard::new(rules_of(&server, &source)?, vec![data_address, admin_address]));
+    let resolver = Resolver::from_system(Arc::clone(&guard), ttl_bounds(&server), log_resolution);
     let registries = Registries {
         metrics: Arc::new(Registry::new(pins.len())),
         origins: Arc::new(Origins::new(guard, resolver.clone())),
     };
     let files = FileSet::new(&server);
     let snapshot = first_snapshot(&source, &files, &registries)?;
+    if matches!(source, Source::Files) {
+        make_data_dir(&server.data_dir);
+    }
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(resolver.clone().run(until(stopped.clone())));
     // If the names take longer, the workers start all the same and their first requests may fail.
     let _ = tokio::time::timeout(NAMES_WAIT, resolver.first_lookups(&registries.origins.addresses())).await;
 
     let queue = Arc::new(Queue::new(QUEUE_ROWS));
     let settings = data_path_settings(&server, connections_max);
-    let mut doors = Vec::new();
-    let mut ears = Vec::new();
-    for _ in &pins {
-        let (door, ear) = Door::new().map_err(io_error("cannot make a worker's door"))?;
-        doors.push(door);
-        ears.push(ear);
-    }
+    let made = pins.iter().map(|_| Door::new()).collect::<io::Result<Vec<_>>>();
+    let (doors, ears): (_, Vec<_>) = made.map_err(io_error("cannot make a worker's door"))?.into_iter().unzip();
     let parts = Parts {
         snapshot: Handle::new(snapshot),
         queue: Arc::clone(&queue),
@@ -129,16 +117,14 @@ async fn run_admin(launch: Launch) -> Result<(), ServerError> {
         tls: connector(&server)?,
     };
     let shared = Arc::new(Shared::new(parts, settings));
-    let mut workers = Vec::new();
-    for (index, ((listener, ear), pin_to)) in listeners.into_iter().zip(ears).zip(pins).enumerate() {
-        let plan = Plan { index, pin_to, driver: driver(&server), listener, ear };
-        workers.push(spawn(plan, Arc::clone(&shared)).map_err(io_error("cannot start a worker"))?);
-    }
+    let seats = listeners.into_iter().zip(ears).zip(pins).enumerate();
+    let started = seats.map(|(index, ((listener, ear), pinning))| {
+        let plan = Plan { index, pinning, driver: driver(&server), listener, ear };
+        spawn(plan, Arc::clone(&shared)).map_err(io_error("cannot start a worker"))
+    });
+    let mut workers = started.collect::<Result<Vec<_>, _>>()?;
 
     let output = Arc::new(Output::stdout().map_err(io_error("cannot write to standard output"))?);
-    let (stop, stopped) = watch::channel(false);
-    let resolver_stop = stopped.clone();
-    tokio::spawn(resolver.run(until(resolver_stop)));
     let access_log = if server.log.access { AccessLog::On } else { AccessLog::Off };
     let pumping =
         Pump { queue: Arc::clone(&queue), output: Arc::clone(&output), access_log, wake: Arc::new(Notify::new()) };
@@ -163,6 +149,14 @@ async fn run_admin(launch: Launch) -> Result<(), ServerError> {
     let _ = stop.send(true);
     let _ = pumped.await;
     ended
+}
+
+fn rules_of(server: &Server, source: &Source) -> Result<Rules, ServerError> {
+    let mut rules = egress_rules(server)?;
+    if let Source::Demo(demo) = source {
+        rules.allow.extend(demo_rules(demo)?);
+    }
+    Ok(rules)
 }
 
 fn first_snapshot(source: &Source, files: &FileSet, registries: &Registries) -> Result<Snapshot, ServerError> {
@@ -324,8 +318,4 @@ fn readiness(shared: Arc<Shared>) -> Box<dyn Fn() -> Readiness + Send + Sync> {
 async fn until(mut stopped: watch::Receiver<bool>) {
     // An error means that the sender has gone, which ends the process as well.
     let _ = stopped.wait_for(|stop| *stop).await;
-}
-
-fn list(refusals: &[Refusal]) -> String {
-    refusals.iter().map(|refusal| format!("\n  {}", refusal.problem.render(&refusal.file))).collect()
 }

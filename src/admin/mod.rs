@@ -9,48 +9,11 @@ mod pump;
 mod reply;
 mod routes;
 mod serve;
+mod state;
 #[cfg(test)]
 mod tests;
-
-use std::sync::Arc;
 
 pub use output::Output;
 pub use pump::{AccessLog, Pump, pump};
 pub use serve::serve;
-
-use crate::metrics::Registry;
-use crate::usage::Queue;
-
-/// What the admin server reads from the rest of the process.
-pub struct AdminState {
-    /// All metrics; its worker blocks also tell `/livez` which worker is alive.
-    pub registry: Arc<Registry>,
-    /// Usage records on their way, for their depth.
-    pub queue: Arc<Queue>,
-    /// Where log lines go, for how many were lost.
-    pub output: Arc<Output>,
-    /// Asked by `/readyz`; must not block.
-    pub readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
-    /// Names accepted in `Host` besides the loopback names and the address that was connected to, without port. Lower case.
-    pub hosts: Vec<String>,
-}
-
-/// Whether the process can serve, and why not.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Readiness {
-    /// Whether clients may be sent here.
-    pub ready: bool,
-    /// What was looked at; shown by `/readyz?verbose`. A failed check does not make `ready` false by itself.
-    pub checks: Vec<Check>,
-}
-
-/// One thing that was looked at for [`Readiness`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
-    /// What it is, such as `worker 0` or `project support`.
-    pub name: String,
-    /// Whether it is as it should be.
-    pub ok: bool,
-    /// Why not, or more about it; may be empty. Never a secret.
-    pub message: String,
-}
+pub use state::{AdminState, Check, Readiness};

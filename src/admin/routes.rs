@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::host::is_ours;
 use super::reply::{json, problem, secured, with_body};
-use super::{AdminState, Check};
+use super::state::{AdminState, Check};
 use crate::base::{Instant, log, now};
 use crate::metrics::{Outside, Registry, Scrape};
 

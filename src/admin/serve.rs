@@ -17,8 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
-use super::AdminState;
 use super::routes::{LocalAddress, router};
+use super::state::AdminState;
 use crate::base::{log, now};
 
 /// Connections at the same time; more wait in the listener's backlog.

@@ -203,6 +203,7 @@ fn metrics_show_what_was_recorded() {
         assert!(answer.contains(r#"project="support""#));
         assert!(answer.contains("millrace_usage_queue_depth 0\n"));
         assert!(answer.contains("millrace_build_info{version="));
+        assert!(answer.contains(r#",features="epoll,io_uring,tls-rustls"} 1"#), "as `version --json` lists them");
     });
 }
 

@@ -2,6 +2,7 @@
 //!
 //! What every other row may use. Nothing here knows HTTP, YAML or projects.
 
+mod build;
 mod clock;
 mod digest;
 mod hex;
@@ -14,6 +15,7 @@ mod secret;
 mod swap;
 mod units;
 
+pub use build::{COMMIT, FEATURES, VERSION};
 pub use clock::{Civil, Instant, UnixTime, now, unix_time};
 pub use digest::{Digest, DigestError};
 pub use hex::hex16;

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use millrace::config::{DocumentKind, Server, Severity, check_keys, check_project, recognise};
+use millrace::config::{Code, DocumentKind, Position, Problem, Server, Severity, check_keys, check_project, recognise};
 use millrace::control::FileSet;
 use millrace::metrics::Registry;
+use millrace::server::{ServerError, egress_rules, ttl_bounds};
 use millrace::snapshot::{Refusal, Registries, compile};
-use millrace::upstream::{Allow, Cidr, Guard, Origins, Ports, Resolver, Rules};
+use millrace::upstream::{Guard, Origins, Resolver};
 use serde_json::{Value, json};
 
 use super::args::{CheckArgs, Format};
@@ -65,9 +66,17 @@ fn check_settings(text: &[u8], path: &Path) -> Vec<Refusal> {
         Ok(settings) => settings,
         Err(refusals) => return refusals,
     };
+    let registries = match registries(&server) {
+        Ok(registries) => registries,
+        Err(error) => {
+            let problem = Problem::error("egress", Position::START, Code::BadValue, error.to_string());
+            warnings.extend(in_file(&path.display().to_string(), vec![problem]));
+            return warnings;
+        }
+    };
     let loaded = FileSet::new(&server).load().and_then(|loaded| {
         warnings.extend(loaded.warnings);
-        compile(loaded.sources, &registries(&server), 1)
+        compile(loaded.sources, &registries, 1)
     });
     if let Err(refusals) = loaded {
         warnings.extend(refusals);
@@ -76,21 +85,10 @@ fn check_settings(text: &[u8], path: &Path) -> Vec<Refusal> {
 }
 
 /// What compiling needs besides the sources, made from the settings as the server makes it.
-fn registries(server: &Server) -> Registries {
-    let guard = Arc::new(Guard::new(rules(server), vec![server.listen, server.admin_listen]));
-    let resolver = Resolver::from_system(Arc::clone(&guard), |_| {});
-    Registries { metrics: Arc::new(Registry::new(1)), origins: Arc::new(Origins::new(guard, resolver)) }
-}
-
-/// The egress rules of the settings.
-fn rules(server: &Server) -> Rules {
-    let list = |ports: &[u16]| ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
-    let allow = server.egress.allow.iter().filter_map(|allow| {
-        let cidr: Cidr = format!("{}/{}", allow.network.address, allow.network.prefix).parse().ok()?;
-        let ports = if allow.ports.is_empty() { Ports::any() } else { list(&allow.ports).parse().ok()? };
-        Some(Allow { cidr, ports })
-    });
-    Rules { allow: allow.collect(), ports: list(&server.egress.ports).parse().ok() }
+fn registries(server: &Server) -> Result<Registries, ServerError> {
+    let guard = Arc::new(Guard::new(egress_rules(server)?, vec![server.listen, server.admin_listen]));
+    let resolver = Resolver::from_system(Arc::clone(&guard), ttl_bounds(server), |_| {});
+    Ok(Registries { metrics: Arc::new(Registry::new(1)), origins: Arc::new(Origins::new(guard, resolver)) })
 }
 
 fn as_json(valid: bool, found: &[Refusal]) -> Value {

@@ -13,6 +13,7 @@ mod print;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use millrace::base::{COMMIT, FEATURES, VERSION};
 use millrace::config::{keys_schema, project_schema, server_schema};
 
 use args::{Cli, Command, DocumentArg, KeyCommand};
@@ -46,16 +47,10 @@ fn schema(document: DocumentArg) -> anyhow::Result<ExitCode> {
 }
 
 fn version(json: bool) -> anyhow::Result<ExitCode> {
-    let version = env!("CARGO_PKG_VERSION");
-    let commit = option_env!("MILLRACE_COMMIT").unwrap_or("unknown");
     if !json {
-        return out(&format!("millrace {version} ({commit})\n"));
+        return out(&format!("millrace {VERSION} ({COMMIT})\n"));
     }
-    let shown = serde_json::json!({
-        "version": version,
-        "commit": commit,
-        "features": ["epoll", "io_uring", "tls-rustls"],
-    });
+    let shown = serde_json::json!({ "version": VERSION, "commit": COMMIT, "features": FEATURES });
     out(&format!("{shown}\n"))
 }
 

@@ -304,6 +304,5 @@ fn read_limits(fields: &Fields<'_>) -> Option<Limits> {
         json_depth: fields.integer("json_depth")?,
         sse_event_bytes: size("sse_event_bytes")?,
         stream_bytes: size("stream_bytes")?,
-        stream_buffer_bytes: size("stream_buffer_bytes")?,
     })
 }

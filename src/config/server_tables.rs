@@ -50,7 +50,8 @@ pub(super) static SERVER: Table = Table {
         Field::new(
             "data_dir",
             Kind::Word(&words::PATH),
-            "Folder for what the process writes. Relative to this file. Default `./millrace-data`.",
+            "Folder for what the process writes, made at start if it does not exist. Nothing is written yet. Relative to \
+             this file. Default `./millrace-data`.",
         )
         .default("./millrace-data"),
         Field::new(
@@ -90,14 +91,16 @@ static RUNTIME: Table = Table {
         Field::new(
             "workers",
             Kind::Int { min: 1, max: 256 },
-            "Number of workers, 1 to 256. Default: as many as the machine offers.",
+            "Number of workers, 1 to 256. Default: one less than the processors this process may use; with one or two \
+             processors as many.",
         ),
-        Field::new("pin", Kind::Choice(&["auto", "on", "off"]), "Whether workers are pinned to cores. Default `auto`.")
+        Field::new("pin", Kind::Choice(&["auto", "on", "off"]), "Whether workers are pinned to cores. `on`: or the start fails. `auto`: where there is a core for each of two or \
+             more workers. Default `auto`.")
             .default("auto"),
         Field::new(
             "driver",
             Kind::Choice(&["auto", "io_uring", "epoll"]),
-            "How sockets are waited for. Default `auto`.",
+            "How sockets are waited for. `io_uring`: or the start fails. `auto`: epoll. Default `auto`.",
         )
         .default("auto"),
     ],
@@ -126,8 +129,8 @@ static LIMITS: Table = Table {
         .default("32 KiB"),
         Field::new(
             "header_count",
-            Kind::Int { min: 1, max: 256 },
-            "Header lines of one request, 1 to 256. Default 100.",
+            Kind::Int { min: 1, max: 128 },
+            "Header lines of one request, 1 to 128. Default 100.",
         )
         .default("100"),
         Field::new(
@@ -196,12 +199,7 @@ static LIMITS: Table = Table {
             "Bytes of one stream, 64 KiB to 1 GiB. Default 64 MiB.",
         )
         .default("64 MiB"),
-        Field::new(
-            "stream_buffer_bytes",
-            Kind::Size { min: 16 * KIB, max: MIB },
-            "Bytes kept for a client that reads slowly, 16 KiB to 1 MiB. Default 256 KiB.",
-        )
-        .default("256 KiB"),
+        Field::unsupported("stream_buffer_bytes", "Bytes kept for a client that reads slowly."),
     ],
 };
 
@@ -284,7 +282,7 @@ static LOG: Table = Table {
         Field::new(
             "level",
             Kind::Choice(&["error", "warn", "info", "debug"]),
-            "Least severe level of the application log. Default `info`.",
+            "Least severe level of the application log; the variables `MILLRACE_LOG` and `RUST_LOG` win. Default `info`.",
         )
         .default("info"),
     ],

@@ -26,7 +26,8 @@ pub struct Server {
     pub projects_dir: Option<At<PathBuf>>,
     /// File with the API keys.
     pub keys_file: Option<At<PathBuf>>,
-    /// Folder for what the process writes. Default `./millrace-data`.
+    /// Folder for what the process writes, made at start with mode 0700. Nothing is written yet: its store is to come.
+    /// Default `./millrace-data`.
     pub data_dir: PathBuf,
     /// Secrets that project files may name.
     pub secrets: BTreeMap<String, SecretSource>,
@@ -113,7 +114,8 @@ pub enum SecretSource {
 /// Threads and their driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Runtime {
-    /// Number of workers, 1 to 256. Absent: as many as the machine offers.
+    /// Number of workers, 1 to 256. Absent: as many as the process may use processors, less one for the admin thread
+    /// when these are more than two.
     pub workers: Option<u16>,
     /// Whether workers are pinned to cores. Default `auto`.
     pub pin: Pin,
@@ -124,7 +126,7 @@ pub struct Runtime {
 /// Whether workers are pinned to cores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pin {
-    /// Pinned when there are at least as many cores as workers.
+    /// Pinned when there are two workers or more, and a core for each. A core that refuses is no error.
     #[default]
     Auto,
     /// Pinned, or the start fails.
@@ -136,10 +138,10 @@ pub enum Pin {
 /// How sockets are waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Driver {
-    /// What measures best on this kernel.
+    /// epoll, which needs less processor time a request in our own measurements.
     #[default]
     Auto,
-    /// io_uring, or the start fails.
+    /// `io_uring`, or the start fails.
     IoUring,
     /// epoll.
     Epoll,
@@ -154,7 +156,7 @@ pub struct Limits {
     pub max_connections_per_address: u32,
     /// Bytes of one request head. Default 32 KiB, at most 64 KiB.
     pub header_bytes: ByteSize,
-    /// Header lines of one request. Default 100.
+    /// Header lines of one request. Default 100, at most 128.
     pub header_count: u16,
     /// Time for a whole request head. Default 10 s.
     pub header_timeout: Duration,
@@ -178,8 +180,6 @@ pub struct Limits {
     pub sse_event_bytes: ByteSize,
     /// Bytes of one stream. Default 64 MiB.
     pub stream_bytes: ByteSize,
-    /// Bytes kept for a client that reads slowly. Default 256 KiB, at most 1 MiB.
-    pub stream_buffer_bytes: ByteSize,
 }
 
 /// Connections to providers.

@@ -1,4 +1,4 @@
-//! Publishing: the last step of every change, and the only one that others can see.
+//! The last step of every change, and the only visible one.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The chunked coding of RFC 9112, section 7.1, decoded strictly.
+//! The chunked coding of RFC 9112, 7.1, decoded strictly.
 //!
 //! Sizes are 1 to 15 hex digits. Extensions are skipped, trailers are dropped, both within bounds. Every line must end
 //! with CRLF: a bare line feed here is how two parsers come to see two different messages.

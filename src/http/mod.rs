@@ -11,6 +11,7 @@ mod head;
 mod response;
 mod socket;
 mod stream;
+pub mod timer;
 mod tls;
 mod upstream;
 

@@ -1,4 +1,4 @@
-//! Response heads of providers: strict, and reduced to what we use.
+//! Response heads of providers: strict, reduced to our needs.
 //!
 //! Nothing of an upstream head is passed on except through the fields named here (an allow-list by construction).
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::base::now;
+use crate::base::{COMMIT, FEATURES, VERSION, now};
 
 use super::histogram::{Fine, Total};
 use super::registry::ConfigState;
@@ -162,12 +162,7 @@ fn write_rest(sources: &Sources, out: &mut String) {
     line(out, name, &[], sources.overflow_count);
     let name = "millrace_build_info";
     head(out, name, "gauge", "What was built; the value is 1.");
-    let build = [
-        "version=\"",
-        env!("CARGO_PKG_VERSION"),
-        "\",commit=\"",
-        option_env!("MILLRACE_COMMIT").unwrap_or("unknown"),
-        "\",features=\"\"",
-    ];
+    let features = FEATURES.join(",");
+    let build = ["version=\"", VERSION, "\",commit=\"", COMMIT, "\",features=\"", &features, "\""];
     line(out, name, &build, 1);
 }

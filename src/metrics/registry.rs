@@ -1,4 +1,4 @@
-//! All series of the process, by the labels they are shown with.
+//! All series of the process, by the labels they have.
 //!
 //! Asked when a configuration is compiled, never per request; its locks are of the admin thread. A series outlives the
 //! configuration that asked for it, because a counter must not go back: there is a bound, and beyond it one shared series.

@@ -1,4 +1,6 @@
-//! `GET /v1/models` and `GET /v1/models/{id}`: what this key may use, and nothing else.
+//! The lists of models: what this key may use, nothing else.
+//!
+//! `GET /v1/models` and `GET /v1/models/{id}`.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,6 @@
-//! The client's side of a stream: head first, then events, framed where they lie.
+//! The client's side of a stream: head first, then events.
+//!
+//! Events are framed where they lie.
 
 use crate::{
     http::{Buffer, CHUNK_END, Downstream, Gone, LAST_CHUNK},

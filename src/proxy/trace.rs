@@ -1,4 +1,4 @@
-//! W3C trace context: a client's trace is continued, everything else starts a new one.
+//! W3C trace context: a trace is continued, or a new one begun.
 //!
 //! <https://www.w3.org/TR/trace-context/#traceparent-header>
 

@@ -1,20 +1,29 @@
-//! From the settings file to what each part of the process takes.
+//! From the settings to what each part of the process takes.
 
-use std::net::{IpAddr, ToSocketAddrs};
+use std::{
+    fs::DirBuilder,
+    net::{IpAddr, ToSocketAddrs},
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::{
-    base::{ByteSize, log::Level},
-    config::{Driver as DriverSetting, LogLevel, Pin, Server, TlsRoots},
+    base::{
+        ByteSize,
+        log::{Level, Value, emit, level_from_env},
+    },
+    config::{Driver as DriverSetting, LogLevel, Pin, Runtime, Server, TlsRoots},
+    control::Demo,
     http::{DownstreamLimits, HeadLimits, TlsConnector},
     shared::Settings,
-    upstream::{Allow, PoolLimits, Ports, Rules},
+    upstream::{Allow, PoolLimits, Ports, Rules, TtlBounds},
     wire::{Limits as JsonLimits, SseLimits},
-    worker::Driver,
+    worker::{Driver, Pinning},
 };
 
-use super::{ServerError, Source};
+use super::error::ServerError;
 
 /// Descriptors for everything that is no connection: listeners, store, logs, timers.
 const FILES_RESERVED: u64 = 500;
@@ -49,19 +58,26 @@ pub(super) fn check_file_limit(server: &Server) -> Result<u32, ServerError> {
 }
 
 /// The processor of each worker, as many entries as there are workers.
-pub(super) fn pins(server: &Server) -> Vec<Option<usize>> {
-    let processors = allowed_processors();
+pub(super) fn pins(server: &Server) -> Result<Vec<Pinning>, ServerError> {
+    pins_among(&allowed_processors(), server.runtime)
+}
+
+fn pins_among(processors: &[usize], runtime: Runtime) -> Result<Vec<Pinning>, ServerError> {
     let available = processors.len().max(1);
     // With more than two processors one is left to the admin thread.
     let default = if available > 2 { available - 1 } else { available };
-    let count = server.runtime.workers.map_or(default, usize::from).max(1);
-    let pin = match server.runtime.pin {
-        Pin::On => true,
-        Pin::Off => false,
+    let count = runtime.workers.map_or(default, usize::from).max(1);
+    let pin: fn(usize) -> Pinning = match runtime.pin {
+        Pin::On if processors.is_empty() => {
+            let message = "`runtime.pin: on`: the system does not say which processors this process may use";
+            return Err(ServerError::Limits(message.to_owned()));
+        }
+        Pin::On => Pinning::Must,
         // Pinning two workers to one processor, or one worker to one of many, would only take freedom away.
-        Pin::Auto => count > 1 && count <= available,
+        Pin::Auto if count > 1 && count <= processors.len() => Pinning::Try,
+        Pin::Auto | Pin::Off => return Ok(vec![Pinning::None; count]),
     };
-    (0..count).map(|index| if pin { processors.get(index % available).copied() } else { None }).collect()
+    Ok(processors.iter().cycle().take(count).copied().map(pin).collect())
 }
 
 /// The processors that this process may use, for example inside `taskset` or a container.
@@ -80,13 +96,16 @@ pub(super) fn driver(server: &Server) -> Driver {
     }
 }
 
-pub(super) fn log_level(server: &Server) -> Level {
-    match server.log.level {
+/// The level of the application log: that of a variable, else that of the settings. An empty variable counts as none.
+pub(super) fn log_level(server: &Server, variable: impl Fn(&str) -> Option<String>) -> Result<Level, ServerError> {
+    let variable = |name: &str| variable(name).filter(|text| !text.is_empty());
+    let from_env = level_from_env(variable).map_err(|error| ServerError::Limits(format!("`MILLRACE_LOG`: {error}")))?;
+    Ok(from_env.unwrap_or(match server.log.level {
         LogLevel::Error => Level::Error,
         LogLevel::Warn => Level::Warn,
         LogLevel::Info => Level::Info,
         LogLevel::Debug => Level::Debug,
-    }
+    }))
 }
 
 pub(super) fn connector(server: &Server) -> Result<TlsConnector, ServerError> {
@@ -97,22 +116,49 @@ pub(super) fn connector(server: &Server) -> Result<TlsConnector, ServerError> {
     made.map_err(|error| ServerError::Limits(format!("no certificates to verify providers with: {error}")))
 }
 
-/// The rules of the egress guard. The demo's upstream is named on the command line by the administrator and so allowed.
-pub(super) fn egress_rules(server: &Server, source: &Source) -> Result<Rules, ServerError> {
+/// The rules of the egress guard, as the settings give them.
+///
+/// # Errors
+/// [`ServerError::Limits`] names the entry. Checked settings have none such.
+pub fn egress_rules(server: &Server) -> Result<Rules, ServerError> {
     let mut allow = Vec::new();
     for entry in &server.egress.allow {
         let ports = if entry.ports.is_empty() { Ports::any() } else { ports(&entry.ports)? };
         allow.push(allowed(entry.network.address, entry.network.prefix, ports)?);
     }
-    if let Source::Demo(demo) = source
-        && let Some(upstream) = &demo.upstream
-    {
-        for (address, port) in addresses_of(&upstream.url)? {
-            allow.push(allowed(address, if address.is_ipv4() { 32 } else { 128 }, Ports::one(port))?);
-        }
-    }
     let ports = if server.egress.ports.is_empty() { None } else { Some(ports(&server.egress.ports)?) };
     Ok(Rules { allow, ports })
+}
+
+/// What the demo opens: its upstream is named on the command line by the administrator and so allowed.
+pub(super) fn demo_rules(demo: &Demo) -> Result<Vec<Allow>, ServerError> {
+    let Some(upstream) = &demo.upstream else {
+        return Ok(Vec::new());
+    };
+    let addresses = addresses_of(&upstream.url)?.into_iter();
+    addresses
+        .map(|(address, port)| allowed(address, if address.is_ipv4() { 32 } else { 128 }, Ports::one(port)))
+        .collect()
+}
+
+/// How long resolved names are used.
+#[must_use]
+pub fn ttl_bounds(server: &Server) -> TtlBounds {
+    TtlBounds { min: server.upstream.dns_ttl_min, max: server.upstream.dns_ttl_max }
+}
+
+/// Makes the folder for what the process writes, for its owner alone.
+///
+/// Nothing is written there yet, so a file system that refuses the folder is reported and no reason to stop.
+pub(super) fn make_data_dir(folder: &Path) {
+    if folder.is_dir() {
+        return;
+    }
+    if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(folder) {
+        let (path, text) = (folder.display().to_string(), error.to_string());
+        let fields = [("path", Value::Text(&path)), ("error", Value::Text(&text))];
+        emit(Level::Warn, "`data_dir` cannot be made; nothing is written there in this version", &fields);
+    }
 }
 
 fn allowed(address: IpAddr, prefix: u8, ports: Ports) -> Result<Allow, ServerError> {
@@ -171,5 +217,75 @@ pub(super) fn data_path_settings(server: &Server, connections_max: u32) -> Setti
         connections_max,
         connections_per_address_max: limits.max_connections_per_address,
         drain_grace: server.drain_grace,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use crate::{config::check_server, http::FIELDS_CEILING};
+
+    use super::*;
+
+    fn server(text: &str) -> Server {
+        check_server(text.as_bytes(), &|_| None).unwrap().config
+    }
+
+    #[test]
+    fn workers_leave_one_of_three_processors_and_pin_as_told() {
+        use Pinning::{Must, None as Free, Try};
+        for (name, text, processors, want) in [
+            ("one", "", &[0][..], &[Free][..]),
+            ("two", "", &[0, 1], &[Try(0), Try(1)]),
+            ("three", "", &[0, 1, 4], &[Try(0), Try(1)]),
+            ("more workers than processors", "runtime: {workers: 3}", &[0, 1], &[Free, Free, Free]),
+            ("on", "runtime: {workers: 3, pin: on}", &[5, 7], &[Must(5), Must(7), Must(5)]),
+            ("on, one worker", "runtime: {workers: 1, pin: on}", &[5, 7], &[Must(5)]),
+            ("off", "runtime: {pin: off}", &[0, 1], &[Free, Free]),
+            ("unknown processors", "", &[], &[Free]),
+        ] {
+            assert_eq!(pins_among(processors, server(text).runtime).unwrap(), want, "{name}");
+        }
+        assert!(pins_among(&[], server("runtime: {pin: on}").runtime).is_err());
+    }
+
+    #[test]
+    fn log_variable_beats_the_settings() {
+        let settings = server("log: {level: warn}");
+        for (name, variables, want) in [
+            ("none", &[][..], Ok(Level::Warn)),
+            ("own", &[("MILLRACE_LOG", "debug"), ("RUST_LOG", "error")], Ok(Level::Debug)),
+            ("shared", &[("RUST_LOG", "error")], Ok(Level::Error)),
+            ("empty", &[("MILLRACE_LOG", "")], Ok(Level::Warn)),
+            ("unknown", &[("MILLRACE_LOG", "loud")], Err(())),
+        ] {
+            let read = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, text)| (*text).to_owned());
+            assert_eq!(log_level(&settings, read).map_err(|_| ()), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn data_folder_is_made_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b");
+        make_data_dir(&path);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        // Neither an existing folder nor a place that refuses one ends anything.
+        make_data_dir(&path);
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        make_data_dir(&folder.path().join("file/c"));
+    }
+
+    #[test]
+    fn header_count_of_the_settings_ends_where_that_of_the_parser_does() {
+        let accepted = |count: usize| check_server(format!("limits: {{header_count: {count}}}").as_bytes(), &|_| None);
+        assert!(accepted(FIELDS_CEILING).is_ok() && accepted(FIELDS_CEILING + 1).is_err());
+    }
+
+    #[test]
+    fn name_lives_reach_the_resolver() {
+        let bounds = ttl_bounds(&server("upstream: {dns_ttl_min: 2 s, dns_ttl_max: 9 s}"));
+        assert_eq!((bounds.min.as_secs(), bounds.max.as_secs()), (2, 9));
     }
 }

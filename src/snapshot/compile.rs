@@ -1,4 +1,6 @@
-//! Checked configurations and keys to a snapshot, or all problems.
+//! Checked configurations and keys to a snapshot.
+//!
+//! The outcome is a snapshot, or every problem of every file.
 //!
 //! The only way to a snapshot, for the demo, for files and for the control plane alike: what passed here is what serves.
 

@@ -15,4 +15,4 @@ pub use egress::{
 };
 pub use origin::{Origin, Origins};
 pub use pool::{Connection, OriginId, PoolLimits, Pools};
-pub use resolve::{Event as ResolveEvent, Resolver};
+pub use resolve::{Event as ResolveEvent, Resolver, TtlBounds};

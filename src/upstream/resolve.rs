@@ -113,8 +113,17 @@ struct Timing {
     lookup_max: Duration,
 }
 
+/// Bounds of the time for which an answer is used, whatever its name server says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TtlBounds {
+    /// Shortest time.
+    pub min: Duration,
+    /// Longest time; counts as `min` when it is shorter.
+    pub max: Duration,
+}
+
 const TIMING: Timing = Timing {
-    ttl_min: Duration::from_secs(5),
+    ttl_min: Duration::from_secs(1),
     ttl_max: Duration::from_secs(300),
     stale: Duration::from_secs(300),
     retry_min: Duration::from_secs(1),
@@ -131,8 +140,10 @@ impl Resolver {
     /// Creates a resolver that asks the system's name servers and honours its hosts file and search list.
     ///
     /// `observe` is called on the thread that runs [`Resolver::run`] and must not block.
-    pub fn from_system(guard: Arc<Guard>, observe: impl Fn(Event) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Inner::new(guard, None, Box::new(observe))))
+    pub fn from_system(guard: Arc<Guard>, ttl: TtlBounds, observe: impl Fn(Event) + Send + Sync + 'static) -> Self {
+        let mut inner = Inner::new(guard, None, Box::new(observe));
+        inner.timing = TIMING.bounded(ttl);
+        Self(Arc::new(inner))
     }
 
     /// As [`Resolver::from_system`], but asks these name servers and has no search list. The hosts file still comes first.
@@ -383,6 +394,11 @@ fn has_route(address: SocketAddr) -> bool {
 }
 
 impl Timing {
+    fn bounded(self, ttl: TtlBounds) -> Self {
+        // `clamp` panics when the bounds are crossed.
+        Self { ttl_min: ttl.min, ttl_max: ttl.max.max(ttl.min), ..self }
+    }
+
     /// Doubles from `retry_min` to `retry_max` with each failure in a row.
     fn back_off(&self, failures: u32) -> Duration {
         let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);

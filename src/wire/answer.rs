@@ -3,7 +3,7 @@
 //! The whole document is checked, since half an answer or a page of HTML with status 200 is a failure of the provider
 //! and must not be billed or relayed as a success. The bytes themselves go to the client as they came.
 
-use super::Endpoint;
+use super::endpoint::Endpoint;
 use super::json::{self, Scanner};
 use super::json_place::{JsonFault, Span};
 use super::usage::{Found, scan_usage};

@@ -3,7 +3,7 @@
 //! Chunks of one stream have the same bytes around the delta: id, object, time and model before it, `null`s after it. So
 //! both parts are remembered, and a chunk that has them is compared there and scanned only in its delta.
 
-use super::Endpoint;
+use super::endpoint::Endpoint;
 use super::json::Scanner;
 use super::json_place::{JsonFault, Span};
 use super::usage::{parse_count, scan_usage};

@@ -5,7 +5,7 @@
 
 use smallvec::SmallVec;
 
-use super::Endpoint;
+use super::endpoint::Endpoint;
 use super::json_place::Span;
 use super::json_text::push_json_string;
 use super::request::RequestView;

@@ -3,7 +3,7 @@
 //! Status, `type`, `code` and label of a case stand here and nowhere else (reference: wire-conventions 2.2).
 //! Messages say what the caller did; they never hold an upstream body, a key or a prompt.
 
-use super::Endpoint;
+use super::endpoint::Endpoint;
 use super::json_text::push_json_string;
 
 /// One reason why a request ends without a provider's answer.

@@ -7,8 +7,8 @@
 
 use smallvec::SmallVec;
 
-use super::Endpoint;
 use super::body_error::{BodyError, BodyFault};
+use super::endpoint::Endpoint;
 use super::json::{self, Scanner};
 use super::json_place::{JsonFault, Span, Text, Value, offset};
 use super::json_text;

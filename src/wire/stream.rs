@@ -4,8 +4,8 @@
 //! marker is only relayed or added when the provider ended properly (reference: wire-conventions 3.1, faults F-13..F-20).
 //! An event that it cannot read is relayed unread: a client may know more than we do.
 
-use super::Endpoint;
 use super::chunk::{self, Chunk, Frame};
+use super::endpoint::Endpoint;
 use super::error::StreamErrorAt;
 use super::event::{self, Event};
 use super::json::Scanner;

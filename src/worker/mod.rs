@@ -8,4 +8,4 @@ mod connection;
 mod duties;
 mod thread;
 
-pub use thread::{Driver, Plan, bind_all, spawn};
+pub use thread::{Driver, Pinning, Plan, bind_all, spawn};

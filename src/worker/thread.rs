@@ -5,7 +5,10 @@ use std::{
     net::SocketAddr,
     os::unix::net::UnixDatagram,
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{SyncSender, sync_channel},
+    },
     thread::{Builder, JoinHandle},
 };
 
@@ -28,8 +31,19 @@ const BACKLOG: i32 = 4096;
 pub enum Driver {
     /// epoll, on every kernel and in every container.
     Epoll,
-    /// `io_uring`, where the kernel has it; else epoll.
+    /// `io_uring`, or the worker does not start.
     IoUring,
+}
+
+/// Where a worker runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pinning {
+    /// Wherever the kernel puts it.
+    None,
+    /// On this processor if it may.
+    Try(usize),
+    /// On this processor, or the worker does not start.
+    Must(usize),
 }
 
 /// What one worker is to be.
@@ -37,7 +51,7 @@ pub struct Plan {
     /// Its number, from 0.
     pub index: usize,
     /// The processor it is pinned to, if it is.
-    pub pin_to: Option<usize>,
+    pub pinning: Pinning,
     /// How it waits.
     pub driver: Driver,
     /// Its listening socket.
@@ -71,37 +85,106 @@ fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Starts a worker. The thread ends when the drain is over.
+/// Starts a worker and waits until it is ready. The thread ends when the drain is over.
 ///
 /// # Errors
-/// The error of starting a thread.
+/// The error of starting a thread, and whatever keeps the worker from being what its plan says.
 pub fn spawn(plan: Plan, shared: Arc<Shared>) -> io::Result<JoinHandle<io::Result<()>>> {
-    Builder::new().name(format!("worker-{}", plan.index)).spawn(move || run(plan, shared))
+    let (report, reported) = sync_channel(1);
+    let name = format!("worker-{}", plan.index);
+    let thread = Builder::new().name(name).spawn(move || run(plan, shared, &report))?;
+    if reported.recv() == Ok(Ready) {
+        return Ok(thread);
+    }
+    // It ended before it was ready, and its result says why.
+    match thread.join() {
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(())) | Err(_) => Err(io::Error::other("the worker ended while it started")),
+    }
 }
 
-fn run(plan: Plan, shared: Arc<Shared>) -> io::Result<()> {
-    if let Some(processor) = plan.pin_to {
+/// What a worker reports once.
+#[derive(Debug, PartialEq, Eq)]
+struct Ready;
+
+fn run(plan: Plan, shared: Arc<Shared>, report: &SyncSender<Ready>) -> io::Result<()> {
+    pin(plan.pinning)?;
+    match plan.driver {
+        Driver::IoUring => {
+            require_io_uring(monoio::utils::detect_uring())?;
+            set_epoll(false);
+            let mut runtime = RuntimeBuilder::<FusionDriver>::new().enable_timer().build()?;
+            runtime.block_on(work(plan, shared, report))
+        }
+        Driver::Epoll => {
+            set_epoll(true);
+            let mut runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
+            runtime.block_on(work(plan, shared, report))
+        }
+    }
+}
+
+/// Pins the calling thread.
+fn pin(pinning: Pinning) -> io::Result<()> {
+    let set_affinity = |processor| {
         let mut set = CpuSet::new();
-        // A container may not own this processor: then the worker runs wherever it may.
-        let _ = set.set(processor).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set));
+        set.set(processor).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
+    };
+    match pinning {
+        Pinning::None => Ok(()),
+        Pinning::Try(processor) => {
+            // A container may not own this processor: then the worker runs wherever it may.
+            let _ = set_affinity(processor);
+            Ok(())
+        }
+        Pinning::Must(processor) => set_affinity(processor).map_err(|error| {
+            io::Error::other(format!("`runtime.pin: on`: processor {processor} refuses a worker: {error}"))
+        }),
     }
-    if plan.driver == Driver::IoUring && monoio::utils::detect_uring() {
-        set_epoll(false);
-        let mut runtime = RuntimeBuilder::<FusionDriver>::new().enable_timer().build()?;
-        return runtime.block_on(work(plan, shared));
-    }
-    set_epoll(true);
-    let mut runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
-    runtime.block_on(work(plan, shared))
 }
 
-async fn work(plan: Plan, shared: Arc<Shared>) -> io::Result<()> {
+/// Without this, the runtime would quietly take epoll.
+fn require_io_uring(available: bool) -> io::Result<()> {
+    if available {
+        return Ok(());
+    }
+    Err(io::Error::other(
+        "`runtime.driver: io_uring`: this kernel or container does not offer it; use `auto` or `epoll`",
+    ))
+}
+
+async fn work(plan: Plan, shared: Arc<Shared>, report: &SyncSender<Ready>) -> io::Result<()> {
     let Some(block) = shared.registry.worker(plan.index) else {
         return Err(io::Error::other("no metrics block for this worker"));
     };
     let context = Rc::new(Context::new(plan.index, shared, block));
     monoio::spawn(accept::run(Rc::clone(&context), plan.listener));
     monoio::spawn(accept::answer_bell(Rc::clone(&context), plan.ear));
+    // The starting thread waits for this and cannot have gone.
+    let _ = report.send(Ready);
     duties::run(context).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_demanded_processor_must_exist() {
+        let absent = CpuSet::count();
+        for (name, pinning, starts) in [
+            ("free", Pinning::None, true),
+            ("tried", Pinning::Try(absent), true),
+            ("demanded", Pinning::Must(absent), false),
+        ] {
+            assert_eq!(pin(pinning).is_ok(), starts, "{name}");
+        }
+    }
+
+    #[test]
+    fn missing_io_uring_is_an_error_that_says_what_to_do() {
+        assert!(require_io_uring(true).is_ok());
+        assert!(require_io_uring(false).unwrap_err().to_string().contains("use `auto` or `epoll`"));
+    }
 }

@@ -1,4 +1,6 @@
-//! Starts programs on one core, watches what they use, ends them.
+//! Starts programs on one core, watches what they use.
+//!
+//! And ends them.
 
 use std::collections::BTreeMap;
 use std::fs::File;

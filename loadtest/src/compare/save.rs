@@ -1,4 +1,6 @@
-//! Keeps results: `DATE-MACHINE/` with README, summary and raw figures.
+//! Keeps results: README, summary and raw figures.
+//!
+//! The folder is `DATE-MACHINE/`.
 //!
 //! Append only: an existing folder is never written to again.
 

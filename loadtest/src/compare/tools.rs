@@ -1,4 +1,4 @@
-//! perf, strace and callgrind: how they are called and what they print.
+//! perf, strace and callgrind: their calls and output.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

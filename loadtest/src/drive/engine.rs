@@ -1,4 +1,6 @@
-//! Runs a plan: connects all, starts the clock, waits within bounds.
+//! Runs a plan: connects all, starts the clock, waits.
+//!
+//! Every wait has its bound.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! Honest answers as steps; faults are made from the same parts.
+//! Honest answers as steps; faults have the same parts.
 
 use std::time::Duration;
 

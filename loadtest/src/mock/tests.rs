@@ -1,3 +1,5 @@
+//! Tests of the mock provider.
+
 use std::time::Instant;
 
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Tests of replaying recordings.
+
 use super::*;
 use crate::serve::{Client, for_tests};
 

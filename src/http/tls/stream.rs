@@ -1,4 +1,4 @@
-//! A TLS connection over a socket that is used when it is ready.
+//! A TLS connection over a socket that is used when ready.
 //!
 //! Same shape as [`Socket`]: try, and wait only for readiness. No await holds bytes or a borrow, so every wait can be
 //! dropped. Ciphertext is read only when no plaintext is left, therefore at most one record of each waits in memory.

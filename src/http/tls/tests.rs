@@ -1,4 +1,4 @@
-//! Tests of TLS to providers, against rustls servers on threads.
+//! Tests of TLS to providers, against rustls on threads.
 
 use std::{
     future::poll_fn,

@@ -1,4 +1,4 @@
-//! The one parse of an upstream URL, into the type that connects.
+//! The one parse of an upstream URL, into what connects.
 //!
 //! There is no second parser to disagree with: what is refused here never becomes a destination, and what is accepted has
 //! one spelling only. Nothing is decoded, so a `%`, a backslash or a tab is a refusal, not a rewrite.

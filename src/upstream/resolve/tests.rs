@@ -315,7 +315,7 @@ fn one_upstream_is_looked_up_once_and_forgotten_when_unused() {
 #[test]
 fn literal_address_needs_no_resolver() {
     let guard = Arc::new(Guard::new(Rules::default(), Vec::new()));
-    let resolver = Resolver::from_system(Arc::clone(&guard), |event| panic!("{event:?}"));
+    let resolver = Resolver::from_system(Arc::clone(&guard), bounds(1, 300), |event| panic!("{event:?}"));
     for (url, want) in [("https://1.1.1.1/v1", "1.1.1.1:443"), ("https://[2606:4700::1]:8443", "[2606:4700::1]:8443")] {
         let addresses = resolver.track(&guard.parse(url).unwrap());
         assert_eq!(picks(&addresses), [want], "{url}");
@@ -344,6 +344,21 @@ fn run_ends_at_shutdown() {
         stop.notify_one();
         soon(running).await.unwrap();
     });
+}
+
+fn bounds(min_s: u64, max_s: u64) -> TtlBounds {
+    TtlBounds { min: Duration::from_secs(min_s), max: Duration::from_secs(max_s) }
+}
+
+#[test]
+fn settings_bound_the_life_of_an_answer() {
+    for (name, ttl, want) in
+        [("given", bounds(7, 90), (7, 90)), ("equal", bounds(5, 5), (5, 5)), ("crossed", bounds(60, 5), (60, 60))]
+    {
+        let guard = Arc::new(Guard::new(Rules::default(), Vec::new()));
+        let timing = Resolver::from_system(guard, ttl, |_| {}).0.timing;
+        assert_eq!((timing.ttl_min.as_secs(), timing.ttl_max.as_secs()), want, "{name}");
+    }
 }
 
 #[test]

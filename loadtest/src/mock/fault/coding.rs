@@ -1,4 +1,6 @@
-//! Compressed answers that nobody asked for, broken or far too large.
+//! Compressed answers that nobody asked for.
+//!
+//! Whole, broken, or far too large.
 
 use std::io::Write;
 use std::sync::OnceLock;

@@ -1,4 +1,6 @@
-//! The same events, otherwise written: lines, sizes, pieces, pace.
+//! The same events, otherwise written.
+//!
+//! Lines, sizes, pieces, pace.
 
 use std::time::Duration;
 
