@@ -11,7 +11,7 @@ mod head;
 mod response;
 mod socket;
 mod stream;
-pub mod timer;
+mod timer;
 mod tls;
 mod upstream;
 
@@ -25,5 +25,6 @@ pub use head::{
 pub use response::{Coding, Content, ResponseError, ResponseHead, parse_response};
 pub use socket::{Socket, set_epoll};
 pub use stream::Stream;
+pub use timer::{sleep, timeout};
 pub use tls::{RootsError, ServerName, TlsConnector, TlsStream};
 pub use upstream::{Cut, Upstream};

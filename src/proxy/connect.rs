@@ -1,9 +1,9 @@
-//! A connection to a target: from the pool, or a fresh one.
+//! A connection to a target: from the worker's pool, or a fresh one.
 
 use std::{net::SocketAddr, pin::pin, time::Duration};
 
 use crate::{
-    http::{Downstream, Socket, Stream, TlsStream, Upstream, timer},
+    http::{Cut, Downstream, Socket, Stream, TlsStream, Upstream, timeout},
     metrics::Outcome,
     snapshot::{HttpTarget, Target},
     upstream::{Connection, OriginId},
@@ -36,10 +36,13 @@ pub(super) async fn connect(
     };
     // Connecting is rare, so it may cost a timer of its own, finer than the connection's deadline.
     // And a place on the heap: in the connection's task it would make every task larger.
-    let opening = Box::pin(timer::timeout(target.timeouts.connect, open(context, http, address)));
-    match down.unless_gone(opening).await {
-        Err(_) => Err(Failure::ClientGone),
-        Ok(Err(_)) => Err(refuse(
+    let opening = Box::pin(timeout(target.timeouts.connect.min(left), open(context, http, address)));
+    down.deadline.set(left);
+    let deadline = down.deadline.handle();
+    match deadline.guard(pin!(down.unless_gone(opening))).await {
+        Ok(Err(_)) => Err(Failure::ClientGone),
+        Err(_) => Err(failure(context, Cut::TimedOut, false)),
+        Ok(Ok(Err(_))) => Err(refuse(
             Outcome::Timeout,
             ErrorCase::UpstreamTimeout,
             "no connection to the provider within the connect timeout",

@@ -3,8 +3,8 @@
 use std::{pin::pin, time::Duration};
 
 use crate::{
-    base::unix_time,
-    http::{Downstream, Gone, timer},
+    base::{now, unix_time},
+    http::{Downstream, Gone, sleep},
     metrics::Outcome,
     provider::{Draw, Mock},
     wire::{Endpoint, RequestView, view_answer},
@@ -82,7 +82,7 @@ async fn pause(exchange: &Exchange<'_>, down: &mut Downstream, wait: Duration) -
     }
     down.deadline.set(wait + Duration::from_secs(3600));
     let deadline = down.deadline.handle();
-    let sleep = Box::pin(timer::sleep(wait));
+    let sleep = Box::pin(sleep(wait));
     let either = pin!(down.unless_gone(sleep));
     match deadline.guard(either).await {
         Ok(Ok(())) => Ok(()),
