@@ -1,4 +1,4 @@
-//! A connection to a target: from the worker's pool, or a fresh one.
+//! A connection to a target: pooled, or a fresh one.
 
 use std::{net::SocketAddr, pin::pin, time::Duration};
 
