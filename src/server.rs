@@ -140,11 +140,13 @@ async fn run_admin(launch: Launch) -> Result<(), ServerError> {
     let admin_listener =
         tokio::net::TcpListener::from_std(admin_listener).map_err(io_error("cannot listen on `admin_listen`"))?;
     tokio::spawn(serve(admin_listener, state, stopped));
+    // Before anybody is told that we run: a signal that comes at once must drain, not kill.
+    let signals = listen_for_signals()?;
     ready(data_address, admin_address);
 
     let publisher = Publisher::new(Arc::clone(&shared), registries);
     let files = matches!(source, Source::Files).then_some(files);
-    let ended = attend(&shared, &publisher, files, &mut workers).await;
+    let ended = attend((&shared, &publisher), files, &mut workers, signals).await;
     // The rows of the last requests are in the queue: the pump empties it before it ends.
     let _ = stop.send(true);
     let _ = pumped.await;
@@ -171,16 +173,19 @@ fn first_snapshot(source: &Source, files: &FileSet, registries: &Registries) -> 
     first(sources, registries).map_err(ServerError::Config)
 }
 
+/// SIGTERM, SIGINT and SIGHUP.
+fn listen_for_signals() -> Result<[Signal; 3], ServerError> {
+    let listen = |kind| signal(kind).map_err(|error| ServerError::Io("cannot listen for signals", error));
+    Ok([listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?])
+}
+
 /// Signals, changed files and dead workers, until the drain is complete.
 async fn attend(
-    shared: &Arc<Shared>,
-    publisher: &Publisher,
+    (shared, publisher): (&Arc<Shared>, &Publisher),
     files: Option<FileSet>,
     workers: &mut Vec<JoinHandle<io::Result<()>>>,
+    [mut terminate, mut interrupt, mut hangup]: [Signal; 3],
 ) -> Result<(), ServerError> {
-    let listen = |kind| signal(kind).map_err(|error| ServerError::Io("cannot listen for signals", error));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    let mut hangup = listen(SignalKind::hangup())?;
     let mut stamp = files.as_ref().map(FileSet::stamp);
     let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
