@@ -30,6 +30,7 @@ unit: ## Unit and documentation tests
 
 tidy: ## Import rows, naming, file length, dependency floors
 	@$(STAGE) tidy $(CARGO) test --locked --test it -- tidy:: locked::
+	@$(STAGE) fuzz-lock $(CARGO) tree --locked --quiet --depth 0 --manifest-path fuzz/Cargo.toml
 
 # The mock provider is built first: tests over sockets start it.
 socket: ## Tests over sockets: the real binary and a scripted provider
@@ -53,7 +54,7 @@ fuzz: ## Each fuzz target for FUZZ_SECONDS
 test: ## All of it, with set-up: what continuous integration runs
 	@$(STAGE) --reset
 	@$(MAKE) --no-print-directory setup
-	@$(MAKE) --no-print-directory format clippy unit
+	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory fuzz
 	@$(MAKE) --no-print-directory socket
 	@$(MAKE) --no-print-directory clients
