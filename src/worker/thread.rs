@@ -19,7 +19,12 @@ use nix::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::{http::set_epoll, proxy::Context, shared::Shared};
+use crate::{
+    base::log::{Level, Value, emit},
+    http::set_epoll,
+    proxy::Context,
+    shared::Shared,
+};
 
 use super::{accept, duties};
 
@@ -158,12 +163,28 @@ async fn work(plan: Plan, shared: Arc<Shared>, report: &SyncSender<Ready>) -> io
         return Err(io::Error::other("no metrics block for this worker"));
     };
     let context = Rc::new(Context::new(plan.index, shared, block));
-    monoio::spawn(accept::run(Rc::clone(&context), plan.listener));
-    monoio::spawn(accept::answer_bell(Rc::clone(&context), plan.ear));
+    let (accepting, hearing) = (Rc::clone(&context), Rc::clone(&context));
+    monoio::spawn(async move {
+        let ended = accept::run(Rc::clone(&accepting), plan.listener).await;
+        drain_after(ended, &accepting, "a worker cannot accept connections any more");
+    });
+    monoio::spawn(async move {
+        let ended = accept::answer_bell(Rc::clone(&hearing), plan.ear).await;
+        drain_after(ended, &hearing, "a worker cannot be reached any more");
+    });
     // The starting thread waits for this and cannot have gone.
     let _ = report.send(Ready);
     duties::run(context).await;
     Ok(())
+}
+
+/// A worker that lost its listener or its bell would be half-alive: the process drains and ends instead.
+fn drain_after(ended: io::Result<()>, context: &Context, what: &'static str) {
+    if let Err(error) = ended {
+        let text = error.to_string();
+        emit(Level::Error, what, &[("error", Value::Text(&text))]);
+        context.shared.drain();
+    }
 }
 
 #[cfg(test)]
