@@ -172,28 +172,26 @@ impl Rivals {
         (at + STRIDE) % self.calls.len()
     }
 
-    /// Time until each of the readers has done `count` lookups.
+    /// Time from the first reader's start to the last one's end, each with `count` lookups. The readers read the clock
+    /// themselves: the thread that waits for them may be woken late.
     fn contended(&self, count: u64, lookup: Lookup) -> Duration {
-        let start = Barrier::new(READERS + 1);
-        std::thread::scope(|scope| {
-            let readers: Vec<_> = (0..READERS)
-                .map(|reader| {
-                    let start = &start;
-                    scope.spawn(move || {
-                        let mut at = reader % self.calls.len();
-                        start.wait();
-                        for _ in 0..count {
-                            at = self.next(at);
-                            black_box(lookup(self, at));
-                        }
-                    })
-                })
-                .collect();
-            start.wait();
+        let barrier = Barrier::new(READERS);
+        let read = &|mut at: usize| {
+            barrier.wait();
             let started = Instant::now();
-            readers.into_iter().for_each(|reader| reader.join().unwrap());
-            started.elapsed()
-        })
+            for _ in 0..count {
+                at = self.next(at);
+                black_box(lookup(self, at));
+            }
+            (started, Instant::now())
+        };
+        let spans: Vec<_> = std::thread::scope(|scope| {
+            let readers: Vec<_> =
+                (0..READERS).map(|reader| scope.spawn(move || read(reader % self.calls.len()))).collect();
+            readers.into_iter().map(|reader| reader.join().unwrap()).collect()
+        });
+        let first = spans.iter().map(|(started, _)| *started).min().unwrap();
+        spans.iter().map(|(_, ended)| *ended).max().unwrap() - first
     }
 }
 
