@@ -23,7 +23,8 @@ use crate::harness::{DEADLINE, Gateway, KEY, Mock, Reply, Settings, eventually};
 use expect::{Expected, Outcome, Tokens, expect};
 use record::{Kind, Record, records};
 
-const CLIENTS: usize = 4;
+/// Few, since tests of short timeouts run at the same time.
+const CLIENTS: usize = 2;
 /// A project may have 2,000.
 const ROUTES_MAX: usize = 1_500;
 /// Each piece is a write of its own, so the finest cuts are for the smaller bodies.
