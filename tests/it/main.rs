@@ -11,6 +11,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod corpus;
 mod drain;
 mod faults;
 mod harness;

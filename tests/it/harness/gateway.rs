@@ -144,6 +144,11 @@ impl Gateway {
         assert!(idle, "in flight: {:?}", self.series("millrace_inflight_requests", ""));
     }
 
+    /// Lines of its log that were not yet asked for.
+    pub(crate) fn printed(&mut self) -> Vec<String> {
+        self.process.printed()
+    }
+
     /// Replaces a project file by renaming, as editors and deployment tools do.
     pub(crate) fn write_project(&self, slug: &str, text: &str) {
         let projects = self.folder.path().join("projects");

@@ -1,7 +1,8 @@
-//! The scripted provider of the load generator, as a process.
+//! The provider of the load generator, scripted or replayed.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -9,7 +10,7 @@ use tempfile::TempDir;
 
 use super::process::Process;
 
-/// A running `loadtest mock`.
+/// A running `loadtest mock` or `loadtest replay`.
 pub(crate) struct Mock {
     /// Where it listens.
     pub(crate) address: SocketAddr,
@@ -24,9 +25,19 @@ impl Mock {
 
     /// Starts it with more arguments than its address.
     pub(crate) fn start_with(args: &[&str]) -> Self {
+        let args: Vec<&OsStr> = args.iter().map(OsStr::new).collect();
+        Self::run("mock", &args)
+    }
+
+    /// Serves the recorded exchanges in the folder `corpus`.
+    pub(crate) fn replay(corpus: &Path) -> Self {
+        Self::run("replay", &[OsStr::new("--corpus"), corpus.as_os_str()])
+    }
+
+    fn run(name: &str, args: &[&OsStr]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new(program());
-        command.args(["mock", "--listen", "127.0.0.1:0"]).args(args);
+        command.args([name, "--listen", "127.0.0.1:0"]).args(args);
         let mut process = Process::start(command, folder.path());
         let address = process.address_after("listening on ");
         Self { address, _process: process, _folder: folder }

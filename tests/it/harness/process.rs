@@ -71,6 +71,11 @@ impl Process {
         }
     }
 
+    /// Lines that were printed and not yet asked for.
+    pub(crate) fn printed(&mut self) -> Vec<String> {
+        self.lines.get_mut().unwrap().try_iter().collect()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
