@@ -32,10 +32,12 @@ tidy: ## Import rows, naming, file length, dependency floors
 	@$(STAGE) tidy $(CARGO) test --locked --test it -- tidy:: locked::
 	@$(STAGE) fuzz-lock $(CARGO) tree --locked --quiet --depth 0 --manifest-path fuzz/Cargo.toml
 
-# The mock provider is built first: tests over sockets start it.
+# The mock provider is built first: tests over sockets start it. The recorded traffic takes every core for half a minute,
+# so it does not run beside tests that have short timeouts.
 socket: ## Tests over sockets: the real binary and a scripted provider
 	@$(STAGE) mock $(CARGO) build --locked -p loadtest
-	@$(STAGE) socket $(CARGO) test --locked --test it
+	@$(STAGE) socket $(CARGO) test --locked --test it -- --skip corpus::
+	@$(STAGE) corpus $(CARGO) test --locked --test it -- corpus::
 
 release: ## The binary that ships: fat LTO
 	@$(STAGE) release $(CARGO) build --locked --release --bin millrace
