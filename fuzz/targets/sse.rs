@@ -4,7 +4,8 @@
 use libfuzzer_sys::fuzz_target;
 use millrace::wire::{Endpoint, Splitter, SseError, SseLimits, StreamWatch};
 
-const LIMITS: SseLimits = SseLimits { line_bytes_max: 256, event_bytes_max: 1024, fields_max: 16, stream_bytes_max: 16 << 10 };
+const LIMITS: SseLimits =
+    SseLimits { line_bytes_max: 256, event_bytes_max: 1024, fields_max: 16, stream_bytes_max: 16 << 10 };
 
 /// The ends of all events, fed `piece` bytes at a time.
 fn ends(bytes: &[u8], piece: usize) -> (Vec<usize>, Option<SseError>) {
