@@ -3,7 +3,9 @@
 //! Body bytes are decoded where they lie: [`Upstream::body`] is a slice of the read buffer. A connection is fit for
 //! reuse only after [`Upstream::is_reusable`] said so; whatever else happened to it, it is dropped and thereby closed.
 
-use std::{io, io::IoSlice, ops::Range, pin::pin};
+use std::{io, io::IoSlice, ops::Range, pin::pin, time::Duration};
+
+use crate::base::{Instant, now};
 
 use super::{
     buffer::{Buffer, Framed},
@@ -247,11 +249,17 @@ impl Upstream {
         }
     }
 
-    /// Reads the whole body, which then is [`Self::body`].
+    /// Reads the whole body, which then is [`Self::body`]. The caller has set the deadline of the first wait; each later one
+    /// ends after `idle`, and all of them by `until`.
     ///
     /// # Errors
     /// [`Cut`]; [`Cut::BodyTooLarge`] past `bytes_max`.
-    pub async fn read_whole_body(&mut self, bytes_max: usize, down: &mut Downstream) -> Result<(), Cut> {
+    pub async fn read_whole_body(
+        &mut self,
+        bytes_max: usize,
+        (idle, until): (Duration, Instant),
+        down: &mut Downstream,
+    ) -> Result<(), Cut> {
         if let Body::Length(left) = self.body
             && usize::try_from(left).unwrap_or(usize::MAX) > bytes_max
         {
@@ -261,6 +269,9 @@ impl Upstream {
             self.read_body(down).await?;
             if self.plain > bytes_max {
                 return Err(Cut::BodyTooLarge);
+            }
+            if !self.ended {
+                down.deadline.set(idle.min(until.saturating_duration_since(now())));
             }
         }
         Ok(())

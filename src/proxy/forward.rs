@@ -81,8 +81,9 @@ pub(super) async fn forward(
         let mut outlet = Outlet::new(request.head.is_1_1, after, std::mem::take(&mut answer.passed));
         relay_stream(exchange, down, &mut answer, &plan, &mut outlet).await?
     } else {
-        down.deadline.set(left);
-        match relay_whole(exchange, down, &mut answer, request.endpoint, after).await? {
+        down.deadline.set(left.min(target.timeouts.idle));
+        let until = exchange.answered + left;
+        match relay_whole(exchange, down, &mut answer, request.endpoint, (until, after)).await? {
             Ok(()) => after,
             Err(_) => {
                 exchange.cancelled = true;

@@ -44,7 +44,9 @@ pub async fn serve(context: &Context, down: &mut Downstream, may_keep_alive: boo
         Err(none) => return Box::pin(refuse_head(context, down, none)).await,
     };
     let mut exchange = Exchange::new(context, &head, down);
-    let keep = head.keep_alive && may_keep_alive && !context.shared.is_draining();
+    // Methods other than POST leave a body unread: if it cannot be skipped, the answer says that the connection closes.
+    let body_fits = head.method == Method::Post || may_discard(down, &head);
+    let keep = head.keep_alive && may_keep_alive && body_fits && !context.shared.is_draining();
     let after = if keep { After::KeepAlive } else { After::Close };
     match dispatch(&mut exchange, down, &head, after).await {
         Ok(after) => after,

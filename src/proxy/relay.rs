@@ -3,10 +3,10 @@
 //! An answer is sent only after all of it was read and is one JSON object: so a provider that breaks off, or sends a
 //! login page with status 200, gives a clean 502 and never half an answer.
 
-use std::io::Read as _;
+use std::{io::Read as _, time::Duration};
 
 use crate::{
-    base::now,
+    base::{Instant, now},
     http::{Buffer, Coding, Content, Cut, Downstream, Gone},
     metrics::Outcome,
     wire::{Endpoint, ErrorCase, Meaning, view_answer, view_upstream_error},
@@ -36,13 +36,14 @@ pub(super) async fn relay_whole(
     down: &mut Downstream,
     answer: &mut Answer,
     endpoint: Endpoint,
-    after: After,
+    (until, after): (Instant, After),
 ) -> Result<Result<(), Gone>, Failure> {
     let status = answer.head.status;
     let success = (200..300).contains(&status);
     let bytes_max = if success { exchange.context.shared.settings.response_bytes_max } else { ERROR_BYTES_MAX };
+    let idle = exchange.target.as_ref().map_or(Duration::MAX, |target| target.timeouts.idle);
     let received = answer.connection.upstream.received();
-    let read = answer.connection.upstream.read_whole_body(bytes_max, down).await;
+    let read = answer.connection.upstream.read_whole_body(bytes_max, (idle, until), down).await;
     if answer.connection.upstream.received() > received {
         // Small answers come whole with their head: then there was no wait to be measured.
         exchange.upstream_wait += now().saturating_duration_since(exchange.answered);
