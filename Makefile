@@ -68,7 +68,7 @@ e2e-real: release ## A real model server behind the gateway, not run by `make te
 
 loadtest: ## Gateways side by side on one core, with ratios
 	@$(STAGE) release $(CARGO) build --locked --release --workspace
-	@target/release/loadtest compare $(ARGS)
+	@target/release/loadtest compare $(or $(ARGS),$(wildcard loadtest/scenarios/*.yaml))
 
 flamegraph: ## A flame graph of the hot path
 	@scripts/flamegraph.sh $(ARGS)
