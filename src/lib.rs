@@ -13,6 +13,7 @@ pub mod proxy;
 pub mod server;
 pub mod shared;
 pub mod snapshot;
+pub mod store;
 pub mod upstream;
 pub mod usage;
 pub mod wire;

@@ -3,7 +3,7 @@
 //! `mr_live_` or `mr_test_`, 12 characters of id, 43 of secret (256 bits), 6 of check, all `[0-9A-Za-z]`.
 //! The check is a CRC-32 of everything before it: typing errors and scanner hits are decided offline.
 
-use crate::base::secret::Secret;
+use super::{id::push_random, secret::Secret};
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const PREFIXES: [&str; 2] = ["mr_live_", "mr_test_"];
@@ -35,18 +35,7 @@ pub fn generate_key(live: Kind) -> Result<Secret, getrandom::Error> {
         Kind::Live => PREFIXES[0],
         Kind::Test => PREFIXES[1],
     });
-    let mut pool = [0u8; 64];
-    let mut wanted = ID_LEN + SECRET_LEN;
-    while wanted > 0 {
-        getrandom::fill(&mut pool)?;
-        for byte in pool {
-            // 248 is the largest multiple of 62 in a byte: above it the draw would not be uniform.
-            if byte < 248 && wanted > 0 {
-                text.push(letter(u32::from(byte)));
-                wanted -= 1;
-            }
-        }
-    }
+    push_random(&mut text, ID_LEN + SECRET_LEN)?;
     let check = check_of(&text);
     text.push_str(&check);
     Ok(Secret::new(text))

@@ -3,10 +3,16 @@
 //! Every change goes through [`Publisher::publish`], whatever it came from: nothing is visible before all of it was
 //! checked and compiled, and a refused change leaves what serves untouched. No HTTP here, and no SQL.
 
+mod actor;
 mod demo;
+mod error;
 mod files;
+mod permit;
 mod publish;
 
+pub use actor::{Actor, Membership};
 pub use demo::{Demo, DemoUpstream};
+pub use error::{ControlError, FieldProblem};
 pub use files::{FileSet, Loaded, Stamp};
+pub use permit::{Capability, Extent, Scope, permit};
 pub use publish::{Publisher, first};
