@@ -7,6 +7,7 @@ mod actor;
 mod demo;
 mod error;
 mod files;
+mod instance;
 mod permit;
 mod publish;
 
@@ -14,5 +15,6 @@ pub use actor::{Actor, Membership};
 pub use demo::{Demo, DemoUpstream};
 pub use error::{ControlError, FieldProblem};
 pub use files::{FileSet, Loaded, Stamp};
+pub use instance::Control;
 pub use permit::{Capability, Extent, Scope, permit};
 pub use publish::{Publisher, first};
