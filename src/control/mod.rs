@@ -9,6 +9,7 @@ mod error;
 mod files;
 mod permit;
 mod publish;
+mod vault;
 
 pub use actor::{Actor, Membership};
 pub use demo::{Demo, DemoUpstream};
@@ -16,3 +17,4 @@ pub use error::{ControlError, FieldProblem};
 pub use files::{FileSet, Loaded, Stamp};
 pub use permit::{Capability, Extent, Scope, permit};
 pub use publish::{Publisher, first};
+pub use vault::{Pepper, Place, Purpose, Vault, VaultError, last4};
