@@ -13,6 +13,7 @@ use std::{
 
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    error::Unspecified,
     hkdf::{HKDF_SHA256, Prk, Salt},
     hmac,
 };
@@ -273,22 +274,20 @@ impl MasterKey {
         let root = Salt::new(HKDF_SHA256, b"millrace master key").extract(bytes.as_slice());
         let mut wide = [0; KEY_LEN];
         let mut key = Self { id: [0; KEY_ID_LEN], root };
-        key.derive("key-id", &mut wide);
+        key.derive("key-id", &mut wide).ok()?;
         key.id = *wide.first_chunk()?;
         wide.zeroize();
         Some(key)
     }
 
-    fn derive(&self, label: &str, into: &mut [u8; KEY_LEN]) {
-        let info = [label.as_bytes()];
-        // It fails only for a length beyond 255 blocks; the key would then stay zero, so nothing is sealed with it.
-        let filled = self.root.expand(&info, HKDF_SHA256).and_then(|output| output.fill(into));
-        debug_assert!(filled.is_ok(), "32 bytes are one block");
+    /// It fails only for a length beyond 255 blocks.
+    fn derive(&self, label: &str, into: &mut [u8; KEY_LEN]) -> Result<(), Unspecified> {
+        self.root.expand(&[label.as_bytes()], HKDF_SHA256)?.fill(into)
     }
 
     fn cipher(&self, purpose: Purpose) -> Result<LessSafeKey, VaultError> {
         let mut key = Zeroizing::new([0; KEY_LEN]);
-        self.derive(purpose.label(), &mut key);
+        self.derive(purpose.label(), &mut key).map_err(|_| VaultError::Seal)?;
         let key = UnboundKey::new(&AES_256_GCM, key.as_slice()).map_err(|_| VaultError::Seal)?;
         Ok(LessSafeKey::new(key))
     }
