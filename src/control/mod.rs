@@ -10,6 +10,7 @@ mod files;
 mod instance;
 mod permit;
 mod publish;
+mod vault;
 
 pub use actor::{Actor, Membership};
 pub use demo::{Demo, DemoUpstream};
@@ -18,3 +19,4 @@ pub use files::{FileSet, Loaded, Stamp};
 pub use instance::Control;
 pub use permit::{Capability, Extent, Scope, permit};
 pub use publish::{Publisher, first};
+pub use vault::{Pepper, Place, Purpose, Vault, VaultError, last4};
