@@ -1,7 +1,5 @@
 //! Projects: create, list, read, change settings.
 
-use std::sync::Arc;
-
 use crate::{
     base::{Id, IdKind, unix_time},
     config::project_slug,
@@ -18,7 +16,7 @@ use super::{
     instance::Control,
     permit::{Capability, Scope, permit},
     project_settings::{
-        Effective, FieldCheck, NewProject, ProjectPatch, SettingSource, check_comment, numbered, slug_of,
+        Effective, FieldCheck, NewProject, ProjectPatch, SettingSource, numbered, slug_of,
     },
 };
 
