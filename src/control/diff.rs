@@ -266,13 +266,12 @@ fn names(before: &Map<String, Value>, after: &Map<String, Value>) -> Names {
         let sorted: BTreeSet<&String> = these.keys().filter(|key| !those.contains_key(*key)).collect();
         sorted.into_iter().cloned().collect()
     };
-    let changed: BTreeSet<&String> =
-        before.iter().filter(|(key, value)| after.get(*key).is_some_and(|other| other != *value)).map(|(key, _)| key).collect();
-    Names {
-        added: only(after, before),
-        removed: only(before, after),
-        changed: changed.into_iter().cloned().collect(),
-    }
+    let changed: BTreeSet<&String> = before
+        .iter()
+        .filter(|(key, value)| after.get(*key).is_some_and(|other| other != *value))
+        .map(|(key, _)| key)
+        .collect();
+    Names { added: only(after, before), removed: only(before, after), changed: changed.into_iter().cloned().collect() }
 }
 
 #[cfg(test)]
@@ -296,8 +295,7 @@ mod tests {
     #[test]
     fn changes_are_told_by_path_and_by_name() {
         let diff = diff(BEFORE, AFTER);
-        let shown: Vec<_> =
-            diff.changes.iter().map(|c| (c.path.as_str(), c.before.clone(), c.after.clone())).collect();
+        let shown: Vec<_> = diff.changes.iter().map(|c| (c.path.as_str(), c.before.clone(), c.after.clone())).collect();
         assert_eq!(
             shown,
             [
@@ -323,7 +321,11 @@ mod tests {
             ("order of keys", "a: 1\nb: 2\n", "b: 2\na: 1\n"),
             ("style", "a: [1, \"x\"]\n", "a:\n  - 1\n  - x\n"),
             ("key without a value", "a: 1\n", "a: 1\nroutes:\n"),
-            ("order of models", "chat_models: [{model_id: a}, {model_id: b}]", "chat_models: [{model_id: b}, {model_id: a}]"),
+            (
+                "order of models",
+                "chat_models: [{model_id: a}, {model_id: b}]",
+                "chat_models: [{model_id: b}, {model_id: a}]",
+            ),
         ] {
             assert_eq!(diff(before, after), SemanticDiff::default(), "{name}");
         }

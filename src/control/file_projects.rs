@@ -10,9 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     base::{Id, IdKind, Swap, UnixTime},
     config::{Problem, ProjectContext, check_project},
-    store::{
-        Lifecycle, Mode, Order, Page, PageRequest, Project, ProjectFilter, Version, VersionFilter, VersionState,
-    },
+    store::{Lifecycle, Mode, Order, Page, PageRequest, Project, ProjectFilter, Version, VersionFilter, VersionState},
 };
 
 use super::{
@@ -150,14 +148,9 @@ fn row(organization: &Id, file: ProjectText) -> Row {
     let id = id_of(&file.slug);
     let at = UnixTime(std::time::Duration::from_secs(file.changed));
     let author = Id::stored("file");
-    let text =
-        NewText { author: &author, text: &file.text, comment: String::new(), problems: "[]".to_owned() };
-    let version = Version {
-        state: VersionState::Served,
-        created_at: at,
-        served_at: Some(at),
-        ..new_version(&id, 1, text)
-    };
+    let text = NewText { author: &author, text: &file.text, comment: String::new(), problems: "[]".to_owned() };
+    let version =
+        Version { state: VersionState::Served, created_at: at, served_at: Some(at), ..new_version(&id, 1, text) };
     let project = Project {
         id,
         organization: organization.clone(),

@@ -18,12 +18,7 @@ use super::{
 ///
 /// # Errors
 /// [`ControlError::NotFound`], [`ControlError::NotPermitted`], or the store's.
-pub(super) fn project(
-    tx: &dyn Tx,
-    actor: &Actor,
-    capability: Capability,
-    id: &Id,
-) -> Result<Project, ControlError> {
+pub(super) fn project(tx: &dyn Tx, actor: &Actor, capability: Capability, id: &Id) -> Result<Project, ControlError> {
     let found = tx.project(id)?.ok_or(ControlError::NotFound)?;
     permit(actor, capability, Scope::Project(&found.organization, &found.id))?;
     Ok(found)

@@ -10,7 +10,13 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{snapshot::Registries, store::Store};
 
-use super::{error::ControlError, file_projects::FileProjects, publish::Publisher, serve::Serves, vault::{Pepper, Vault}};
+use super::{
+    error::ControlError,
+    file_projects::FileProjects,
+    publish::Publisher,
+    serve::Serves,
+    vault::{Pepper, Vault},
+};
 
 /// Everything that the rules of the control plane act on.
 pub struct Control {

@@ -110,9 +110,8 @@ fn archive(tx: &mut dyn Tx, actor: &Actor, id: &Id, comment: String) -> Result<P
     after.updated_at = now;
     if let Some(number) = before.served_version {
         let mut served = gate::version(tx, id, number)?;
-        served.state = next(served.state, Action::Archive).map_err(|illegal| {
-            ControlError::Internal(format!("the served version cannot be archived: {illegal:?}"))
-        })?;
+        served.state = next(served.state, Action::Archive)
+            .map_err(|illegal| ControlError::Internal(format!("the served version cannot be archived: {illegal:?}")))?;
         tx.update_version(&served)?;
         after.served_version = None;
         after.generation += 1;
@@ -158,13 +157,7 @@ fn finish(
 }
 
 /// Returns the digests under which its keys were looked up.
-fn delete(
-    tx: &mut dyn Tx,
-    actor: &Actor,
-    id: &Id,
-    revision: u64,
-    confirm: &str,
-) -> Result<Vec<Digest>, ControlError> {
+fn delete(tx: &mut dyn Tx, actor: &Actor, id: &Id, revision: u64, confirm: &str) -> Result<Vec<Digest>, ControlError> {
     let project = gate::project(tx, actor, Capability::ProjectRead, id)?;
     permit(actor, Capability::ProjectDelete, Scope::Project(&project.organization, id))?;
     gate::usable_organization(tx, actor, &project.organization)?;

@@ -15,9 +15,7 @@ use super::{
     gate::{self, expect_revision, project_json},
     instance::Control,
     permit::{Capability, Scope, permit},
-    project_settings::{
-        Effective, FieldCheck, NewProject, ProjectPatch, SettingSource, numbered, slug_of,
-    },
+    project_settings::{Effective, FieldCheck, NewProject, ProjectPatch, SettingSource, numbered, slug_of},
 };
 
 /// How many numbers are tried behind a slug that is taken.

@@ -88,9 +88,7 @@ impl Illegal {
         match self {
             Self::ApprovedAlready => {
                 let by = approved.as_ref().map_or(String::new(), |(name, time)| format!(" by {name} at {time}"));
-                format!(
-                    "version {number} is already approved{by}; serve it, or withdraw the approval to change it"
-                )
+                format!("version {number} is already approved{by}; serve it, or withdraw the approval to change it")
             }
             Self::Live => format!("version {number} is live; save a new draft to change it"),
             Self::History => format!("version {number} is history; copy it to a draft, or roll back to it"),
@@ -161,10 +159,7 @@ mod tests {
             (Action::Discard, [Ok(Discarded), Ok(Discarded), Err(UnserveFirst), Err(History), Err(History)]),
             (Action::Serve, [Err(ApproveFirst), Ok(Served), Err(LiveAlready), Err(History), Err(History)]),
             (Action::Unserve, [Err(NotServed), Err(NotServed), Ok(Superseded), Err(NotServed), Err(NotServed)]),
-            (
-                Action::RollBack,
-                [Err(NeverServed), Err(NeverServed), Err(LiveAlready), Ok(Served), Err(NeverServed)],
-            ),
+            (Action::RollBack, [Err(NeverServed), Err(NeverServed), Err(LiveAlready), Ok(Served), Err(NeverServed)]),
             (Action::Copy, [Err(OpenAlready), Err(OpenAlready), Ok(Served), Ok(Superseded), Ok(Discarded)]),
             (Action::Archive, [Ok(Draft), Ok(ReadyToServe), Ok(Superseded), Ok(Superseded), Ok(Discarded)]),
         ];
