@@ -4,6 +4,8 @@
 //! checked and compiled, and a refused change leaves what serves untouched. No HTTP here, and no SQL.
 
 mod actor;
+mod answers;
+mod credentials;
 mod demo;
 mod error;
 mod files;
@@ -11,6 +13,8 @@ mod permit;
 mod publish;
 
 pub use actor::{Actor, Membership};
+pub use answers::{ANSWER_KEPT_SECONDS, Answer, KeepAnswers};
+pub use credentials::{Authenticate, Credentials, Presented};
 pub use demo::{Demo, DemoUpstream};
 pub use error::{ControlError, FieldProblem};
 pub use files::{FileSet, Loaded, Stamp};
