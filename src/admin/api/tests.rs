@@ -1,4 +1,4 @@
-//! Rules that hold for every endpoint, and the document that is checked in.
+//! Rules of every endpoint, and the checked-in document.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! How the admin API is made of endpoints: rules that all share.
+//! How the admin API is made of endpoints: shared rules.
 //!
 //! A list of [`Endpoint`]s gives the router ([`routes`]), the document ([`document`]) and the test of the roles matrix.
 //! Handlers are plain async functions; what they take and answer are types of this folder, which read the request,

@@ -1,4 +1,4 @@
-//! Parameters of the query, strictly: unknown and repeated ones are refused.
+//! Parameters of the query: unknown ones are refused.
 
 use std::collections::BTreeSet;
 
