@@ -5,18 +5,18 @@
 
 mod actor;
 mod answers;
-mod credentials;
 mod demo;
 mod error;
 mod files;
+mod identity;
 mod permit;
 mod publish;
 
 pub use actor::{Actor, Membership};
 pub use answers::{ANSWER_KEPT_SECONDS, Answer, KeepAnswers};
-pub use credentials::{Authenticate, Credentials, Presented};
 pub use demo::{Demo, DemoUpstream};
 pub use error::{ControlError, FieldProblem};
 pub use files::{FileSet, Loaded, Stamp};
+pub use identity::{Authenticate, Presented, Proof};
 pub use permit::{Capability, Extent, Scope, permit};
 pub use publish::{Publisher, first};

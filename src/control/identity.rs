@@ -1,4 +1,4 @@
-//! What a caller shows, and who says whom it belongs to.
+//! What proves who calls, and who says whom it belongs to.
 
 use async_trait::async_trait;
 
@@ -6,14 +6,14 @@ use super::{actor::Actor, error::ControlError};
 
 /// What a caller shows to be let in. Never logged.
 #[derive(Clone, Copy)]
-pub enum Credentials<'a> {
+pub enum Proof<'a> {
     /// The text behind `Authorization: Bearer`.
     Bearer(&'a str),
     /// The value of the session cookie.
     Session(&'a str),
 }
 
-/// Which request the credentials came with.
+/// Which request the proof came with.
 #[derive(Debug, Clone, Copy)]
 pub struct Presented<'a> {
     /// Address of the caller, without port.
@@ -22,13 +22,12 @@ pub struct Presented<'a> {
     pub request_id: &'a str,
 }
 
-/// Turns credentials into an actor.
+/// Turns a proof of identity into an actor.
 #[async_trait]
 pub trait Authenticate: Send + Sync {
-    /// Looks the credentials up.
+    /// Looks the proof up.
     ///
     /// # Errors
     /// [`ControlError::NotAuthenticated`] for unknown and expired ones alike, [`ControlError::Unavailable`] without a store.
-    async fn authenticate(&self, credentials: Credentials<'_>, presented: Presented<'_>)
-    -> Result<Actor, ControlError>;
+    async fn authenticate(&self, credentials: Proof<'_>, presented: Presented<'_>) -> Result<Actor, ControlError>;
 }
