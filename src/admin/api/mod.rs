@@ -7,7 +7,7 @@
 //!    archive).refuses(&[Code::IllegalTransition])`. Method, path and capability stand there and nowhere else.
 //! 3. The handler: `async fn archive(State(api): State<Arc<Api>>, Caller(actor): Caller, ProjectId(project): ProjectId,
 //!    OptionalBody(body): OptionalBody<Comment>) -> Result<Tagged<ProjectView>, ApiError>`. At most five arguments; two
-//!    ids go into one as a pair. State first, a body last. It calls one method of `control/` with `&actor`, with `?`, and
+//!    ids go into one as a pair. State first, a body last. It calls one method of `api.control` with `&actor`, with `?`, and
 //!    turns records into views. `control/` calls `permit` with the capability of the row: the matrix test compares.
 //! 4. Arguments describe themselves: ids of [`super::rest`] (404 when they cannot be one), `IfMatch` for `PUT`, `PATCH`
 //!    and `DELETE` (428, 412), `Known` where nothing may exist yet, `Query<T>` (others are 422), `Listing` for lists,
