@@ -6,6 +6,7 @@
 
 mod activation;
 mod actor;
+mod answers;
 mod approve;
 mod check;
 mod demo;
@@ -16,6 +17,7 @@ mod file_projects;
 mod files;
 mod gate;
 mod grants;
+mod identity;
 mod instance;
 #[cfg(test)]
 mod lifecycle_tests;
@@ -39,6 +41,7 @@ mod versions;
 
 pub use activation::Intent;
 pub use actor::{Actor, Membership};
+pub use answers::{Answer, KeepAnswers};
 pub use demo::{Demo, DemoUpstream};
 pub use diff::{Change, Compared, Names, SemanticDiff, VersionName, semantic_diff};
 pub use drafts::{DraftText, Expected, Saved};
@@ -46,6 +49,7 @@ pub use error::{ControlError, FieldProblem};
 pub use file_projects::{FileProjects, ProjectText};
 pub use files::{FileSet, Loaded, Stamp};
 pub use grants::{digests_of, grants_of};
+pub use identity::{Authenticate, Presented, Proof};
 pub use instance::{Control, ControlParts};
 pub use permit::{Capability, Extent, Scope, permit};
 pub use project_settings::{Effective, NewProject, ProjectPatch, SettingSource};
