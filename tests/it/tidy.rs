@@ -46,6 +46,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("saphyr_parser", &["config/yaml.rs"]),
     ("monoio", &["http/", "worker/"]),
     ("hickory_resolver", &["upstream/resolve.rs"]),
+    ("rusqlite", &["store/sqlite/"]),
 ];
 
 /// Names that say nothing; see the glossary of the style page.
