@@ -21,6 +21,7 @@ mod identity;
 mod instance;
 #[cfg(test)]
 mod lifecycle_tests;
+mod live_routes;
 mod permit;
 mod project_end;
 mod project_settings;
@@ -51,6 +52,7 @@ pub use files::{FileSet, Loaded, Stamp};
 pub use grants::{digests_of, grants_of};
 pub use identity::{Authenticate, Presented, Proof};
 pub use instance::{Control, ControlParts};
+pub use live_routes::{LiveRoute, LiveTarget};
 pub use permit::{Capability, Extent, Scope, permit};
 pub use project_settings::{Effective, NewProject, ProjectPatch, SettingSource};
 pub use projects::ProjectState;
