@@ -34,7 +34,7 @@ pub(crate) fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     if let Some(folder) = args.data_dir {
         server.data_dir = folder;
     }
-    let ready = Box::new(|listen, admin_listen| say(&addresses(listen, admin_listen)));
+    let ready = Box::new(|listen: SocketAddr, admin_listen: SocketAddr| say(&addresses(listen, admin_listen)));
     start(Launch { server, source: Source::Files, ready })
 }
 

@@ -45,6 +45,9 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("arc_swap", &["base/swap.rs"]),
     ("saphyr_parser", &["config/yaml.rs"]),
     ("monoio", &["http/", "worker/"]),
+    ("pingora_core", &["server/", "edge/"]),
+    ("pingora_proxy", &["edge/"]),
+    ("pingora_http", &["edge/"]),
     ("hickory_resolver", &["upstream/resolve.rs"]),
 ];
 
