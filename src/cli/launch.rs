@@ -34,8 +34,11 @@ pub(crate) fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     if let Some(folder) = args.data_dir {
         server.data_dir = folder;
     }
-    let ready = Box::new(|listen, admin_listen| say(&addresses(listen, admin_listen)));
-    start(Launch { server, source: Source::Files, ready })
+    let ready = Box::new(|listen: SocketAddr, admin_listen: SocketAddr| say(&addresses(listen, admin_listen)));
+    // Files of projects or keys are the whole configuration; without them it is what the admin API has stored.
+    let has_files = server.projects_dir.is_some() || server.keys_file.is_some();
+    let source = if has_files { Source::Files } else { Source::Store };
+    start(Launch { server, source, ready })
 }
 
 /// `millrace demo`. Whatever is refused before the start was said by a flag or its variable.

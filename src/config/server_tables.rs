@@ -50,8 +50,8 @@ pub(super) static SERVER: Table = Table {
         Field::new(
             "data_dir",
             Kind::Word(&words::PATH),
-            "Folder for what the process writes, made at start if it does not exist. Nothing is written yet. Relative to \
-             this file. Default `./millrace-data`.",
+            "Folder of the store and of its master key, made at start if it does not exist. Relative to this file. Default \
+             `./millrace-data`.",
         )
         .default("./millrace-data"),
         Field::new(
@@ -200,6 +200,18 @@ static LIMITS: Table = Table {
         )
         .default("64 MiB"),
         Field::unsupported("stream_buffer_bytes", "Bytes kept for a client that reads slowly."),
+        Field::new(
+            "admin_reads_per_minute",
+            Kind::Int { min: 1, max: 1_000_000 },
+            "Reads of the admin API a minute and caller. Default 100.",
+        )
+        .default("100"),
+        Field::new(
+            "admin_writes_per_minute",
+            Kind::Int { min: 1, max: 1_000_000 },
+            "Changes by the admin API a minute and caller. Default 30.",
+        )
+        .default("30"),
     ],
 };
 

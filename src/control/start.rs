@@ -84,6 +84,14 @@ pub async fn open_pepper(store: &Store, vault: &Vault) -> Result<Pepper, Control
     vault.open_pepper(&kept).map_err(sealed)
 }
 
+/// Whether the store was used before: then its master key must be there.
+///
+/// # Errors
+/// The store's.
+pub async fn has_pepper(store: &Store) -> Result<bool, ControlError> {
+    Ok(store.read(|tx| tx.note(PEPPER_NOTE)).await?.is_some())
+}
+
 fn sealed(error: VaultError) -> ControlError {
     ControlError::Internal(format!("the pepper of API keys: {error}; put the master key file of this store back"))
 }

@@ -32,7 +32,7 @@ impl Running {
         let address = listener.local_addr().unwrap();
         let ear = ears.remove(0);
         let plan = Plan { index: 0, pinning: Pinning::None, driver: Driver::Epoll, listener, ear };
-        let thread = Some(spawn(plan, Arc::clone(&shared)).unwrap());
+        let thread = Some(spawn(plan, Arc::clone(&shared), ()).unwrap());
         Self { address, shared, thread }
     }
 

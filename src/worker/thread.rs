@@ -92,12 +92,17 @@ fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 
 /// Starts a worker and waits until it is ready. The thread ends when the drain is over.
 ///
+/// `farewell` is dropped when the thread ends, by a panic too: that is how others hear of it without asking.
+///
 /// # Errors
 /// The error of starting a thread, and whatever keeps the worker from being what its plan says.
-pub fn spawn(plan: Plan, shared: Arc<Shared>) -> io::Result<JoinHandle<io::Result<()>>> {
+pub fn spawn(plan: Plan, shared: Arc<Shared>, farewell: impl Send + 'static) -> io::Result<JoinHandle<io::Result<()>>> {
     let (report, reported) = sync_channel(1);
     let name = format!("worker-{}", plan.index);
-    let thread = Builder::new().name(name).spawn(move || run(plan, shared, &report))?;
+    let thread = Builder::new().name(name).spawn(move || {
+        let _farewell = farewell;
+        run(plan, shared, &report)
+    })?;
     if reported.recv() == Ok(Ready) {
         return Ok(thread);
     }

@@ -16,6 +16,7 @@ mod drain;
 mod faults;
 mod harness;
 mod leaving;
+mod lifecycle;
 mod locked;
 mod reload;
 mod slow;
