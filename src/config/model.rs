@@ -20,6 +20,8 @@ pub enum ModelList {
     Chat,
     /// `embedding_models`.
     Embedding,
+    /// `transcription_models`.
+    Transcription,
 }
 
 impl ModelList {
@@ -29,6 +31,7 @@ impl ModelList {
         match self {
             Self::Chat => "chat_models",
             Self::Embedding => "embedding_models",
+            Self::Transcription => "transcription_models",
         }
     }
 }
