@@ -4,6 +4,7 @@
 //! checked and compiled, and a refused change leaves what serves untouched. No HTTP here, and no SQL.
 
 mod demo;
+mod file_mode;
 mod files;
 mod publish;
 
