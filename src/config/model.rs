@@ -59,7 +59,8 @@ pub struct Model {
     pub prompt: Option<Prompt>,
     /// Timeouts written at the model: they win over the route's.
     pub timeouts: TimeoutsPatch,
-    /// Allows one silent resend when a reused connection closed before any response byte.
+    /// Whether the one resend after a reused connection closed before any response byte stays silent. It is made in any
+    /// case; without this it counts as an attempt and as a reset. Default `false`.
     pub retry_safe: bool,
 }
 

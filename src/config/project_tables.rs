@@ -87,7 +87,7 @@ pub(super) static MODEL: Table = Table {
         Field::new(
             "retry_safe",
             Kind::Bool,
-            "Allows one silent resend when a reused connection closed before any byte of the answer.",
+            "A request on a reused connection that closed before any byte of the answer is sent once more. Default false: that counts as an attempt and a reset; true: it stays silent.",
         )
         .default("false"),
         Field::unsupported("retry_attempts", "Retries of this model."),
