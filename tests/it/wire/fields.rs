@@ -107,6 +107,27 @@ fn fields_of_an_answer_have_their_exact_form() {
 }
 
 #[test]
+fn models_are_listed_with_all_their_members() {
+    let (gateway, _mock) = gateway(&["fast", "stream"]);
+    let get = |path: &str| gateway.ask(&request(&format!("GET {path}"), &[&format!("x-api-key: {KEY}")], "")).json();
+    let list = get("/v1/models");
+    assert_eq!(list["object"], "list");
+    let ids: Vec<_> = list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["demo/r0", "demo/r1"]);
+    for path in ["/v1/models/demo/r0", "/v1/models/demo%2Fr0", "/v1/models/demo%2fr0"] {
+        let model = get(path);
+        assert_eq!(model, list["data"][0], "{path}");
+        let names: Vec<_> = model.as_object().unwrap().keys().collect();
+        assert_eq!(names, ["id", "object", "created", "owned_by"], "{path}");
+        assert!(
+            model["object"] == "model" && model["created"].as_u64().is_some_and(|at| at > 1_700_000_000),
+            "{model}"
+        );
+    }
+    assert_eq!(get("/v1/models/demo/none")["error"]["code"], "model_not_found");
+}
+
+#[test]
 fn ids_and_traces_of_a_client_are_kept_or_replaced() {
     let (gateway, _mock) = gateway(&["fast"]);
     let longest = "a".repeat(128);
