@@ -141,6 +141,7 @@ mod tests {
             stream: false,
             cancelled: false,
             estimated: false,
+            annotations: None,
         }
     }
 

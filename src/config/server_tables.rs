@@ -199,7 +199,6 @@ static LIMITS: Table = Table {
             "Bytes of one stream, 64 KiB to 1 GiB. Default 64 MiB.",
         )
         .default("64 MiB"),
-        Field::unsupported("stream_buffer_bytes", "Bytes kept for a client that reads slowly."),
     ],
 };
 

@@ -6,6 +6,7 @@
 mod actor;
 mod demo;
 mod error;
+mod file_mode;
 mod files;
 mod permit;
 mod publish;

@@ -168,5 +168,7 @@ pub(super) fn failure(context: &Context, cut: Cut, answered: bool) -> Failure {
         }
         Cut::BodyTooLarge => (Outcome::Invalid, ErrorCase::UpstreamError, "the provider's answer is too large"),
     };
-    Failure::Target(outcome, Refusal::new(case, message))
+    let mut refusal = Refusal::new(case, message);
+    refusal.retry_after = (case == ErrorCase::Overloaded).then_some(1);
+    Failure::Target(outcome, refusal)
 }

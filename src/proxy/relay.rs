@@ -16,7 +16,7 @@ use super::{
     attempt::{Answer, Failure, failure},
     exchange::Exchange,
     passed::Passed,
-    reply::{After, Length, Refusal, close_head, open, passed_on, served_by},
+    reply::{After, Kind, Length, Refusal, close_head, number, open, passed_on, served_by},
 };
 
 /// Bodies up to this size are copied behind the head: one plain `send` costs less than a gathering one.
@@ -126,10 +126,13 @@ async fn send(
     }
     if status == 429 {
         out.extend(b"retry-after: ");
-        super::reply::number(&mut out, passed.retry_after.unwrap_or(1));
+        let seconds = passed.retry_after.unwrap_or(1);
+        number(&mut out, seconds);
+        out.extend(b"\r\nretry-after-ms: ");
+        number(&mut out, seconds.saturating_mul(1_000));
         out.extend(b"\r\n");
     }
-    close_head(&mut out, "application/json", Length::Known(body.len()), after);
+    close_head(&mut out, Kind::Whole("application/json"), Length::Known(body.len()), after);
     exchange.bytes_out += u64::try_from(out.len() + body.len()).unwrap_or(0);
     if body.len() <= COPY_BYTES_MAX {
         out.extend(body);

@@ -4,7 +4,10 @@
 //!
 //! The only way to a snapshot, for the demo, for files and for the control plane alike: what passed here is what serves.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use crate::{
     base::{Labels, Secret},
@@ -79,6 +82,7 @@ pub fn compile(sources: Sources, registries: &Registries, generation: u64) -> Re
         for route in compiler.routes(&mut problems) {
             routes.insert(route);
         }
+        compiler.unused_models(&mut problems);
         problems.sort_by_key(|problem| problem.at);
         refusals.extend(problems.into_iter().map(|problem| Refusal { file: project.file.clone(), problem }));
     }
@@ -151,6 +155,16 @@ impl Compiler<'_> {
             chat: first(&route.chat),
             embedding: first(&route.embedding),
         }
+    }
+
+    /// Compiles the models that no route names, to find what would be wrong once one does.
+    fn unused_models(&self, problems: &mut Vec<Problem>) {
+        let routes = &self.project.config.routes;
+        let used: HashSet<usize> =
+            routes.iter().flat_map(|route| route.chat.iter().chain(&route.embedding)).copied().collect();
+        let models = self.project.config.models.iter().enumerate();
+        let unused = models.filter(|(index, _)| !used.contains(index)).map(|(_, model)| model);
+        problems.extend(unused.filter_map(|model| self.reach(model).err()).map(|problem| *problem));
     }
 
     fn target(&self, route: &RouteConfig, model: &Model) -> Result<Target, Box<Problem>> {
@@ -252,7 +266,50 @@ fn answer_lines(labels: &Labels) -> Box<[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Duration;
+
     use super::*;
+    use crate::{
+        config::check_project,
+        upstream::{Guard, Resolver, Rules, TtlBounds},
+    };
+
+    fn refusals(project: &str) -> Vec<String> {
+        let own = SocketAddr::from((Ipv4Addr::LOCALHOST, 9000));
+        let guard = Arc::new(Guard::new(Rules::default(), vec![own]));
+        let second = Duration::from_secs(1);
+        let resolver = Resolver::from_system(Arc::clone(&guard), TtlBounds { min: second, max: second }, |_| {});
+        let origins = Arc::new(Origins::new(guard, resolver));
+        let config = check_project(project.as_bytes(), None).unwrap().config;
+        let source = ProjectSource { slug: "p".into(), file: "p.yaml".to_owned(), created: 0, config };
+        let sources = Sources {
+            organization: "o".into(),
+            projects: vec![source],
+            keys: Vec::new(),
+            keys_file: String::new(),
+            secrets: BTreeMap::new(),
+        };
+        let compiled = compile(sources, &Registries { metrics: Arc::new(Registry::new(1)), origins }, 1);
+        let refusals = compiled.err().unwrap_or_default();
+        refusals.iter().map(|refusal| format!("{}: {}", refusal.problem.path, refusal.problem.code.as_str())).collect()
+    }
+
+    #[test]
+    fn every_model_of_every_list_is_compiled_also_when_no_route_names_it() {
+        let denied = "{model_id: m, model: openai/m, credentials: {base_url: \"http://169.254.169.254/v1\"}}";
+        let secret = "{model_id: m, model: openai/m, credentials: {api_key: !secret NOPE}}";
+        let fine = "{model_id: m, model: openai/m, credentials: {base_url: \"https://models.example.com/v1\"}}";
+        for list in ["chat_models", "embedding_models", "transcription_models"] {
+            for (model, want) in [
+                (denied, vec![format!("{list}[0].credentials.base_url: egress_denied")]),
+                (secret, vec![format!("{list}[0].credentials.api_key: unknown_secret")]),
+                (fine, Vec::new()),
+            ] {
+                assert_eq!(refusals(&format!("{list}: [{model}]\n")), want, "{list}: {model}");
+            }
+        }
+    }
 
     #[test]
     fn names_cannot_break_a_header_line() {
