@@ -6,6 +6,7 @@ mod build;
 mod clock;
 mod digest;
 mod hex;
+mod http_date;
 mod json_line;
 mod key;
 mod labels;
