@@ -3,6 +3,7 @@
 //! The scripted provider makes the faults; what must hold is the same for all: a stream never ends cleanly unless the
 //! provider ended it, nothing of a broken exchange reaches the next one, and no request stays in flight.
 
+mod early;
 mod reach;
 mod table;
 mod tls;
