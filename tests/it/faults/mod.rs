@@ -4,6 +4,7 @@
 //! provider ended it, nothing of a broken exchange reaches the next one, and no request stays in flight.
 
 mod early;
+mod pile;
 mod reach;
 mod table;
 mod tls;
