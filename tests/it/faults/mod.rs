@@ -9,6 +9,8 @@ mod reach;
 mod table;
 mod tls;
 
+use std::time::{Duration, Instant};
+
 use crate::harness::{Client, Gateway, Mock, Reply, Settings, chat, chat_with, project};
 
 use table::{CASES, Fault, Want};
@@ -144,15 +146,55 @@ fn each_fault_of_a_provider_ends_as_the_matrix_says() {
 }
 
 #[test]
+fn each_row_that_a_provider_can_cause_is_named_by_a_test() {
+    let sources = [
+        include_str!("mod.rs"),
+        include_str!("table.rs"),
+        include_str!("early.rs"),
+        include_str!("pile.rs"),
+        include_str!("reach.rs"),
+        include_str!("tls.rs"),
+    ];
+    let named = |row: &String| sources.iter().any(|source| source.contains(row.as_str()));
+    let missing: Vec<String> = (1..=23).map(|row| format!("F-{row:02}")).filter(|row| !named(row)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn refused_connection_is_told_at_once() {
     // F-01 and F-11: a port that was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let gateway = Gateway::serve(&Settings::demo(project(&["fast"], free, TIMEOUTS), free));
     let mut client = gateway.client();
-    for _ in 0..20 {
-        let reply = ask(&mut client, 0, false).expect("an answer");
-        assert!(matches!(reply.status, 502 | 503), "{} {}", reply.status, reply.text());
+    for turn in 0..20 {
+        let asked = Instant::now();
+        let reply = ask(&mut client, 0, turn % 2 == 0).expect("an answer");
+        refused(&reply, 502).unwrap();
+        assert_eq!(reply.json()["error"]["code"], "upstream_error");
+        assert_eq!(reply.header("x-millrace-attempts"), Some("1"));
+        assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
     }
+    let refusals = gateway.metric("millrace_upstream_attempts_total", "outcome=\"connect\"");
+    assert_eq!(refusals, Some(20.0), "{:?}", gateway.series("millrace_upstream_attempts_total", ""));
+    gateway.assert_idle();
+}
+
+#[test]
+fn compression_bombs_cost_bounded_memory() {
+    // F-18: 64 MiB more at the peak, whatever the bomb would grow to.
+    let mock = Mock::start();
+    let models = ["fast", "fault/gzip=bomb", "fault/gzip=nested", "fault/gzip=lie"];
+    // The provider packs its bomb when first asked, which takes it some seconds.
+    let patience = "timeouts: {connect: 2 s, first_byte: 15 s, idle: 15 s, total: 15 s}";
+    let gateway = Gateway::serve(&Settings::demo(project(&models, mock.address, patience), mock.address));
+    whole(&gateway.ask(&chat("demo/r0")), false).unwrap();
+    let before = gateway.peak_kib();
+    let mut client = gateway.client();
+    for route in [1, 2, 3, 1, 2, 3] {
+        refused(&ask(&mut client, route, false).expect("an answer"), 502).unwrap();
+    }
+    let grown = gateway.peak_kib().saturating_sub(before);
+    assert!(grown <= 64 * 1024, "{grown} KiB at the peak");
     gateway.assert_idle();
 }
 
@@ -194,7 +236,7 @@ fn connection_that_spoke_or_closed_while_idle_is_not_used_again() {
             assert_eq!(reply.status, 200, "{script}, turn {turn}: {}", reply.text());
             assert!(!reply.text().contains(NOT_FOR_CLIENTS[0]), "{script}, turn {turn}");
             // The provider acts 5 ms after its answer; what happens before that is a plain reuse.
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
     gateway.assert_idle();

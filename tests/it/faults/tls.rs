@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use rustls::HandshakeKind;
 
 use crate::harness::{
-    Authority, Client, DEADLINE, Gateway, NameServer, Reply, Says, Seen, Settings, TlsProvider, chat, eventually,
+    Authority, Client, DEADLINE, Gateway, NameServer, Reply, Says, Seen, Settings, TlsProvider, chat, chat_with,
+    eventually,
 };
 
 const NAME: &str = "models.test";
@@ -159,4 +160,27 @@ fn trusted_provider_answers_keeps_its_connection_and_resumes_its_session() {
         assert_nothing_of_ours(&seen.wire, "trusted");
     });
     gateway.assert_idle();
+}
+
+#[test]
+fn large_request_passes_whole_or_ends_with_an_early_answer() {
+    let authority = Authority::new("ours");
+    let names = names();
+    let large = chat_with("demo/r0", &format!(r#","user":"{}""#, "x".repeat(8 << 20)));
+    for (name, provider, status) in [
+        ("honest", authority.serve(NAME), 200),
+        // F-22: more than the kernel holds is on its way when the answer comes.
+        ("refusing", authority.serve_refusing(NAME), 413),
+    ] {
+        let gateway = gateway(&names, &authority, provider.address);
+        let mut client = gateway.client();
+        for turn in 0..2 {
+            client.send(&large);
+            let reply = client.read().expect("an answer");
+            assert_eq!(reply.status, status, "{name}, turn {turn}: {}", reply.text());
+        }
+        let whole = |seen: &Seen| seen.requests.iter().filter(|request| request.len() > 8 << 20).count();
+        assert_eq!(provider.seen(whole), if status == 200 { 2 } else { 0 }, "{name}");
+        gateway.assert_idle();
+    }
 }

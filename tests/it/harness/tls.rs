@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::crypto::ring;
@@ -28,15 +29,20 @@ impl Authority {
 
     /// A server that shows a certificate for `name`, valid now.
     pub(crate) fn serve(&self, name: &str) -> TlsProvider {
-        self.serve_with(name, |_| {})
+        self.serve_with(name, Manners::Honest, |_| {})
+    }
+
+    /// As [`Authority::serve`], but each request is refused with 413 after its first bytes, and no more of it is read.
+    pub(crate) fn serve_refusing(&self, name: &str) -> TlsProvider {
+        self.serve_with(name, Manners::Refusing, |_| {})
     }
 
     /// As [`Authority::serve`], with a certificate that ended in 2020.
     pub(crate) fn serve_expired(&self, name: &str) -> TlsProvider {
-        self.serve_with(name, |params| params.not_after = date_time_ymd(2020, 1, 1))
+        self.serve_with(name, Manners::Honest, |params| params.not_after = date_time_ymd(2020, 1, 1))
     }
 
-    fn serve_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> TlsProvider {
+    fn serve_with(&self, name: &str, manners: Manners, change: impl FnOnce(&mut CertificateParams)) -> TlsProvider {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         change(&mut params);
         let key = KeyPair::generate().unwrap();
@@ -49,8 +55,14 @@ impl Authority {
             .with_single_cert(vec![certificate.der().clone()], key)
             .unwrap();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        TlsProvider::start(config)
+        TlsProvider::start(config, manners)
     }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Manners {
+    Honest,
+    Refusing,
 }
 
 /// What came, as the server saw it.
@@ -71,7 +83,7 @@ pub(crate) struct TlsProvider {
 }
 
 impl TlsProvider {
-    fn start(config: ServerConfig) -> Self {
+    fn start(config: ServerConfig, manners: Manners) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));
@@ -83,7 +95,11 @@ impl TlsProvider {
                 thread::spawn(move || {
                     let session = ServerConnection::new(config).unwrap();
                     // A client that refuses us is what many tests are about.
-                    let _ = serve(StreamOwned::new(session, Wire { socket, seen: Arc::clone(&seen) }), &seen);
+                    let tls = StreamOwned::new(session, Wire { socket, seen: Arc::clone(&seen) });
+                    let _ = match manners {
+                        Manners::Honest => serve(tls, &seen),
+                        Manners::Refusing => refuse(tls),
+                    };
                 });
             }
         });
@@ -118,6 +134,17 @@ fn serve(mut tls: StreamOwned<ServerConnection, Wire>, seen: &Mutex<Seen>) -> io
     }
     tls.conn.send_close_notify();
     tls.flush()
+}
+
+fn refuse(mut tls: StreamOwned<ServerConnection, Wire>) -> io::Result<()> {
+    let _ = tls.read(&mut [0; 1024])?;
+    tls.write_all(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\n{}")?;
+    tls.flush()?;
+    // Open, and unread, until the peer leaves: a peek takes nothing.
+    while tls.sock.socket.peek(&mut [0; 1]).is_ok_and(|count| count > 0) {
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// The socket, with a record of what came.
