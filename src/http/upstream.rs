@@ -107,8 +107,8 @@ impl Upstream {
 
     /// Sends a request in as few system calls as the kernel allows. `down` bounds the time and is watched.
     ///
-    /// A provider may answer a request that it has not read, and never read it: sending ends with the first bytes of such
-    /// an answer. The connection is not fit for reuse then.
+    /// A provider may refuse a request that it has not read, and never read it: sending ends with the first bytes of such
+    /// an answer (RFC 9110, section 7.5). The connection is not fit for reuse then.
     ///
     /// # Errors
     /// [`Cut::Closed`], [`Cut::TimedOut`] or [`Cut::ClientGone`].
@@ -124,7 +124,7 @@ impl Upstream {
             match self.send_some(pieces, sent) {
                 Ok(written) => sent += written,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.wait_to_send(down).await? == Turn::Answer {
+                    if self.wait_to_send(down).await? == Early::Refusal {
                         return Ok(());
                     }
                 }
@@ -132,7 +132,7 @@ impl Upstream {
             }
         }
         while self.stream.is_unflushed() {
-            if self.wait_to_send(down).await? == Turn::Answer {
+            if self.wait_to_send(down).await? == Early::Refusal {
                 return Ok(());
             }
         }
@@ -140,25 +140,26 @@ impl Upstream {
         Ok(())
     }
 
-    /// Waits until the kernel takes more of the request, or the answer begins before that.
-    async fn wait_to_send(&mut self, down: &Downstream) -> Result<Turn, Cut> {
+    /// Waits until the kernel takes more of the request, or something comes before that. Tells what has come so far.
+    async fn wait_to_send(&mut self, down: &Downstream) -> Result<Early, Cut> {
         // Rare, as most requests fit into the kernel's buffer; so it is kept off the connection's task.
         let turn = Box::pin(self.turn(down));
         let waited = down.deadline.guard(turn).await;
-        if waited.map_err(|_| Cut::TimedOut)?? == Turn::Room {
-            return Ok(Turn::Room);
+        if waited.map_err(|_| Cut::TimedOut)?? == Turn::Answer {
+            self.read_some(2048)?;
         }
-        self.read_some(2048)?;
-        Ok(if is_answer(self.input.filled()) { Turn::Answer } else { Turn::Room })
+        Ok(early(self.input.filled()))
     }
 
     /// Waits for room, for bytes of an answer, or for the client to leave.
     async fn turn(&self, down: &Downstream) -> Result<Turn, Cut> {
         let (mut writable, mut readable) = (pin!(self.stream.writable()), pin!(self.stream.readable()));
         let mut gone = pin!(down.gone());
+        // A provider that answers at length while it reads is heard out after that, as any other.
+        let takes_more = self.input.len() < READ_BYTES_MAX;
         let broken = |_| Cut::Closed { orderly: false };
         poll_fn(|context| {
-            if let Poll::Ready(outcome) = readable.as_mut().poll(context) {
+            if takes_more && let Poll::Ready(outcome) = readable.as_mut().poll(context) {
                 return Poll::Ready(outcome.map(|()| Turn::Answer).map_err(broken));
             }
             if let Poll::Ready(outcome) = writable.as_mut().poll(context) {
@@ -428,17 +429,36 @@ enum Turn {
     Answer,
 }
 
-/// Whether these bytes hold the start of a final answer, or something that is none. Interim answers ask us to go on.
-fn is_answer(bytes: &[u8]) -> bool {
-    const INTERIM: &[u8] = b"HTTP/1.1 1";
+/// What has come of an answer before its request was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Early {
+    /// Nothing that says anything. Interim answers ask us to go on.
+    Nothing,
+    /// A success: the provider reads on while it answers.
+    Success,
+    /// A refusal, or something that is no answer at all: nobody will read the rest.
+    Refusal,
+}
+
+/// Looks at the first bytes of an answer.
+fn early(bytes: &[u8]) -> Early {
+    const VERSION: &[u8] = b"HTTP/1.";
     let mut rest = bytes;
-    while rest.starts_with(INTERIM) && bytes.len() <= HEAD_BYTES_MAX {
+    loop {
+        if VERSION.starts_with(rest) {
+            return Early::Nothing;
+        }
+        match (rest.starts_with(VERSION), rest.get(VERSION.len() + 2)) {
+            (true, None) => return Early::Nothing,
+            (true, Some(b'2')) => return Early::Success,
+            (true, Some(b'1')) if bytes.len() <= HEAD_BYTES_MAX => {}
+            _ => return Early::Refusal,
+        }
         let Some(end) = memchr::memmem::find(rest, b"\r\n\r\n") else {
-            return false;
+            return Early::Nothing;
         };
         rest = rest.get(end + 4..).unwrap_or_default();
     }
-    !INTERIM.starts_with(rest)
 }
 
 /// Fills `slices` with what is left of `pieces` after `sent` bytes; returns how many are filled.
@@ -464,22 +484,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answer_is_told_from_interim_ones() {
+    fn early_refusal_is_told_from_interim_answers_and_success() {
         let interim = "HTTP/1.1 102 Processing\r\na: b\r\n\r\n";
         for (name, bytes, want) in [
-            ("nothing", String::new(), false),
-            ("too short to tell", "HTTP/1.1 ".to_owned(), false),
-            ("final", "HTTP/1.1 4".to_owned(), true),
-            ("HTTP/1.0", "HTTP/1.0".to_owned(), true),
-            ("garbage", "S".to_owned(), true),
-            ("interim, cut", interim[..20].to_owned(), false),
-            ("interim", interim.to_owned(), false),
-            ("two", interim.repeat(2), false),
-            ("two, then too short to tell", interim.repeat(2) + "HT", false),
-            ("two, then final", interim.repeat(2) + "HTTP/1.1 2", true),
-            ("too many", interim.repeat(4096), true),
+            ("nothing", String::new(), Early::Nothing),
+            ("too short to tell", "HTTP/1.1 ".to_owned(), Early::Nothing),
+            ("refusal", "HTTP/1.1 4".to_owned(), Early::Refusal),
+            ("redirect", "HTTP/1.1 302 Found".to_owned(), Early::Refusal),
+            ("success", "HTTP/1.1 200 OK".to_owned(), Early::Success),
+            ("HTTP/1.0", "HTTP/1.0".to_owned(), Early::Nothing),
+            ("refusal of HTTP/1.0", "HTTP/1.0 5".to_owned(), Early::Refusal),
+            ("HTTP/2", "HTTP/2".to_owned(), Early::Refusal),
+            ("garbage", "S".to_owned(), Early::Refusal),
+            ("interim, cut", interim[..20].to_owned(), Early::Nothing),
+            ("interim", interim.to_owned(), Early::Nothing),
+            ("two", interim.repeat(2), Early::Nothing),
+            ("two, then too short to tell", interim.repeat(2) + "HT", Early::Nothing),
+            ("two, then success", interim.repeat(2) + "HTTP/1.1 2", Early::Success),
+            ("two, then garbage", interim.repeat(2) + "X", Early::Refusal),
+            ("too many", interim.repeat(4096), Early::Refusal),
         ] {
-            assert_eq!(is_answer(bytes.as_bytes()), want, "{name}");
+            assert_eq!(early(bytes.as_bytes()), want, "{name}");
         }
     }
 

@@ -60,7 +60,7 @@ fn pile_before_a_slow_provider_costs_little_and_is_in_nobodys_way() {
         assert!(is_good(&gateway.ask(&chat("demo/r0"))));
         late += usize::from(asked.elapsed() > Duration::from_millis(500));
     }
-    assert!(late <= 1, "{late} of 50 requests of another route were late");
+    assert!(late <= 5, "{late} of 50 requests of another route were late");
 
     // Whoever comes when all connections are taken is let go at once and counted.
     let mut more: Vec<_> = (0..CONNECTIONS - WAITING - 1).map(|_| gateway.client()).collect();

@@ -1,4 +1,4 @@
-//! Providers that cannot be reached: no answer to a SYN, no name.
+//! Providers that cannot be reached: F-02 and F-05.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,8 +13,8 @@ use crate::harness::{
     COMPLETION, DEADLINE, Gateway, Mock, NameServer, Reply, Says, Settings, chat, eventually, project,
 };
 
-/// A request that nothing holds up, on a machine that also builds.
-const AT_ONCE: Duration = Duration::from_millis(500);
+/// A request that nothing holds up, on a machine that also builds; shorter than each wait of the gateway here.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// An address whose SYNs the kernel drops: its listener has no room and nobody accepts.
 struct BlackHole {
@@ -76,8 +76,8 @@ fn assert_case(reply: &Reply, (status, code): (u16, &str), name: &str) {
 fn two_routes(honest: SocketAddr, url: &str) -> String {
     let models = project(&["fast"], honest, "");
     let far = format!(
-        "  - model_id: far\n    model: openai/any\n    credentials: {{base_url: \"{url}\"}}\n    timeouts: {{connect: 400 ms, \
-         first_byte: 2 s, idle: 2 s, total: 3 s}}\n"
+        "  - model_id: far\n    model: openai/any\n    credentials: {{base_url: \"{url}\"}}\n    timeouts: {{connect: 1500 ms, \
+         first_byte: 4 s, idle: 4 s, total: 8 s}}\n"
     );
     models.replacen("routes:\n", &format!("{far}routes:\n  far: {{chat_models: [far]}}\n"), 1)
 }
@@ -100,7 +100,7 @@ fn dropped_syns_end_with_the_connect_timeout_and_block_nobody() {
     assert!(all_in, "no request is on its way");
     let mut client = gateway.client();
     let mut served = 0;
-    while started.elapsed() < Duration::from_millis(350) {
+    while started.elapsed() < Duration::from_secs(1) {
         let asked = Instant::now();
         client.send(&chat("demo/r0"));
         let reply = client.read().expect("an answer");
@@ -117,7 +117,7 @@ fn dropped_syns_end_with_the_connect_timeout_and_block_nobody() {
         assert_case(&client.read().expect("an answer"), (504, "upstream_timeout"), "black hole");
     }
     let took = started.elapsed();
-    assert!((Duration::from_millis(400)..Duration::from_millis(1500)).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(1500)..Duration::from_secs(4)).contains(&took), "{took:?}");
     gateway.assert_idle();
     let timeouts = gateway.metric("millrace_upstream_attempts_total", "outcome=\"timeout\"");
     assert_eq!(timeouts, Some(20.0), "{:?}", gateway.series("millrace_upstream_attempts_total", ""));
