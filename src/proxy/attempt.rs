@@ -65,6 +65,7 @@ pub(super) async fn attempt(
     outgoing: &Outgoing<'_, '_>,
 ) -> Result<Answer, Failure> {
     let started = now();
+    down.begin_wait(started);
     exchange.attempts = 1;
     let (mut fresh_only, mut at) = (false, started);
     let result = loop {

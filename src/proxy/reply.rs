@@ -77,6 +77,15 @@ pub(super) fn passed_on(out: &mut Buffer, passed: &Passed) {
     }
 }
 
+/// Writes how long a client should wait before it tries again. Whole seconds are rounded up: none comes too early.
+pub(super) fn pause(out: &mut Buffer, millis: u64) {
+    out.extend(b"retry-after: ");
+    number(out, millis.div_ceil(1_000));
+    out.extend(b"\r\nretry-after-ms: ");
+    number(out, millis);
+    out.extend(b"\r\n");
+}
+
 /// Writes the last fields of a head: type, length, connection.
 pub(super) fn close_head(out: &mut Buffer, kind: Kind<'_>, length: Length, after: After) {
     match kind {

@@ -279,7 +279,7 @@ mod tests {
         let own = SocketAddr::from((Ipv4Addr::LOCALHOST, 9000));
         let guard = Arc::new(Guard::new(Rules::default(), vec![own]));
         let second = Duration::from_secs(1);
-        let resolver = Resolver::from_system(Arc::clone(&guard), TtlBounds { min: second, max: second }, |_| {});
+        let resolver = Resolver::new(Arc::clone(&guard), Vec::new(), TtlBounds { min: second, max: second }, |_| {});
         let origins = Arc::new(Origins::new(guard, resolver));
         let config = check_project(project.as_bytes(), None).unwrap().config;
         let source = ProjectSource { slug: "p".into(), file: "p.yaml".to_owned(), created: 0, config };

@@ -134,6 +134,7 @@ const FRAMINGS: &[Case] = &[
     ("fault/chunked=longer", false, Ended::Fin, &["\r\n2\r\nhello\r\n"], &[]),
     ("fault/chunked=notail", false, Ended::Fin, &["\r\n0\r\n"], &[LAST]),
     ("fault/chunked=trailers", true, Ended::Open, &["\r\n0\r\nx-trailer: canary\r\n"], &[]),
+    ("fault/chunked=badtrailer", false, Ended::Fin, &["\r\n0\r\nHTTP/1.1 200 OK\r\n\r\n"], &[LAST]),
     ("fault/chunked=extension", true, Ended::Open, &["\r\n2;name=\"a;b\"\r\n"], &[]),
     ("fault/chunked=barelf", false, Ended::Fin, &["\n0\n\n"], &[]),
     ("fault/chunked=close", true, Ended::Fin, &["connection: close", DONE], &["transfer-encoding"]),
