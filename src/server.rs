@@ -263,7 +263,7 @@ fn reload(files: &FileSet, publisher: &Publisher) {
         Ok(loaded) => {
             log_warnings(&loaded.warnings);
             // A refusal has been reported by the publisher.
-            let _ = publisher.publish(loaded.sources);
+            let _ = publisher.replace(loaded.sources);
         }
         Err(refusals) => publisher.refuse(&refusals),
     }

@@ -125,6 +125,7 @@ mod tests {
             trace_id: [0; 16],
             labels: None,
             generation: 1,
+            config_version: None,
             key_id: None,
             endpoint: "chat",
             status: 200,

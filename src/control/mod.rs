@@ -1,7 +1,7 @@
 //! What is served, and how it changes: check, compile, publish.
 //!
-//! Every change goes through [`Publisher::publish`], whatever it came from: nothing is visible before all of it was
-//! checked and compiled, and a refused change leaves what serves untouched. No HTTP here, and no SQL.
+//! Every change goes through the [`Publisher`], whatever it came from: nothing is visible before all of it was checked and
+//! compiled, and a refused change leaves what serves untouched. No HTTP here, and no SQL.
 
 mod actor;
 mod demo;
@@ -17,5 +17,5 @@ pub use demo::{Demo, DemoUpstream};
 pub use error::{ControlError, FieldProblem};
 pub use files::{FileSet, Loaded, Stamp};
 pub use permit::{Capability, Extent, Scope, permit};
-pub use publish::{Publisher, first};
+pub use publish::{Publisher, Unconfirmed, first, first_of};
 pub use vault::{Pepper, Place, Purpose, Vault, VaultError, last4};

@@ -70,6 +70,11 @@ impl Context {
         self.common.set(common);
     }
 
+    /// Confirms the snapshot that requests are served by from now on. The worker calls it at its bell and at each tick.
+    pub fn confirm_snapshot(&self) {
+        self.block.generation.set(self.shared.snapshot.load().generation());
+    }
+
     /// The fields that every answer has, the last of them `x-request-id` without its value.
     #[must_use]
     pub fn common_fields(&self) -> [u8; COMMON_LEN] {

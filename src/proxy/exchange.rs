@@ -183,6 +183,7 @@ impl Drop for Exchange<'_> {
             trace_id: self.trace.id(),
             labels: self.target.as_ref().map(|target| Arc::clone(&target.labels)),
             generation: self.snapshot.generation(),
+            config_version: self.target.as_ref().and_then(|target| target.version),
             key_id: self.grant.as_ref().map(|grant| Arc::clone(&grant.key_id)),
             endpoint: endpoint_name(self.endpoint),
             status: self.status,

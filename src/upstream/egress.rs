@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod address_tests;
+mod bound;
 #[cfg(test)]
 mod form_tests;
 mod range;
@@ -20,6 +21,7 @@ use std::str::FromStr;
 use smallvec::SmallVec;
 use thiserror::Error;
 
+pub use bound::{BoundOrigin, BoundOriginError};
 pub use range::{Cidr, CidrError};
 pub use url::{BaseUrl, Host, Scheme, URL_BYTES_MAX, UrlError};
 

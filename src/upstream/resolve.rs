@@ -152,6 +152,16 @@ impl Resolver {
         Self(Arc::new(inner))
     }
 
+    /// As [`Resolver::new`] without bounds on the time for which an answer is used.
+    #[cfg(test)]
+    pub fn with_name_servers(
+        guard: Arc<Guard>,
+        servers: Vec<SocketAddr>,
+        observe: impl Fn(Event) + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(Inner::new(guard, servers, Box::new(observe))))
+    }
+
     /// Returns the addresses of an upstream's host, which stay up to date for as long as somebody holds them.
     ///
     /// May be called from any thread. The first lookup of a new name starts at once when [`Resolver::run`] runs.

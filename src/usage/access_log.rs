@@ -39,6 +39,9 @@ fn who(record: &Record, line: &mut JsonLine<'_>) {
         line.text_if_any("target", &labels.target);
     }
     line.uint("generation", record.generation);
+    if let Some(version) = record.config_version {
+        line.uint("config_version", version);
+    }
     if let Some(key_id) = &record.key_id {
         line.text("key_id", key_id);
     }
@@ -109,6 +112,7 @@ mod tests {
                 model: "gpt-4o".into(),
                 target: "main".into(),
             })),
+            config_version: Some(3),
             key_id: Some("abc123".into()),
             status: 502,
             error_code: "upstream_error",
@@ -129,7 +133,7 @@ mod tests {
                 "request_id": "req-1", "trace_id": "0af7651916cd43dd8448eb211c80319c",
                 "organization": "acme", "project": "support", "route": "chat",
                 "provider": "openai", "model": "gpt-4o", "target": "main",
-                "generation": 7, "key_id": "abc123", "client_ip": "192.0.2.1",
+                "generation": 7, "config_version": 3, "key_id": "abc123", "client_ip": "192.0.2.1",
                 "endpoint": "chat", "status": 502, "error_code": "upstream_error",
                 "duration_ms": 1234.567, "ttft_ms": 250.001, "overhead_us": 17, "upstream_ms": 1200.0,
                 "attempts": 1, "streamed": true, "cancelled": true, "bytes_in": 800, "bytes_out": 600,
@@ -143,9 +147,18 @@ mod tests {
     #[test]
     fn what_is_not_known_is_left_out() {
         let value: Value = serde_json::from_str(&line(&record("req-1"))).unwrap();
-        for name in
-            ["trace_id", "project", "key_id", "client_ip", "error_code", "ttft_ms", "estimated", "tags", "metadata"]
-        {
+        for name in [
+            "trace_id",
+            "project",
+            "config_version",
+            "key_id",
+            "client_ip",
+            "error_code",
+            "ttft_ms",
+            "estimated",
+            "tags",
+            "metadata",
+        ] {
             assert!(value.get(name).is_none(), "{name}");
         }
     }

@@ -23,6 +23,8 @@ pub struct Record {
     pub labels: Option<Arc<Labels>>,
     /// Generation of the snapshot that served.
     pub generation: u64,
+    /// Number of the version of the project's configuration; none in file mode and before a route was known.
+    pub config_version: Option<u64>,
     /// Public id of the key, never the key; none when none was accepted.
     pub key_id: Option<Arc<str>>,
     /// Name of the path that was asked, such as `chat`.
@@ -71,6 +73,7 @@ pub(super) mod tests {
             trace_id: [0; 16],
             labels: None,
             generation: 7,
+            config_version: None,
             key_id: None,
             endpoint: "chat",
             status: 200,
