@@ -23,7 +23,7 @@ use super::{
     Wanted, document, routes,
 };
 use crate::base::{Id, RequestId, UnixTime};
-use crate::control::{Actor, Answer, Authenticate, Capability, ControlError, Credentials, KeepAnswers, Presented};
+use crate::control::{Actor, Answer, Authenticate, Capability, ControlError, KeepAnswers, Presented, Proof};
 use crate::store::{Page, StoreError};
 
 const PROJECT: &str = "prj_00000000000000000000";
