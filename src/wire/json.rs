@@ -6,7 +6,8 @@
 
 use super::json_place::{JsonFault, Span, Text, Value};
 use super::json_text::{
-    BLOCK_BYTES, after_space, byte_at, digits_count, has_special, parse_code_unit, short_string_end, special_bytes,
+    BLOCK_BYTES, PAGE_BYTES, after_space, byte_at, digits_count, has_special, is_plain_page, parse_code_unit,
+    parse_short_count, short_string_end, special_bytes,
 };
 
 /// Most bytes of one document.
@@ -15,6 +16,10 @@ pub(super) const BYTES_MAX: usize = 1 << 30;
 pub(super) const DEPTH_CEILING: u32 = 128;
 /// Longest number, in bytes; longer ones take some readers quadratic time.
 const NUMBER_BYTES_MAX: usize = 256;
+/// Blocks of a string that are looked at one by one before large ones are: most strings are short.
+const SMALL_BLOCKS: u32 = 3;
+/// Bytes of a string without a special one after which the next ones are looked at a page at a time.
+const LONG_TEXT_BYTES: usize = 1024;
 
 /// The position in a document; see the file's head.
 pub(super) struct Scanner<'a> {
@@ -282,6 +287,17 @@ impl<'a> Scanner<'a> {
         Ok(self.at)
     }
 
+    /// Steps over an unsigned integer of at most 18 digits and gives it; for anything else steps over nothing.
+    #[inline]
+    pub(super) fn short_count(&mut self) -> Result<Option<u64>, JsonFault> {
+        let Some((count, digits)) = parse_short_count(self.bytes.get(self.at..).unwrap_or_default()) else {
+            return Ok(None);
+        };
+        self.count_node()?;
+        self.at += digits;
+        Ok(Some(count))
+    }
+
     #[inline(never)]
     fn other_scalar(&mut self, first: u8) -> Result<(), JsonFault> {
         match first {
@@ -385,13 +401,13 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Steps over bytes of a string that need no look: a block, then large blocks while they last, then blocks.
+    /// Steps over bytes of a string that need no look: a few blocks, then large blocks while they last, then blocks.
     ///
     /// The last few bytes of a body are left to the caller, one by one.
     #[inline]
     fn skip_plain(&mut self) {
         let mut rest = self.bytes.get(self.at..).unwrap_or_default();
-        let mut is_first = true;
+        let mut blocks = 0;
         while let Some((block, after)) = rest.split_first_chunk::<16>() {
             let special = special_bytes(block);
             if special != 0 {
@@ -400,17 +416,33 @@ impl<'a> Scanner<'a> {
             }
             self.at += block.len();
             rest = after;
-            if is_first {
-                is_first = false;
-                while let Some((block, after)) = rest.split_first_chunk::<BLOCK_BYTES>() {
-                    if has_special(block) {
-                        break;
-                    }
-                    self.at += block.len();
+            blocks += 1;
+            if blocks == SMALL_BLOCKS {
+                rest = self.skip_large_blocks(rest);
+            }
+        }
+    }
+
+    /// Steps over large blocks of a string without a special byte; a long text is searched in pieces of a page.
+    #[inline]
+    fn skip_large_blocks(&mut self, mut rest: &'a [u8]) -> &'a [u8] {
+        let start = self.at;
+        while let Some((block, after)) = rest.split_first_chunk::<BLOCK_BYTES>() {
+            if has_special(block) {
+                return rest;
+            }
+            self.at += block.len();
+            rest = after;
+            if self.at - start >= LONG_TEXT_BYTES {
+                while let Some((page, after)) = rest.split_first_chunk::<PAGE_BYTES>()
+                    && is_plain_page(page)
+                {
+                    self.at += page.len();
                     rest = after;
                 }
             }
         }
+        rest
     }
 
     /// Steps over a backslash and what it escapes.

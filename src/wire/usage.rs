@@ -131,6 +131,9 @@ fn scan_details(scanner: &mut Scanner<'_>, body: &[u8], found: &mut Found) -> Re
 impl Found {
     /// Reads one count; anything but an unsigned integer or `null` makes the whole usage invalid.
     fn count(&mut self, scanner: &mut Scanner<'_>, body: &[u8]) -> Result<Option<u64>, JsonFault> {
+        if let Some(count) = scanner.short_count()? {
+            return Ok(Some(count));
+        }
         let value = scanner.value()?;
         if value.first == b'n' {
             return Ok(None);
@@ -195,6 +198,11 @@ mod tests {
                 counts(5, 1, 0, 0, 0),
             ),
             (
+                "zero, and 18 and 19 digits",
+                r#"{"prompt_tokens":0,"completion_tokens":123456789012345678,"prompt_tokens_details":{"cached_tokens":1234567890123456789 }}"#,
+                counts(0, 123_456_789_012_345_678, 1_234_567_890_123_456_789, 0, 0),
+            ),
+            (
                 "the largest number",
                 r#"{"prompt_tokens":18446744073709551615,"completion_tokens":0}"#,
                 counts(u64::MAX, 0, 0, 0, 0),
@@ -217,6 +225,9 @@ mod tests {
             r#"{"prompt_tokens":3.0,"completion_tokens":4}"#,
             r#"{"prompt_tokens":3e2,"completion_tokens":4}"#,
             r#"{"prompt_tokens":"3","completion_tokens":4}"#,
+            r#"{"prompt_tokens":03,"completion_tokens":4}"#,
+            r#"{"prompt_tokens":3 4,"completion_tokens":4}"#,
+            r#"{"prompt_tokens":1000000000000000000.5,"completion_tokens":4}"#,
             r#"{"prompt_tokens":18446744073709551616,"completion_tokens":4}"#,
             r#"{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":-1}}"#,
             r#"{"prompt_tokens":3,"completion_tokens":4"#,
