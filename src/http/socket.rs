@@ -35,6 +35,8 @@ pub struct Socket {
     fd: RawFd,
     /// Whether monoio remembers no readiness to read, as of our last look.
     unready: Cell<bool>,
+    /// The last read filled all the room it was given: more is likely to be there, so that no wait is needed.
+    brimful: Cell<bool>,
 }
 
 impl Socket {
@@ -45,14 +47,14 @@ impl Socket {
     pub fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let fd = stream.as_raw_fd();
-        Ok(Self { stream, fd, unready: Cell::new(false) })
+        Ok(Self { stream, fd, unready: Cell::new(false), brimful: Cell::new(false) })
     }
 
     /// Takes over any descriptor, only to wait for it: a listener or a datagram socket in a stream's clothes.
     #[must_use]
     pub fn waiting(stream: TcpStream) -> Self {
         let fd = stream.as_raw_fd();
-        Self { stream, fd, unready: Cell::new(false) }
+        Self { stream, fd, unready: Cell::new(false), brimful: Cell::new(false) }
     }
 
     /// Connects to an address. The caller bounds the time.
@@ -71,7 +73,10 @@ impl Socket {
         loop {
             match recv(self.fd, into, MsgFlags::MSG_DONTWAIT) {
                 Err(Errno::EINTR) => {}
-                other => return other.map_err(io::Error::from),
+                other => {
+                    self.brimful.set(other == Ok(into.len()));
+                    return other.map_err(io::Error::from);
+                }
             }
         }
     }
@@ -104,25 +109,51 @@ impl Socket {
         }
     }
 
-    /// Waits until a read would not block: bytes, the end or an error are there.
+    /// Waits until a read is worth trying: bytes, the end or an error are there, or are likely to be.
     ///
     /// # Errors
     /// The driver's error.
     pub async fn readable(&self) -> io::Result<()> {
+        if self.brimful.get() {
+            return Ok(());
+        }
         if !EPOLL.with(Cell::get) {
             return self.stream.readable(false).await;
         }
         // monoio keeps the last readiness of an epoll socket, which our own `recv` does not clear. The strict form asks
-        // the kernel and clears it; after that the relaxed form needs no further system call.
-        if !self.unready.get() {
-            if let Poll::Ready(ready) = poll_now(self.stream.readable(false)).await {
-                return ready;
-            }
-            self.unready.set(true);
+        // the kernel and clears it; after that the relaxed form needs no further system call. Neither form has to live
+        // longer than its poll: the waker stays with the driver.
+        poll_fn(|context| {
+            let form = pin!(self.stream.readable(self.unready.get()));
+            let polled = form.poll(context);
+            self.unready.set(polled.is_pending());
+            polled
+        })
+        .await
+    }
+
+    /// As [`Self::readable`], but ends with the first wake of the task, whatever it was for: a read tells soon enough.
+    ///
+    /// Saves a question to the driver for each event of a stream. The caller must not set its deadline anew before it
+    /// waits again, for the wake may have been the deadline's.
+    ///
+    /// # Errors
+    /// The driver's error.
+    pub async fn stirred(&self) -> io::Result<()> {
+        if self.brimful.get() || !EPOLL.with(Cell::get) {
+            return self.readable().await;
         }
-        let ready = self.stream.readable(true).await;
-        self.unready.set(false);
-        ready
+        let mut has_waited = false;
+        poll_fn(|context| {
+            if has_waited {
+                self.unready.set(false);
+                return Poll::Ready(Ok(()));
+            }
+            has_waited = true;
+            let form = pin!(self.stream.readable(self.unready.get()));
+            form.poll(context)
+        })
+        .await
     }
 
     /// Waits until a write would take at least one byte.
