@@ -6,8 +6,8 @@
 
 use super::json_place::{JsonFault, Span, Text, Value};
 use super::json_text::{
-    BLOCK_BYTES, PAGE_BYTES, after_space, byte_at, digits_count, has_special, is_plain_page, parse_code_unit,
-    parse_short_count, short_string_end, special_bytes,
+    BLOCK_BYTES, PAGE_BYTES, after_space, byte_at, digits_count, has_special, is_plain_page, middling_string_end,
+    parse_code_unit, parse_short_count, short_string_end, special_bytes,
 };
 
 /// Most bytes of one document.
@@ -16,8 +16,6 @@ pub(super) const BYTES_MAX: usize = 1 << 30;
 pub(super) const DEPTH_CEILING: u32 = 128;
 /// Longest number, in bytes; longer ones take some readers quadratic time.
 const NUMBER_BYTES_MAX: usize = 256;
-/// Blocks of a string that are looked at one by one before large ones are: most strings are short.
-const SMALL_BLOCKS: u32 = 3;
 /// Bytes of a string without a special one after which the next ones are looked at a page at a time.
 const LONG_TEXT_BYTES: usize = 1024;
 
@@ -382,6 +380,10 @@ impl<'a> Scanner<'a> {
             return Err(self.unexpected());
         }
         self.at += 1;
+        if let Some(end) = middling_string_end(self.bytes, self.at) {
+            self.at = end;
+            return Ok(false);
+        }
         let mut escaped = false;
         loop {
             self.skip_plain();
@@ -401,13 +403,13 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Steps over bytes of a string that need no look: a few blocks, then large blocks while they last, then blocks.
+    /// Steps over bytes of a string that need no look: a block, then large blocks while they last, then blocks.
     ///
     /// The last few bytes of a body are left to the caller, one by one.
     #[inline]
     fn skip_plain(&mut self) {
         let mut rest = self.bytes.get(self.at..).unwrap_or_default();
-        let mut blocks = 0;
+        let mut is_first = true;
         while let Some((block, after)) = rest.split_first_chunk::<16>() {
             let special = special_bytes(block);
             if special != 0 {
@@ -416,8 +418,8 @@ impl<'a> Scanner<'a> {
             }
             self.at += block.len();
             rest = after;
-            blocks += 1;
-            if blocks == SMALL_BLOCKS {
+            if is_first {
+                is_first = false;
                 rest = self.skip_large_blocks(rest);
             }
         }

@@ -77,6 +77,17 @@ pub(super) fn short_string_end(bytes: &[u8], from: usize) -> Option<usize> {
     end_at_quote(bytes, from + special.trailing_zeros() as usize)
 }
 
+/// As [`short_string_end`], for a string that ends within 32 bytes: the long names of usage fields.
+#[inline]
+pub(super) fn middling_string_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let (first, rest) = bytes.get(from..)?.split_first_chunk::<16>()?;
+    let special = special_bytes(first) | special_bytes(rest.first_chunk::<16>()?) << 16;
+    if special == 0 {
+        return None;
+    }
+    end_at_quote(bytes, from + special.trailing_zeros() as usize)
+}
+
 /// Fills the last bytes of a body up to a block; the padding counts as special, so nothing is found in it.
 #[inline(never)]
 fn padded(rest: &[u8]) -> [u8; 16] {
