@@ -151,7 +151,9 @@ impl Socket {
             }
             has_waited = true;
             let form = pin!(self.stream.readable(self.unready.get()));
-            form.poll(context)
+            let polled = form.poll(context);
+            self.unready.set(polled.is_pending());
+            polled
         })
         .await
     }
