@@ -70,7 +70,7 @@ impl Free {
         let index = larger_index(bytes);
         let found = self.larger.get_mut(index).and_then(FreeList::take);
         self.larger_free_bytes -= found.as_ref().map_or(0, Vec::len);
-        let size = if index < LARGER_COUNT { SIZE * 2 << index } else { bytes };
+        let size = if index < LARGER_COUNT { (2 * SIZE) << index } else { bytes };
         self.larger_lent_bytes += size;
         found.unwrap_or_else(|| vec![0; size])
     }

@@ -196,3 +196,62 @@ async fn poll_now<F: Future>(future: F) -> Poll<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write as _, net::TcpListener, time::Duration};
+
+    use super::*;
+
+    fn run(test: impl Future<Output = ()>) {
+        let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().enable_timer().build().unwrap();
+        runtime.block_on(test);
+    }
+
+    fn pair() -> (Socket, std::net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        (Socket::new(TcpStream::from_std(stream).unwrap()).unwrap(), peer)
+    }
+
+    /// Lets the driver look at its sockets.
+    async fn look() {
+        monoio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    #[test]
+    fn readiness_that_was_used_up_does_not_end_the_next_wait() {
+        run(async {
+            let (socket, mut peer) = pair();
+            for _ in 0..3 {
+                assert!(!socket.is_readable().await);
+                peer.write_all(b"x").unwrap();
+                look().await;
+                socket.stirred().await.unwrap();
+                assert_eq!(socket.try_read(&mut [0; 8]).unwrap(), 1);
+                assert!(poll_now(socket.stirred()).await.is_pending());
+                assert!(poll_now(socket.readable()).await.is_pending());
+                peer.write_all(b"x").unwrap();
+                look().await;
+                socket.readable().await.unwrap();
+                assert_eq!(socket.try_read(&mut [0; 8]).unwrap(), 1);
+                assert!(poll_now(socket.readable()).await.is_pending());
+            }
+        });
+    }
+
+    #[test]
+    fn read_that_filled_its_room_is_followed_by_another() {
+        run(async {
+            let (socket, mut peer) = pair();
+            peer.write_all(b"abcd").unwrap();
+            socket.readable().await.unwrap();
+            assert_eq!(socket.try_read(&mut [0; 4]).unwrap(), 4);
+            assert!(poll_now(socket.readable()).await.is_ready(), "more may be there");
+            assert_eq!(socket.try_read(&mut [0; 4]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            assert!(poll_now(socket.readable()).await.is_pending());
+        });
+    }
+}
