@@ -1,4 +1,4 @@
-//! A disk that is full, fails or is read-only: refused, then well.
+//! Disks that are full, fail or are read-only.
 //!
 //! Each case runs in a child process of its own, because limits and mounts are those of a process. Where the machine allows
 //! no mounts, the cases that need one say so and pass.

@@ -46,7 +46,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("saphyr_parser", &["config/yaml.rs"]),
     ("monoio", &["http/", "worker/"]),
     ("hickory_resolver", &["upstream/resolve.rs"]),
-    ("rusqlite", &["store/sqlite/"]),
+    ("rusqlite", &["store/sqlite/", "store/tests/"]),
 ];
 
 /// Names that say nothing; see the glossary of the style page.
