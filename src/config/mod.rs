@@ -23,6 +23,7 @@ mod shape;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod value;
 mod words;
 mod yaml;
@@ -31,11 +32,12 @@ pub use document::{DocumentKind, recognise};
 pub use keys::check_keys;
 pub use model::{MockParams, Model, ModelList, Project, Prompt, PromptRole, Provider, Route, Timeouts, TimeoutsPatch};
 pub use problem::{At, Checked, Code, Position, Problem, Severity};
-pub use project::check_project;
+pub use project::{ProjectContext, check_project};
 pub use schema::{keys_schema, project_schema, server_schema};
 pub use server::{SecretTextError, check_server, secret_text};
 pub use settings::{
     Cidr, Driver, Egress, EgressAllow, KeyEntry, Limits, ListenerError, Log, LogLevel, Pin, Runtime, SecretSource,
     Server, TlsRoots, Upstream,
 };
+pub use tree::read_tree;
 pub use words::project_slug;

@@ -27,6 +27,7 @@ use crate::{
     http::{Downstream, Framing, HeadError, Method, NoBody, NoHead, Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, ProtocolError},
     snapshot::Grant,
+    usage::Annotations,
     wire::{Endpoint, ErrorCase, view_request},
 };
 
@@ -119,6 +120,7 @@ async fn post(
 ) -> Result<After, Refused> {
     let grant = authenticate(exchange, down, head)?;
     check_content(down, head)?;
+    exchange.annotations = read_options(down, head)?;
     if head.expects_continue && head.framing != Framing::None && down.send_continue().await.is_err() {
         return Ok(After::Close);
     }
@@ -137,13 +139,15 @@ async fn post(
         .map_err(|error| refused(Refusal::new(error.case(), error.to_string()).param(error.param())));
     let looked_up = viewed.and_then(|view| {
         exchange.stream = view.stream;
-        let route =
-            exchange.snapshot.route(&grant, view.model_name(body)).ok_or_else(|| refused(models::unknown_model()))?;
-        let target = route.target(endpoint).ok_or_else(|| refused(wrong_endpoint(endpoint)))?;
+        let found = exchange.snapshot.route(&grant, view.model_name(body));
+        let route = found.map_err(|none| refused(models::no_route(none)))?;
+        let target = Arc::clone(route.target(endpoint).ok_or_else(|| refused(wrong_endpoint(endpoint)))?);
+        // From here on every answer says what serves it, a refusal too.
+        exchange.target = Some(Arc::clone(&target));
         if view.needs_state && !target.keeps_state {
             return Err(refused(stateless()));
         }
-        Ok((view, Arc::clone(target)))
+        Ok((view, target))
     });
     let (view, target) = match looked_up {
         Ok(found) => found,
@@ -152,7 +156,6 @@ async fn post(
             return Err(refused);
         }
     };
-    exchange.target = Some(Arc::clone(&target));
     let request = Request { head, endpoint, view: &view, body_len };
     match forward(exchange, down, &target, &request, after).await {
         Ok(after) => Ok(after),
@@ -172,7 +175,8 @@ async fn post(
     }
 }
 
-/// Finds what the key of the request may do. Nothing about routes is told before.
+/// Finds what the key of the request may do. Nothing about routes is told before, and nothing at all to the keys of an
+/// archived project.
 fn authenticate(exchange: &mut Exchange<'_>, down: &Downstream, head: &RequestHead) -> Result<Arc<Grant>, Refusal> {
     let key = authenticate::key_of(head, down.input())?;
     let grant = exchange
@@ -181,6 +185,9 @@ fn authenticate(exchange: &mut Exchange<'_>, down: &Downstream, head: &RequestHe
         .map(Arc::clone)
         .ok_or_else(|| Refusal::new(ErrorCase::InvalidKey, "the API key is unknown, disabled or expired"))?;
     exchange.grant = Some(Arc::clone(&grant));
+    if exchange.snapshot.is_archived(&grant) {
+        return Err(Refusal::new(ErrorCase::ProjectArchived, "the project of this API key is archived"));
+    }
     Ok(grant)
 }
 
@@ -194,6 +201,19 @@ fn check_content(down: &Downstream, head: &RequestHead) -> Result<(), Refusal> {
         return Err(Refusal::new(ErrorCase::UnsupportedMediaType, "compressed request bodies are not accepted"));
     }
     Ok(())
+}
+
+/// Reads what the client says about its request beside the body.
+fn read_options(down: &Downstream, head: &RequestHead) -> Result<Option<Box<Annotations>>, Refusal> {
+    // A request has one target in any case; a word that is no answer to the question is refused all the same.
+    if let Some(value) = head.no_fallback.map(|part| part.of(down.input()))
+        && !matches!(value, b"true" | b"false")
+    {
+        return Err(Refusal::new(ErrorCase::BadField, "`x-millrace-no-fallback` must be `true` or `false`"));
+    }
+    let tags = head.tags.iter().map(|part| part.of(down.input()));
+    let metadata = head.metadata.map(|part| part.of(down.input()));
+    Annotations::parse(tags, metadata).map_err(|error| Refusal::new(ErrorCase::BadField, error.to_string()))
 }
 
 async fn health(

@@ -24,3 +24,4 @@ mod spread;
 mod store_crash;
 mod store_faults;
 mod tidy;
+mod wire;
