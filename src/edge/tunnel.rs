@@ -10,8 +10,9 @@ use tokio::{
     time::timeout,
 };
 
-/// Bytes taken at a time, each way.
-const CHUNK_BYTES: usize = 16 * 1024;
+/// Bytes taken at a time, each way: few on a connection that idles or streams events, more where more comes.
+const CHUNK_BYTES_MIN: usize = 2 * 1024;
+const CHUNK_BYTES_MAX: usize = 16 * 1024;
 /// Time that a client gets to close after the worker has.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -43,7 +44,7 @@ where
 
 /// Carries bytes one way until their end, which is passed on.
 async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, stall: Duration) -> io::Result<()> {
-    let mut chunk = vec![0u8; CHUNK_BYTES];
+    let mut chunk = vec![0u8; CHUNK_BYTES_MIN];
     loop {
         let count = from.read(&mut chunk).await?;
         let mut left = chunk.get(..count).unwrap_or_default();
@@ -58,6 +59,9 @@ async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin
             left = left.get(written..).unwrap_or_default();
         }
         timeout(stall, to.flush()).await??;
+        if count == chunk.len() && count < CHUNK_BYTES_MAX {
+            chunk.resize(count * 2, 0);
+        }
     }
 }
 
@@ -71,17 +75,23 @@ mod tests {
 
     #[tokio::test]
     async fn end_of_each_side_reaches_the_other_behind_its_bytes() {
-        let ((mut client, edge), (worker_side, mut worker)) = (duplex(64), duplex(64));
+        let ((mut client, edge), (worker_side, mut worker)) = (duplex(64 * 1024), duplex(64 * 1024));
         let running = tokio::spawn(tunnel(edge, worker_side, STALL));
-        client.write_all(b"question").await.unwrap();
-        client.shutdown().await.unwrap();
+        let question: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
+        let sent = question.clone();
+        let sending = tokio::spawn(async move {
+            client.write_all(&sent).await.unwrap();
+            client.shutdown().await.unwrap();
+            client
+        });
         let mut asked = Vec::new();
         worker.read_to_end(&mut asked).await.unwrap();
+        let mut client = sending.await.unwrap();
         worker.write_all(b"answer").await.unwrap();
         worker.shutdown().await.unwrap();
         let mut answered = Vec::new();
         client.read_to_end(&mut answered).await.unwrap();
-        assert_eq!((asked.as_slice(), answered.as_slice()), (&b"question"[..], &b"answer"[..]));
+        assert!(asked == question && answered == b"answer");
         running.await.unwrap();
     }
 
