@@ -13,6 +13,7 @@
 
 mod corpus;
 mod drain;
+mod edge;
 mod faults;
 mod harness;
 mod leaving;
