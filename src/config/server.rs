@@ -9,14 +9,14 @@ use crate::base::{ByteSize, Secret};
 use super::expand::{Lookup, expand, expand_scalar, whole_variable};
 use super::fields::{Fields, Item};
 use super::problem::{At, Checked, Code, Problem, Problems};
-use super::server_tables::{EGRESS_ALLOW, FILE, SERVER};
+use super::server_tables::{EDGE_CERTIFICATE, EGRESS_ALLOW, FILE, SERVER};
 use super::settings::{
-    Driver, Egress, EgressAllow, Limits, ListenerError, Log, LogLevel, Pin, Runtime, SecretSource, Server, TlsRoots,
-    Upstream,
+    Driver, Edge, EdgeCertificate, Egress, EgressAllow, Limits, ListenerError, Log, LogLevel, Pin, Runtime,
+    SecretSource, Server, TlsRoots, Upstream,
 };
 use super::shape::check_table;
 use super::value;
-use super::words::{self, parse_cidr};
+use super::words::{self, parse_cidr, parse_name_server};
 use super::yaml::{self, Content, Form, Node};
 
 /// Checks server settings. `env` looks up one variable of the environment.
@@ -44,6 +44,7 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
     let tls_roots = read_roots(root, problems);
     let upstream = read_upstream(&root.table("upstream"), problems);
     let limits = read_limits(&root.table("limits"));
+    let edge = read_edge(root, problems);
     let admin_allow_remote = root.boolean("admin_allow_remote")?;
     let admin_listen = address(root.word("admin_listen").as_ref());
     let listen = address(root.word("listen").as_ref());
@@ -62,6 +63,7 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
         upstream: upstream?,
         egress,
         tls_roots,
+        edge: edge?,
         log: read_log(&root.table("log"))?,
         drain_grace: root.table("drain").duration("grace")?,
     };
@@ -239,6 +241,28 @@ fn read_roots(root: &Fields<'_>, problems: &mut Problems) -> TlsRoots {
     }
 }
 
+/// `Some(None)` without an edge; `None` only when a problem is reported.
+fn read_edge(root: &Fields<'_>, problems: &mut Problems) -> Option<Option<Edge>> {
+    if !root.has("edge") {
+        return Some(None);
+    }
+    let edge = root.table("edge");
+    let mut certificates = Vec::new();
+    for item in edge.list("certificates") {
+        let fields = Fields::new(&EDGE_CERTIFICATE, item.node, item.path);
+        let (cert, key) = (fields.word("cert").map(into_path)?, fields.word("key").map(into_path)?);
+        certificates.push(EdgeCertificate { cert, key });
+    }
+    if certificates.is_empty() {
+        let item = edge.item("certificates")?;
+        let message = "the edge needs a certificate: `[{cert: FILE, key: FILE}]`";
+        problems.push(Problem::error(item.path, item.node.at, Code::OutOfRange, message));
+        return None;
+    }
+    let listen = address(edge.word("listen").as_ref())?;
+    Some(Some(Edge { listen, certificates, threads: edge.integer("threads")? }))
+}
+
 fn read_egress(root: &Fields<'_>, problems: &mut Problems) -> Egress {
     let egress = root.table("egress");
     let mut allow = Vec::new();
@@ -269,12 +293,14 @@ fn read_ports(fields: &Fields<'_>, problems: &mut Problems) -> Vec<u16> {
 }
 
 fn read_upstream(fields: &Fields<'_>, problems: &mut Problems) -> Option<Upstream> {
+    let dns_servers = read_name_servers(fields, problems);
     let upstream = Upstream {
         pool_idle_max: fields.integer("pool_idle_max")?,
         idle_timeout: fields.duration("idle_timeout")?,
         max_age: fields.duration("max_age")?,
         dns_ttl_min: fields.duration("dns_ttl_min")?,
         dns_ttl_max: fields.duration("dns_ttl_max")?,
+        dns_servers,
     };
     if upstream.dns_ttl_min > upstream.dns_ttl_max {
         let written = fields.item("dns_ttl_min").or_else(|| fields.item("dns_ttl_max"));
@@ -284,6 +310,19 @@ fn read_upstream(fields: &Fields<'_>, problems: &mut Problems) -> Option<Upstrea
         }
     }
     Some(upstream)
+}
+
+fn read_name_servers(fields: &Fields<'_>, problems: &mut Problems) -> Vec<SocketAddr> {
+    let mut servers = Vec::new();
+    for written in fields.list("dns_servers").iter().filter_map(Item::word) {
+        let Some(server) = parse_name_server(&written.value) else { continue };
+        if servers.contains(&server) {
+            problems.push(written.refuse(Code::Duplicate, format!("`{server}` is listed twice")));
+            continue;
+        }
+        servers.push(server);
+    }
+    servers
 }
 
 fn read_limits(fields: &Fields<'_>) -> Option<Limits> {

@@ -13,6 +13,7 @@ mod demo;
 mod diff;
 mod drafts;
 mod error;
+mod file_mode;
 mod file_projects;
 mod files;
 mod first_operator;

@@ -1,7 +1,9 @@
 //! The chunked coding of RFC 9112, 7.1, decoded strictly.
 //!
 //! Sizes are 1 to 15 hex digits. Extensions are skipped, trailers are dropped, both within bounds. Every line must end
-//! with CRLF: a bare line feed here is how two parsers come to see two different messages.
+//! with CRLF: a bare line feed here is how two parsers come to see two different messages. A trailer must be a field as in
+//! a head, `name: value` without a space before the colon: else the request behind a body whose end went missing would
+//! pass for one and be swallowed. What its name says does not matter, since none is used.
 
 use std::ops::Range;
 
@@ -43,7 +45,8 @@ enum State {
     ContentCr,
     ContentLf,
     TrailerStart,
-    Trailer,
+    TrailerName,
+    TrailerValue,
     TrailerLf,
     LastLf,
     End,
@@ -68,6 +71,9 @@ impl ChunkDecoder {
             if self.state == State::Content {
                 return Ok(self.content(input, at));
             }
+            if self.take_plain_line(input.get(*at..).unwrap_or_default(), at) {
+                continue;
+            }
             let Some(byte) = input.get(*at).copied() else {
                 return Ok(Step::More);
             };
@@ -80,6 +86,28 @@ impl ChunkDecoder {
     #[must_use]
     pub fn is_end(&self) -> bool {
         self.state == State::End
+    }
+
+    /// Takes what mostly stands between two chunks at once: the line end behind the content, or a whole size line
+    /// without extension. False if something else is there, or not all of it yet; then nothing is taken.
+    #[inline]
+    fn take_plain_line(&mut self, rest: &[u8], at: &mut usize) -> bool {
+        if self.state == State::ContentCr && rest.starts_with(b"\r\n") {
+            *at += 2;
+            self.seen = 0;
+            self.state = State::Size;
+            return true;
+        }
+        if self.state != State::Size || self.seen > 0 {
+            return false;
+        }
+        let Some((size, used)) = plain_size(rest) else {
+            return false;
+        };
+        *at += used;
+        self.left = size;
+        self.state = if size == 0 { State::TrailerStart } else { State::Content };
+        true
     }
 
     fn content(&mut self, input: &[u8], at: &mut usize) -> Step {
@@ -99,10 +127,9 @@ impl ChunkDecoder {
 
     fn next(&mut self, byte: u8) -> Result<State, ChunkError> {
         self.seen += 1;
-        let line_max = if matches!(self.state, State::TrailerStart | State::Trailer | State::TrailerLf) {
-            TRAILERS_MAX
-        } else {
-            LINE_MAX
+        let line_max = match self.state {
+            State::TrailerStart | State::TrailerName | State::TrailerValue | State::TrailerLf => TRAILERS_MAX,
+            _ => LINE_MAX,
         };
         if self.seen > line_max {
             return Err(ChunkError);
@@ -124,9 +151,10 @@ impl ChunkDecoder {
                 Ok(State::Size)
             }
             (State::TrailerStart, b'\r') => Ok(State::LastLf),
-            (State::TrailerStart, b'!'..=b'9' | b';'..=b'~') => Ok(State::Trailer),
-            (State::Trailer, b'\r') => Ok(State::TrailerLf),
-            (State::Trailer, b'\t' | b' '..=b'~' | 0x80..=0xff) => Ok(State::Trailer),
+            (State::TrailerStart | State::TrailerName, _) if is_name(byte) => Ok(State::TrailerName),
+            (State::TrailerName, b':') => Ok(State::TrailerValue),
+            (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
+            (State::TrailerValue, b'\t' | b' '..=b'~' | 0x80..=0xff) => Ok(State::TrailerValue),
             (State::TrailerLf, b'\n') => Ok(State::TrailerStart),
             (State::LastLf, b'\n') => Ok(State::End),
             _ => Err(ChunkError),
@@ -138,13 +166,54 @@ impl ChunkDecoder {
         if self.digits > 15 {
             return Err(ChunkError);
         }
-        let value = match byte {
-            b'0'..=b'9' => byte - b'0',
-            _ => (byte | 0x20) - b'a' + 10,
-        };
-        self.left = self.left << 4 | u64::from(value);
+        self.left = self.left << 4 | u64::from(hex_value(byte));
         Ok(State::Size)
     }
+}
+
+/// Whether a field name may hold the byte: `tchar` of RFC 9110, section 5.6.2.
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// The value of each byte as a hex digit; [`NO_DIGIT`] for the others.
+static HEX_VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let digits = b"0123456789abcdefABCDEF";
+    let mut at = 0;
+    while at < digits.len() {
+        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+        #[expect(clippy::cast_possible_truncation, reason = "at most 21")]
+        {
+            values[digits[at] as usize] = if at < 16 { at as u8 } else { at as u8 - 6 };
+        }
+        at += 1;
+    }
+    values
+};
+const NO_DIGIT: u8 = 0xFF;
+
+/// The value of a hex digit.
+#[inline]
+fn hex_value(digit: u8) -> u8 {
+    HEX_VALUES.get(usize::from(digit)).copied().unwrap_or(NO_DIGIT)
+}
+
+/// Reads a line of 1 to 8 hex digits and CRLF: the size, and the bytes used.
+#[inline]
+fn plain_size(rest: &[u8]) -> Option<(u64, usize)> {
+    let mut size = 0;
+    let mut used = 0;
+    for byte in rest.iter().take(8) {
+        let value = hex_value(*byte);
+        if value == NO_DIGIT {
+            break;
+        }
+        size = size << 4 | u64::from(value);
+        used += 1;
+    }
+    let is_whole = used > 0 && rest.get(used..used + 2) == Some(b"\r\n");
+    is_whole.then_some((size, used + 2))
 }
 
 #[cfg(test)]
@@ -181,6 +250,23 @@ mod tests {
     }
 
     #[test]
+    fn sizes_of_any_length_are_read() {
+        for (line, want) in [
+            ("5", b"hello".as_slice()),
+            ("05", b"hello"),
+            ("00000005", b"hello"),
+            ("000000005", b"hello"),
+            ("000000000000005", b"hello"),
+            ("a", b"0123456789"),
+            ("A", b"0123456789"),
+            ("0F", b"0123456789abcde"),
+        ] {
+            let wire = [line.as_bytes(), b"\r\n", want, b"\r\n0\r\n\r\n"].concat();
+            assert_eq!(decode(&[&wire]), Ok((want.to_vec(), wire.len(), true)), "{line}");
+        }
+    }
+
+    #[test]
     fn malformed_chunks_are_refused() {
         for (name, wire) in [
             ("no digits", &b"\r\nx"[..]),
@@ -196,12 +282,37 @@ mod tests {
             ("negative", b"-1\r\n"),
             ("NUL in an extension", b"5;\0\r\nhello\r\n"),
             ("trailer without a name", b"0\r\n: x\r\n\r\n"),
+            ("trailer without a colon", b"0\r\nA\r\n\r\n"),
+            ("space before the colon of a trailer", b"0\r\nA : x\r\n\r\n"),
+            ("separator in the name of a trailer", b"0\r\nA(b): x\r\n\r\n"),
+            ("request line as a trailer", b"0\r\nGET / HTTP/1.1\r\n\r\n"),
+            ("byte above ASCII in the name of a trailer", b"0\r\n\xc3\xa4: x\r\n\r\n"),
+            ("folded trailer", b"0\r\nA: x\r\n y\r\n\r\n"),
+            ("NUL in a trailer", b"0\r\nA: \0\r\n\r\n"),
+            ("bare carriage return in a trailer", b"0\r\nA: x\ry\r\n\r\n"),
             ("bare line feed after a trailer", b"0\r\nA: x\n\r\n"),
         ] {
             assert_eq!(decode(&[wire]), Err(ChunkError), "{name}");
         }
         let long = [b"5;".as_slice(), &[b'a'; 2000], b"\r\nhello\r\n"].concat();
         assert_eq!(decode(&[&long]), Err(ChunkError), "long extension");
+        let many = [b"0\r\n".as_slice(), &b"a: b\r\n".repeat(1500), b"\r\n"].concat();
+        assert_eq!(decode(&[&many]), Err(ChunkError), "9 KB of trailers");
+    }
+
+    #[test]
+    fn trailers_that_are_fields_are_dropped() {
+        for (name, trailers) in [
+            ("none", ""),
+            ("two", "A: x\r\nB: y\r\n"),
+            ("every sign of a name", "!#$%&'*+-.^_`|~09azAZ: x\r\n"),
+            ("no value", "A:\r\n"),
+            ("no space", "A:x\r\n"),
+            ("colons, a tab and bytes above ASCII in a value", "A: x:\ty:\u{e4}\r\n"),
+        ] {
+            let wire = format!("1\r\nx\r\n0\r\n{trailers}\r\n");
+            assert_eq!(decode(&[wire.as_bytes()]), Ok((b"x".to_vec(), wire.len(), true)), "{name}");
+        }
     }
 
     #[test]

@@ -38,24 +38,22 @@ impl Stream {
         }
     }
 
-    /// Sends what the TLS layer still holds.
-    ///
-    /// # Errors
-    /// The socket's error.
-    pub async fn flush(&mut self) -> io::Result<()> {
+    /// Whether bytes that were taken still wait for the kernel; [`Stream::writable`] sends them.
+    #[must_use]
+    pub fn is_unflushed(&self) -> bool {
         match self {
-            Self::Plain(_) => Ok(()),
-            Self::Tls(stream) => stream.flush().await,
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.is_unflushed(),
         }
     }
 
-    /// Waits until a read would not block.
+    /// Waits until a read is worth trying. See [`Socket::stirred`].
     ///
     /// # Errors
     /// The driver's error.
     pub async fn readable(&self) -> io::Result<()> {
         match self {
-            Self::Plain(socket) => socket.readable().await,
+            Self::Plain(socket) => socket.stirred().await,
             Self::Tls(stream) => stream.readable().await,
         }
     }

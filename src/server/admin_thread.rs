@@ -3,7 +3,7 @@
 //! A part of the chassis with a runtime of one thread. The resolver, the pump of records, the admin listener, signals and
 //! every change of the configuration run here, so none of them needs a lock against another.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use pingora_core::{
@@ -28,10 +28,11 @@ use crate::{
 };
 
 use super::{
-    Launch,
-    attend::{Signals, attend},
+    Launch, Listening,
+    attend::{Attended, Signals, attend},
     chassis::Verdict,
     crew::Orders,
+    edge::{EdgeControl, EdgeHandle},
     error::ServerError,
     ground::Ground,
     resolution_log::log_resolution,
@@ -54,6 +55,7 @@ pub(super) struct AdminThread {
 struct Duty {
     launch: Launch,
     ground: Ground,
+    edge: Option<EdgeHandle>,
     orders: oneshot::Sender<Orders>,
 }
 
@@ -62,10 +64,11 @@ impl AdminThread {
     pub(super) fn new(
         launch: Launch,
         ground: Ground,
+        edge: Option<EdgeHandle>,
         orders: oneshot::Sender<Orders>,
     ) -> (Self, oneshot::Receiver<Verdict>) {
         let (sender, verdict) = oneshot::channel();
-        (Self { duty: Some(Duty { launch, ground, orders }), verdict: Some(sender) }, verdict)
+        (Self { duty: Some(Duty { launch, ground, edge, orders }), verdict: Some(sender) }, verdict)
     }
 }
 
@@ -90,12 +93,17 @@ impl ServiceWithDependents for AdminThread {
 
 /// From the guard to the last log line.
 async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
-    let Duty { launch: Launch { server, source, ready: say_ready }, mut ground, orders } = duty;
-    let (data_address, admin_address) = (ground.data_address, ground.admin_address);
+    let Duty { launch: Launch { server, source, ready: say_ready }, mut ground, mut edge, orders } = duty;
+    let listening = Listening {
+        data: ground.data_address,
+        admin: ground.admin_address,
+        edge: edge.as_ref().map(|edge| edge.address),
+    };
     let (stop, stopped) = watch::channel(false);
 
-    let guard = Arc::new(Guard::new(source.rules(&server)?, vec![data_address, admin_address]));
-    let resolver = Resolver::from_system(Arc::clone(&guard), ttl_bounds(&server), log_resolution);
+    let guard = Arc::new(Guard::new(source.rules(&server)?, own_addresses(listening)));
+    let resolver =
+        Resolver::new(Arc::clone(&guard), server.upstream.dns_servers.clone(), ttl_bounds(&server), log_resolution);
     let registries = Registries {
         metrics: Arc::new(Registry::new(ground.pins.len())),
         origins: Arc::new(Origins::new(guard, resolver.clone())),
@@ -106,7 +114,7 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     let _ = tokio::time::timeout(NAMES_WAIT, resolver.first_lookups(&registries.origins.addresses())).await;
 
     let queue = Arc::new(Queue::new(QUEUE_ROWS));
-    let (doors, plans) = plan(&server, &mut ground)?;
+    let (doors, plans) = plan(&server, &mut ground, edge.as_mut())?;
     let parts = Parts {
         snapshot: Handle::new(snapshot),
         queue: Arc::clone(&queue),
@@ -137,9 +145,10 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
         .map_err(ServerError::io("cannot listen on `admin_listen`"))?;
     tokio::spawn(serve(admin_listener, state, stopped));
     let signals = Signals::listen()?;
-    say_ready(data_address, admin_address);
+    say_ready(listening);
 
-    let verdict = attend(&shared, &publisher, follow, roster, signals).await;
+    let control = edge.map(EdgeControl::new);
+    let verdict = attend(&shared, &publisher, Attended { follow, roster, signals, edge: control }).await;
     // The rows of the last requests are in the queue: the pump empties it before it ends.
     let _ = stop.send(true);
     let _ = pumped.await;
@@ -153,17 +162,29 @@ fn rate_limits(server: &Server) -> RateLimits {
     }
 }
 
+/// Where no project may send a request: to ourselves.
+fn own_addresses(listening: Listening) -> Vec<SocketAddr> {
+    [Some(listening.data), Some(listening.admin), listening.edge].into_iter().flatten().collect()
+}
+
 /// A door and a plan for each worker.
-fn plan(server: &Server, ground: &mut Ground) -> Result<(Vec<Door>, Vec<Plan>), ServerError> {
+fn plan(
+    server: &Server,
+    ground: &mut Ground,
+    edge: Option<&mut EdgeHandle>,
+) -> Result<(Vec<Door>, Vec<Plan>), ServerError> {
     let made = ground.pins.iter().map(|_| Door::new()).collect::<io::Result<Vec<_>>>();
     let (doors, ears): (Vec<_>, Vec<_>) =
         made.map_err(ServerError::io("cannot make a worker's door"))?.into_iter().unzip();
+    let mut edge_listeners =
+        edge.map(|edge| std::mem::take(&mut edge.worker_listeners)).unwrap_or_default().into_iter();
     let seats = std::mem::take(&mut ground.listeners).into_iter().zip(ears).zip(ground.pins.iter().copied());
     let plans = seats.enumerate().map(|(index, ((listener, ear), pinning))| Plan {
         index,
         pinning,
         driver: driver(server),
         listener,
+        edge_listener: edge_listeners.next(),
         ear,
     });
     Ok((doors, plans.collect()))

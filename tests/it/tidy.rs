@@ -49,10 +49,10 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("pingora_proxy", &["edge/"]),
     ("pingora_http", &["edge/"]),
     ("hickory_resolver", &["upstream/resolve.rs"]),
+    ("rusqlite", &["store/sqlite/", "store/tests/"]),
     ("utoipa", &["admin/", "store/record/text_enum.rs"]),
     ("axum", &["admin/"]),
     ("serde_path_to_error", &["admin/rest/json.rs"]),
-    ("rusqlite", &["store/sqlite/"]),
 ];
 
 /// Names that say nothing; see the glossary of the style page.
