@@ -48,6 +48,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("hickory_resolver", &["upstream/resolve.rs"]),
     ("utoipa", &["admin/", "store/record/text_enum.rs"]),
     ("axum", &["admin/"]),
+    ("ureq", &["cli/remote/client.rs"]),
     ("serde_path_to_error", &["admin/rest/json.rs"]),
 ];
 
