@@ -142,6 +142,7 @@ mod tests {
             stream: false,
             cancelled: false,
             estimated: false,
+            annotations: None,
         }
     }
 

@@ -14,6 +14,7 @@ mod demo;
 mod diff;
 mod drafts;
 mod error;
+mod file_mode;
 mod file_projects;
 mod files;
 mod gate;

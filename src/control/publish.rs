@@ -210,14 +210,15 @@ mod tests {
         metrics::Registry,
         shared::tests::shared,
         snapshot::{Grant, ProjectPart, Scope},
-        upstream::{Guard, Origins, Resolver, Rules},
+        upstream::{Guard, Origins, Resolver, Rules, TtlBounds},
     };
 
     use super::*;
 
     fn publisher() -> (Publisher, Vec<UnixDatagram>) {
         let guard = Arc::new(Guard::new(Rules::default(), Vec::new()));
-        let resolver = Resolver::with_name_servers(Arc::clone(&guard), Vec::new(), |_| {});
+        let second = Duration::from_secs(1);
+        let resolver = Resolver::new(Arc::clone(&guard), Vec::new(), TtlBounds { min: second, max: second }, |_| {});
         let metrics = Arc::new(Registry::new(2));
         let registries = Registries { metrics: Arc::clone(&metrics), origins: Arc::new(Origins::new(guard, resolver)) };
         let first = first_of(Edit::empty(KeyHasher::Plain), &registries);

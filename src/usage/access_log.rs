@@ -6,7 +6,8 @@ use crate::base::JsonLine;
 
 use super::record::Record;
 
-/// Appends the line of one request to `out`, line feed included. At most 16 KiB, whatever its names hold; 800 bytes are usual.
+/// Appends the line of one request to `out`, line feed included. At most 48 KiB, whatever its names
+/// and annotations hold; 800 bytes are usual.
 pub fn append_line(record: &Record, out: &mut Vec<u8>) {
     let mut line = JsonLine::begin(out);
     line.time("ts", record.at);
@@ -14,6 +15,13 @@ pub fn append_line(record: &Record, out: &mut Vec<u8>) {
     who(record, &mut line);
     how(record, &mut line);
     tokens(record, &mut line);
+    if let Some(annotations) = &record.annotations {
+        for (name, texts) in [("tags", &annotations.tags), ("metadata", &annotations.metadata)] {
+            if !texts.is_empty() {
+                line.texts(name, texts.iter().map(|(name, text)| (&**name, &**text)));
+            }
+        }
+    }
     line.end();
 }
 
@@ -81,6 +89,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
+    use super::super::annotations::Annotations;
     use super::super::record::tests::record;
     use super::*;
     use crate::base::{Labels, TokenCounts, UnixTime};
@@ -113,6 +122,7 @@ mod tests {
             stream: true,
             cancelled: true,
             estimated: true,
+            annotations: Annotations::parse([&b"team=red"[..]].into_iter(), Some(br#"{"a \"b\"":"c\n"}"#)).unwrap(),
             ..record("req-1")
         };
         let value: Value = serde_json::from_str(&line(&record)).unwrap();
@@ -129,6 +139,7 @@ mod tests {
                 "attempts": 1, "streamed": true, "cancelled": true, "bytes_in": 800, "bytes_out": 600,
                 "tokens_input": 1, "tokens_output": 2, "tokens_cache_read": 3,
                 "tokens_cache_write": 4, "tokens_reasoning": 5, "estimated": true,
+                "tags": {"team": "red"}, "metadata": {"a \"b\"": "c\n"},
             })
         );
     }
@@ -136,9 +147,18 @@ mod tests {
     #[test]
     fn what_is_not_known_is_left_out() {
         let value: Value = serde_json::from_str(&line(&record("req-1"))).unwrap();
-        for name in
-            ["trace_id", "project", "config_version", "key_id", "client_ip", "error_code", "ttft_ms", "estimated"]
-        {
+        for name in [
+            "trace_id",
+            "project",
+            "config_version",
+            "key_id",
+            "client_ip",
+            "error_code",
+            "ttft_ms",
+            "estimated",
+            "tags",
+            "metadata",
+        ] {
             assert!(value.get(name).is_none(), "{name}");
         }
     }
@@ -151,6 +171,21 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.lines().count(), 2);
         assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+    }
+
+    #[test]
+    fn annotations_cannot_make_a_line_long_or_break_it() {
+        let tags: Vec<_> = (0..680).map(|index| format!("{index:03}=\u{202e}")).collect();
+        let tags = &tags.join(",")[..4_084];
+        let member = |name| format!("\"{name}\":\"{}\"", "\\u001b\u{2028}".repeat(80));
+        let metadata = format!("{{{}}}", ["a", "b", "c", "d", "e"].map(member).join(","));
+        let annotations = Annotations::parse([tags.as_bytes()].into_iter(), Some(metadata.as_bytes())).unwrap();
+        let line = line(&Record { annotations, ..record("id") });
+        assert!(line.len() <= 32 * 1024, "{} bytes", line.len());
+        assert!(!line.contains(['\u{1b}', '\u{202e}', '\u{2028}']) && line.find('\n') == Some(line.len() - 1));
+        let value: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["tags"].as_object().unwrap().len(), 511);
+        assert!(value["metadata"]["a"].as_str().unwrap().len() <= 256);
     }
 
     proptest! {

@@ -4,11 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::annotations::Annotations;
 use crate::base::{Labels, RequestId, TokenCounts, UnixTime};
 
 /// Everything the access log and the bill need to know about one request.
 ///
-/// Holds no key, no header and nothing of a body. Making one allocates nothing, except for a request id taken from a client.
+/// Holds no key, no header and nothing of a body. What a client itself put on its request
+/// is kept apart, in [`Annotations`]. Making one allocates nothing, except for what a client sent: a request id, annotations.
 #[derive(Clone)]
 pub struct Record {
     /// When the first byte of the request arrived.
@@ -55,6 +57,8 @@ pub struct Record {
     pub cancelled: bool,
     /// Whether the tokens were estimated because the provider stated none.
     pub estimated: bool,
+    /// Tags and metadata of the client; none when it sent none.
+    pub annotations: Option<Box<Annotations>>,
 }
 
 #[cfg(test)]
@@ -86,6 +90,7 @@ pub(super) mod tests {
             stream: false,
             cancelled: false,
             estimated: false,
+            annotations: None,
         }
     }
 
