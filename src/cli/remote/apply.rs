@@ -1,4 +1,4 @@
-//! `millrace project apply`: a project becomes as its file says.
+//! `project apply`: a project becomes as its file says.
 //!
 //! The file is compared with what is served: no difference is no change. A draft of somebody else is never replaced
 //! unasked, and a serve by somebody else between the comparison and ours is refused by the gateway.

@@ -1,4 +1,4 @@
-//! `millrace audit`: what was changed, by whom, and whether the log is whole.
+//! `millrace audit`: what was changed, and is the log whole.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! `millrace backup`: a copy of the store, with the gateway running or not.
+//! `millrace backup`: a copy of the store, also while in use.
 //!
 //! The copy is made from the file itself: no token is needed, nothing secret crosses the network, and it works when the
 //! gateway does not. It needs the rights of the gateway's user on its machine.

@@ -1,4 +1,4 @@
-//! What every remote command works with: a client, its scope, its output.
+//! What remote commands share: a client, a scope, an output.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Secrets that are typed or piped in, never given as arguments.
+//! Secrets that are typed or piped in, never arguments.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, IsTerminal as _, Read, Write as _};

@@ -1,4 +1,4 @@
-//! `millrace secret` and `provider-key`: values that only go in.
+//! `millrace secret`, `provider-key`: values that only go in.
 
 use serde_json::{Value, json};
 

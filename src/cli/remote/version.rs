@@ -1,4 +1,4 @@
-//! `millrace project`: versions of a configuration and what is live.
+//! `millrace project`: versions, and what is live.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
