@@ -178,7 +178,6 @@ impl From<ControlError> for ApiError {
             ControlError::ProjectArchived => Code::ProjectArchived,
             ControlError::LastOwner => Code::LastOwner,
             ControlError::InUse(_) => Code::InUse,
-            ControlError::TooLarge(_) => Code::TooLarge,
             ControlError::Unavailable(_) => Code::StoreUnavailable,
         };
         Self::new(code, detail)
