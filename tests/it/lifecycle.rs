@@ -11,7 +11,7 @@ use millrace::store::{ApiKey, KeyStatus, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Client, Gateway, KEY, Reply, chat, chat_with};
+use crate::harness::{Client, DEADLINE, Gateway, KEY, Reply, chat, chat_with, eventually};
 
 /// A configuration in which the text of an answer and the name of its model carry the same number.
 fn numbered(number: u64) -> String {
@@ -305,4 +305,42 @@ fn refusals_of_the_api_have_the_documented_codes() {
     assert_eq!(problems["problems"][0]["code"], "unknown_key");
     let diff = stored.call(("GET", &path("/config/diff?from=1&to=open")), &[], "", 200);
     assert_eq!((diff["from"].as_u64(), diff["changes"].as_array().map(Vec::len)), (Some(1), Some(0)));
+}
+
+#[test]
+fn files_are_shown_by_the_api_and_not_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let organization = with_store(folder.path(), async |store| default_organization(store).await.unwrap());
+    let gateway = Gateway::of_files(folder, &[("demo", &numbered(2))]);
+    let stored = Stored { gateway, organization: organization.as_str().to_owned() };
+    let listed = stored.call(("GET", &format!("/organizations/{organization}/projects")), &[], "", 200);
+    let demo = &listed["data"][0];
+    assert_eq!((demo["slug"].as_str(), demo["status"].as_str()), (Some("demo"), Some("PROD")));
+    let id = demo["id"].as_str().unwrap();
+    let yaml = [("accept", "application/yaml")];
+    let text = stored.gateway.admin("GET", &format!("/projects/{id}/config/versions/1"), &yaml, "").text();
+    assert_eq!(text, numbered(2));
+    let routes = stored.call(("GET", &format!("/projects/{id}/routes")), &[], "", 200);
+    assert_eq!((routes["data"][0]["model"].as_str(), &routes["data"][0]["version"]), (Some("demo/chat"), &Value::Null));
+    let draft = [("if-none-match", "*"), ("content-type", "application/yaml")];
+    let seen = [("if-match", "\"1\"")];
+    for (method, path, extra, body) in [
+        ("POST", format!("/organizations/{organization}/projects"), &[][..], r#"{"name":"x"}"#),
+        ("PATCH", format!("/projects/{id}"), &seen, "{}"),
+        ("DELETE", format!("/projects/{id}?confirm=demo"), &seen, ""),
+        ("POST", format!("/projects/{id}/archive"), &[], ""),
+        ("PUT", format!("/projects/{id}/config/draft"), &draft, "a: 1"),
+        ("POST", format!("/projects/{id}/config/versions/1/approve"), &[], ""),
+        ("POST", format!("/projects/{id}/config/versions/1/serve"), &[], ""),
+        ("POST", format!("/projects/{id}/config/unserve"), &[], ""),
+        ("POST", format!("/projects/{id}/config/rollback"), &[], ""),
+    ] {
+        let refused = stored.call((method, &path), extra, body, 403);
+        let detail = refused["detail"].as_str().unwrap();
+        assert!(detail.contains("projects_dir"), "{method} {path}: {detail}");
+    }
+    stored.gateway.write_project("demo", &numbered(3));
+    let path = format!("/projects/{id}/config/versions/1");
+    let shown = || stored.gateway.admin("GET", &path, &yaml, "").text();
+    assert!(eventually(DEADLINE, || shown() == numbered(3)), "{}", shown());
 }

@@ -26,6 +26,7 @@ mod comment;
 mod config;
 mod config_problem;
 mod config_schema;
+mod project_documents;
 mod projects;
 mod serving;
 #[cfg(test)]
@@ -37,7 +38,13 @@ use super::rest::{Endpoint, document};
 /// Every endpoint: the router, the document and the authorization test are made from this list.
 #[must_use]
 pub fn endpoints() -> Vec<Endpoint> {
-    let resources = [projects::endpoints(), config::endpoints(), serving::endpoints(), config_schema::endpoints()];
+    let resources = [
+        projects::endpoints(),
+        project_documents::endpoints(),
+        config::endpoints(),
+        serving::endpoints(),
+        config_schema::endpoints(),
+    ];
     resources.into_iter().flatten().collect()
 }
 
