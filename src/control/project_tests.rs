@@ -222,7 +222,7 @@ async fn exported_project_is_made_again_elsewhere_as_a_draft() {
     let document = rig.control.export_project(&rig.owner, &id).await.unwrap();
     assert_eq!(document.config, GOOD, "the served text");
     let import = |document| rig.control.import_project(&rig.owner, &rig.organization, document);
-    assert_eq!(kind(&import(document.clone()).await), "name_taken");
+    assert_eq!(kind(&import(document.clone()).await), "slug_taken");
     let other = super::ProjectDocument { form: "other/1".to_owned(), ..document.clone() };
     assert_eq!(kind(&import(other).await), "invalid");
     let revision = rig.state(&id).await.project.revision;
