@@ -1,4 +1,4 @@
-//! What is served, and how it changes: check, compile, commit, publish.
+//! What is served, and how it changes.
 //!
 //! [`Control`] holds the rules of store mode: projects, versions, what is live. Every change goes through [`Publisher`],
 //! whatever it came from: nothing is visible before all of it was checked and compiled, and a refused change leaves what

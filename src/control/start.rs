@@ -1,4 +1,4 @@
-//! The first snapshot of store mode: everything that is stored, compiled.
+//! The first snapshot of store mode: all that is stored.
 //!
 //! A project whose stored configuration cannot be read or compiled answers 503 `config_error`; all others serve.
 
