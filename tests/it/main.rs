@@ -18,6 +18,7 @@ mod harness;
 mod leaving;
 mod locked;
 mod reload;
+mod remote;
 mod slow;
 mod smuggling;
 mod spread;
