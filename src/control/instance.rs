@@ -8,7 +8,11 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::{snapshot::Registries, store::Store};
+use crate::{
+    shared::Shared,
+    snapshot::{Registries, Snapshot},
+    store::Store,
+};
 
 use super::{
     error::ControlError,
@@ -24,9 +28,10 @@ pub struct Control {
     vault: Arc<Vault>,
     pepper: Pepper,
     registries: Registries,
-    publication: Mutex<Publisher>,
+    shared: Arc<Shared>,
+    publication: Mutex<Arc<Publisher>>,
     serves: Serves,
-    files: Option<FileProjects>,
+    files: Option<Arc<FileProjects>>,
 }
 
 /// What a [`Control`] is made of.
@@ -38,9 +43,9 @@ pub struct ControlParts {
     /// Key of the digests of API keys.
     pub pepper: Pepper,
     /// Replaces what is served; stands behind the first snapshot.
-    pub publisher: Publisher,
+    pub publisher: Arc<Publisher>,
     /// The projects of files, in file mode.
-    pub files: Option<FileProjects>,
+    pub files: Option<Arc<FileProjects>>,
 }
 
 impl Control {
@@ -52,6 +57,7 @@ impl Control {
             vault: parts.vault,
             pepper: parts.pepper,
             registries: parts.publisher.registries().clone(),
+            shared: Arc::clone(parts.publisher.shared()),
             publication: Mutex::new(parts.publisher),
             serves: Serves::default(),
             files: parts.files,
@@ -79,11 +85,17 @@ impl Control {
     /// The projects of files; none in store mode.
     #[must_use]
     pub fn files(&self) -> Option<&FileProjects> {
-        self.files.as_ref()
+        self.files.as_deref()
+    }
+
+    /// The snapshot that is served now, without waiting for a change that is on its way.
+    #[must_use]
+    pub fn served(&self) -> Arc<Snapshot> {
+        self.shared.snapshot.load()
     }
 
     /// Takes the publication lock. It is held from the read of what is stored until the workers show the new snapshot.
-    pub async fn publication(&self) -> MutexGuard<'_, Publisher> {
+    pub async fn publication(&self) -> MutexGuard<'_, Arc<Publisher>> {
         self.publication.lock().await
     }
 

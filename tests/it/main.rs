@@ -13,9 +13,11 @@
 
 mod corpus;
 mod drain;
+mod edge;
 mod faults;
 mod harness;
 mod leaving;
+mod lifecycle;
 mod locked;
 mod reload;
 mod remote;

@@ -22,7 +22,12 @@
 //! 9. Idempotency, rate, origin, sizes, `Accept`, request ids and the panic net are done before and around the handler.
 //! 10. `make openapi` rewrites `openapi.json`; a test fails when it differs.
 
+mod comment;
+mod config;
+mod config_problem;
 mod config_schema;
+mod projects;
+mod serving;
 #[cfg(test)]
 mod tests;
 
@@ -31,7 +36,7 @@ use super::rest::{Endpoint, document};
 /// Every endpoint: the router, the document and the authorization test are made from this list.
 #[must_use]
 pub fn endpoints() -> Vec<Endpoint> {
-    let resources = [config_schema::endpoints()];
+    let resources = [projects::endpoints(), config::endpoints(), serving::endpoints(), config_schema::endpoints()];
     resources.into_iter().flatten().collect()
 }
 
@@ -39,4 +44,12 @@ pub fn endpoints() -> Vec<Endpoint> {
 #[must_use]
 pub fn openapi_document() -> String {
     document(endpoints())
+}
+
+/// The schema of a text that is one of these words.
+fn words(words: &[&str]) -> utoipa::openapi::schema::Object {
+    utoipa::openapi::ObjectBuilder::new()
+        .schema_type(utoipa::openapi::schema::Type::String)
+        .enum_values(Some(words.iter().map(|word| serde_json::Value::from(*word))))
+        .build()
 }
