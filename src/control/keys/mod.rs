@@ -1,0 +1,14 @@
+//! API keys, secrets and provider keys: made, changed, rolled, ended.
+//!
+//! What is stored opens nothing: API keys as keyed digests, the others sealed. A change is live on every worker before its
+//! call returns.
+
+mod api_key;
+mod field;
+mod provider_key;
+mod secret;
+mod usable;
+
+pub use api_key::{KeyPatch, NewKey};
+pub use provider_key::{NewProviderKey, ProviderKeyPatch};
+pub use secret::{NewSecret, SecretPatch};
