@@ -1,19 +1,23 @@
-//! Finding a route in a published snapshot against locks.
+//! Finding a route in a snapshot, and changing one.
 //!
-//! Rivals: the same snapshot behind `RwLock<Arc<_>>`, and one locked map that has keys and routes together. The readers
-//! run on one thread, then on two at once: a lock costs most when somebody else holds it.
+//! Rivals: for a change a copy of all tables; for a lookup the same snapshot behind `RwLock<Arc<_>>`, and one locked map
+//! that has keys and routes together. The readers run on one thread, then on two at once: a lock costs most when somebody
+//! else holds it.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::{Arc, Barrier, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use millrace::base::Digest;
-use millrace::config::{At, KeyEntry, Position, check_project};
+use millrace::base::{Digest, KeyHasher};
+use millrace::config::{At, KeyEntry, Position, ProjectContext, check_project};
 use millrace::metrics::Registry;
-use millrace::snapshot::{Grant, Handle, ProjectSource, Registries, Route, Snapshot, Sources, compile};
+use millrace::snapshot::{
+    Edit, Grant, Handle, ProjectPart, ProjectSource, Registries, Route, Scope, Snapshot, Sources, compile,
+    compile_project,
+};
 use millrace::upstream::{Guard, Origins, Resolver, Rules, TtlBounds};
 
 /// A project has so many routes and keys, if there are that many at all.
@@ -47,8 +51,18 @@ fn project(number: usize, routes: usize) -> ProjectSource {
         text += &format!("  route-{route}:\n    chat_models: [fake]\n");
     }
     let slug = format!("project-{number}");
-    let config = check_project(text.as_bytes(), None).unwrap().config;
-    ProjectSource { slug: slug.as_str().into(), file: slug, created: 0, config }
+    let config = check_project(text.as_bytes(), ProjectContext::default()).unwrap().config;
+    ProjectSource {
+        id: slug.as_str().into(),
+        slug: slug.as_str().into(),
+        organization: "acme".into(),
+        version: None,
+        file: slug,
+        created: 0,
+        config,
+        secrets: Arc::default(),
+        provider_keys: Vec::new(),
+    }
 }
 
 fn keys(calls: &[Call]) -> Vec<KeyEntry> {
@@ -76,14 +90,27 @@ fn registries() -> Registries {
 
 fn compiled(calls: &[Call]) -> Snapshot {
     let projects = calls.chunks(ROUTES_A_PROJECT).enumerate().map(|(n, part)| project(n, part.len())).collect();
-    let sources = Sources {
-        organization: "acme".into(),
-        projects,
-        keys: keys(calls),
-        keys_file: "keys.yaml".into(),
-        secrets: BTreeMap::new(),
-    };
+    let sources = Sources { projects, keys: keys(calls), keys_file: "keys.yaml".into() };
     compile(sources, &registries(), 1).map_err(|refusals| format!("{refusals:?}")).unwrap()
+}
+
+/// The same projects with keys of one project each, as a store holds them: under a pepper.
+fn keyed(calls: &[Call]) -> Snapshot {
+    let (hasher, registries) = (KeyHasher::keyed(&[7; 32]), registries());
+    let mut edit = Edit::empty(hasher.clone());
+    for (number, part) in calls.chunks(ROUTES_A_PROJECT).enumerate() {
+        let source = project(number, part.len());
+        edit.put_project(Arc::clone(&source.id), compile_project(&source, &registries).ok().unwrap());
+        for call in part {
+            edit.put_grant(hasher.digest(call.key.as_bytes()), grant_of(&source.id));
+        }
+    }
+    edit.finish(1)
+}
+
+fn grant_of(project: &Arc<str>) -> Grant {
+    let scope = Scope::Project(Arc::clone(project));
+    Grant { key_id: "key".into(), scope, routes: None, enabled: true, expires: None }
 }
 
 /// What stands behind the one lock.
@@ -106,7 +133,9 @@ impl Tables {
 
     fn route(&self, grant: &Grant, model: &str) -> Option<Arc<Route>> {
         let route = self.routes.get(model)?;
-        grant.may_use(&route.project, &route.full_name).then(|| Arc::clone(route))
+        let slug = model.split('/').next()?;
+        let own = grant.scope.ids().iter().any(|id| **id == *slug);
+        (own && grant.may_call(&route.full_name)).then(|| Arc::clone(route))
     }
 }
 
@@ -115,6 +144,7 @@ struct Rivals {
     calls: Vec<Call>,
     grants: Vec<Arc<Grant>>,
     handle: Handle,
+    keyed: Handle,
     locked: RwLock<Arc<Snapshot>>,
     map: Mutex<Tables>,
 }
@@ -125,11 +155,12 @@ impl Rivals {
     fn new(count: usize) -> Self {
         let calls = calls(count);
         let handle = Handle::new(compiled(&calls));
+        let keyed = Handle::new(keyed(&calls));
         let snapshot = handle.load();
         assert_eq!(snapshot.route_count(), count);
         let grants = calls.iter().map(|call| Arc::clone(snapshot.grant(call.key.as_bytes()).unwrap())).collect();
         let map = Mutex::new(Tables::copied(&snapshot, &calls));
-        Self { calls, grants, handle, locked: RwLock::new(snapshot), map }
+        Self { calls, grants, handle, keyed, locked: RwLock::new(snapshot), map }
     }
 
     fn swap(&self, at: usize) -> usize {
@@ -154,9 +185,39 @@ impl Rivals {
 
     /// With the key as the client sends it: its SHA-256 is most of the time.
     fn swap_by_key(&self, at: usize) -> usize {
-        let (snapshot, call) = (self.handle.load(), self.calls.get(at).unwrap());
+        self.find_by_key(&self.handle.load(), at)
+    }
+
+    /// The same under a pepper: one compression more.
+    fn swap_by_peppered_key(&self, at: usize) -> usize {
+        self.find_by_key(&self.keyed.load(), at)
+    }
+
+    fn find_by_key(&self, snapshot: &Snapshot, at: usize) -> usize {
+        let call = self.calls.get(at).unwrap();
         let grant = snapshot.grant(call.key.as_bytes()).unwrap();
         snapshot.route(grant, &call.model).unwrap().full_name.len()
+    }
+
+    /// Replaces one key, as a disabling does, and throws the result away.
+    fn change_key(&self, at: usize) -> usize {
+        let mut edit = self.keyed.load().edit();
+        edit.remove_grant(&KeyHasher::Plain.digest(self.calls.get(at).unwrap().key.as_bytes()));
+        edit.put_grant(Digest::of(self.calls.get(at).unwrap().key.as_bytes()), grant_of(&"project-0".into()));
+        edit.finish(2).generation().try_into().unwrap()
+    }
+
+    /// Replaces one project by a compiled one.
+    fn change_project(&self, _at: usize) -> usize {
+        let mut edit = self.keyed.load().edit();
+        edit.put_project("project-0".into(), ProjectPart::archived("project-0"));
+        edit.finish(2).generation().try_into().unwrap()
+    }
+
+    /// The rival of both: a copy of all tables.
+    fn copy_all(&self, _at: usize) -> usize {
+        let tables = self.map.lock().unwrap();
+        (tables.grants.clone(), tables.routes.clone()).0.len()
     }
 
     fn mutex_by_key(&self, at: usize) -> usize {
@@ -197,14 +258,22 @@ impl Rivals {
 
 const ROUTE_LOOKUPS: [(&str, Lookup); 3] =
     [("load_route", Rivals::swap), ("rival_rwlock_arc", Rivals::rwlock), ("rival_mutex_map", Rivals::mutex)];
-const KEY_LOOKUPS: [(&str, Lookup); 2] =
-    [("load_key_route", Rivals::swap_by_key), ("rival_mutex_map_key", Rivals::mutex_by_key)];
+const KEY_LOOKUPS: [(&str, Lookup); 3] = [
+    ("load_key_route", Rivals::swap_by_key),
+    ("load_peppered_key_route", Rivals::swap_by_peppered_key),
+    ("rival_mutex_map_key", Rivals::mutex_by_key),
+];
+const CHANGES: [(&str, Lookup); 3] = [
+    ("change_key", Rivals::change_key),
+    ("change_project", Rivals::change_project),
+    ("rival_copy_all", Rivals::copy_all),
+];
 
 fn bench(c: &mut Criterion) {
     for count in [1, 1_000, 100_000] {
         let rivals = Rivals::new(count);
         let mut group = c.benchmark_group(format!("snapshot/{count}"));
-        for (name, lookup) in ROUTE_LOOKUPS.into_iter().chain(KEY_LOOKUPS) {
+        for (name, lookup) in ROUTE_LOOKUPS.into_iter().chain(KEY_LOOKUPS).chain(CHANGES) {
             let mut at = 0;
             group.bench_function(name, |b| {
                 b.iter(|| {

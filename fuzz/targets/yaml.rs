@@ -2,10 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use millrace::config::{Problem, Severity, check_keys, check_project, check_server};
+use millrace::config::{Problem, ProjectContext, Severity, check_keys, check_project, check_server};
 
 fuzz_target!(|text: &[u8]| {
-    if let Err(problems) = check_project(text, None) {
+    if let Err(problems) = check_project(text, ProjectContext::default()) {
         holds(&problems);
     }
     if let Err(problems) = check_server(text, &|name| (name == "SET").then(|| "value".to_owned())) {

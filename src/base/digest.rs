@@ -1,13 +1,14 @@
 //! Digests of API keys: what is stored instead of the key.
 //!
-//! A key has 256 random bits, so one SHA-256 is enough; slow hashes are for passwords.
+//! A key has 256 random bits, so one fast hash is enough; slow hashes are for passwords. Files hold the plain SHA-256, a
+//! store the HMAC-SHA-256 under its pepper (`key_hasher.rs`).
 
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
-/// SHA-256 of a whole API key.
+/// SHA-256 or HMAC-SHA-256 of a whole API key.
 #[derive(Clone, Copy, Eq)]
 pub struct Digest([u8; 32]);
 
@@ -17,10 +18,22 @@ pub struct Digest([u8; 32]);
 pub struct DigestError;
 
 impl Digest {
-    /// Computes the digest of a key as the client sends it.
+    /// Computes the SHA-256 of a key as the client sends it.
     #[must_use]
     pub fn of(key: &[u8]) -> Self {
         Self(Sha256::digest(key).into())
+    }
+
+    /// Takes over the bytes of a digest that was stored.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, to be stored.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// Reads `sha256:` and 64 hex digits.
@@ -40,10 +53,17 @@ impl Digest {
         Ok(Self(bytes))
     }
 
-    /// The first eight bytes as a number, for hash tables: the digest is already uniform.
+    /// The first eight bytes as a number, for hash tables: the digest is uniform already.
     #[must_use]
     pub fn prefix(&self) -> u64 {
         self.0.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
+
+    /// Which of 256 shards holds the key: the last byte, of which [`Self::prefix`] knows nothing.
+    #[must_use]
+    pub fn shard(&self) -> usize {
+        let [.., last] = self.0;
+        usize::from(last)
     }
 }
 

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use millrace::config::{Code, DocumentKind, Position, Problem, Server, Severity, check_keys, check_project, recognise};
+use millrace::config::{
+    Code, DocumentKind, Position, Problem, ProjectContext, Server, Severity, check_keys, check_project, recognise,
+};
 use millrace::control::FileSet;
 use millrace::metrics::Registry;
 use millrace::server::{ServerError, egress_rules, ttl_bounds};
@@ -48,7 +50,7 @@ fn check_document(kind: DocumentKind, text: &[u8], path: &Path) -> Vec<Refusal> 
     let file = path.display().to_string();
     match kind {
         DocumentKind::Project => {
-            let checked = check_project(text, None);
+            let checked = check_project(text, ProjectContext::default());
             in_file(&file, checked.map_or_else(|problems| problems, |checked| checked.warnings))
         }
         DocumentKind::Keys => {

@@ -31,7 +31,7 @@ pub use document::{DocumentKind, recognise};
 pub use keys::check_keys;
 pub use model::{MockParams, Model, ModelList, Project, Prompt, PromptRole, Provider, Route, Timeouts, TimeoutsPatch};
 pub use problem::{At, Checked, Code, Position, Problem, Severity};
-pub use project::check_project;
+pub use project::{ProjectContext, check_project};
 pub use schema::{keys_schema, project_schema, server_schema};
 pub use server::{SecretTextError, check_server, secret_text};
 pub use settings::{

@@ -15,13 +15,20 @@ use super::shape::check_table;
 use super::words::{PROVIDERS_LATER, find_provider, shown_provider};
 use super::yaml::{self, Content};
 
+/// What stands beside a document: it decides what the document may name and leave out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ProjectContext<'a> {
+    /// The secrets that the project may name; `None` leaves that check to whoever knows them.
+    pub secret_names: Option<&'a BTreeSet<String>>,
+    /// Providers for which a key of the project or its organization is stored: their models need no `credentials`.
+    pub provider_keys: &'a [Provider],
+}
+
 /// Checks a project document.
-///
-/// `secret_names` are the secrets the project may name; `None` leaves that check to whoever knows them.
 ///
 /// # Errors
 /// Every problem of the document, warnings included, sorted by position. At least one of them is an error.
-pub fn check_project(text: &[u8], secret_names: Option<&BTreeSet<String>>) -> Result<Checked<Project>, Vec<Problem>> {
+pub fn check_project(text: &[u8], context: ProjectContext<'_>) -> Result<Checked<Project>, Vec<Problem>> {
     let mut problems = Problems::default();
     let Some(root) = yaml::read(text, &mut problems) else {
         return problems.finish(None);
@@ -31,13 +38,8 @@ pub fn check_project(text: &[u8], secret_names: Option<&BTreeSet<String>>) -> Re
         return problems.finish(None);
     }
     let root = Fields::new(&PROJECT, &root, String::new());
-    let mut reader = Reader {
-        problems: &mut problems,
-        secret_names,
-        models: Vec::new(),
-        declared: Vec::new(),
-        by_id: HashMap::new(),
-    };
+    let mut reader =
+        Reader { problems: &mut problems, context, models: Vec::new(), declared: Vec::new(), by_id: HashMap::new() };
     reader.models(&root, ModelList::Chat);
     reader.models(&root, ModelList::Embedding);
     let routes = reader.routes(&root);
@@ -57,7 +59,7 @@ struct Declared {
 
 struct Reader<'p> {
     problems: &'p mut Problems,
-    secret_names: Option<&'p BTreeSet<String>>,
+    context: ProjectContext<'p>,
     models: Vec<Model>,
     declared: Vec<Declared>,
     by_id: HashMap<String, usize>,
@@ -144,7 +146,7 @@ impl Reader<'_> {
             url.value.truncate(url.value.trim_end_matches('/').len());
             url
         });
-        if let (Some(names), Some(key)) = (self.secret_names, &api_key)
+        if let (Some(names), Some(key)) = (self.context.secret_names, &api_key)
             && !names.contains(&key.value)
         {
             let message = format!("no secret `{}` for this project", key.value);
@@ -173,7 +175,9 @@ impl Reader<'_> {
                 self.problems.push(url.warn(Code::Suspicious, message));
             }
         }
-        if ["api_key", "base_url", "azure_ad_token"].iter().any(|name| credentials.has(name)) {
+        if ["api_key", "base_url", "azure_ad_token"].iter().any(|name| credentials.has(name))
+            || self.context.provider_keys.contains(&provider)
+        {
             return;
         }
         let message = format!("provider `{}` needs a key: add `credentials.api_key`", provider.name());

@@ -14,8 +14,8 @@ use super::server_tables::{KEYS, SERVER};
 use super::table::{Kind, State, Table};
 use super::yaml::{Content, Node};
 use super::{
-    Code, ModelList, Position, Problem, PromptRole, Provider, SecretSource, Severity, check_keys, check_project,
-    check_server, keys_schema, project_schema, server_schema,
+    Code, ModelList, Position, Problem, ProjectContext, PromptRole, Provider, SecretSource, Severity, check_keys,
+    check_project, check_server, keys_schema, project_schema, server_schema,
 };
 
 fn root(folder: &str) -> PathBuf {
@@ -45,7 +45,8 @@ fn check(name: &str, text: &[u8]) -> Result<Vec<Problem>, Vec<Problem>> {
     if name.starts_with("keys") {
         return check_keys(text).map(|checked| checked.warnings);
     }
-    check_project(text, Some(&secrets)).map(|checked| checked.warnings)
+    let context = ProjectContext { secret_names: Some(&secrets), provider_keys: &[] };
+    check_project(text, context).map(|checked| checked.warnings)
 }
 
 fn report(problems: &[Problem]) -> String {
@@ -80,6 +81,20 @@ fn expected(fixture: &Path, got: &str) -> String {
         std::fs::write(&path, got).unwrap();
     }
     std::fs::read_to_string(&path).unwrap_or_default()
+}
+
+#[test]
+fn model_needs_no_key_where_one_of_its_provider_is_stored() {
+    let text = "chat_models: [{model_id: m, model: openai/gpt}]\nroutes: {r: {chat_models: [m]}}\n";
+    for (name, provider_keys, want) in [
+        ("none stored", &[][..], Err(Code::NoCredential)),
+        ("another provider's", &[Provider::Groq], Err(Code::NoCredential)),
+        ("its own", &[Provider::Groq, Provider::OpenAi], Ok(0)),
+    ] {
+        let checked = check_project(text.as_bytes(), ProjectContext { secret_names: None, provider_keys });
+        let got = checked.map(|checked| checked.warnings.len()).map_err(|problems| problems[0].code);
+        assert_eq!(got, want, "{name}");
+    }
 }
 
 #[test]
@@ -142,7 +157,7 @@ fn shipped_settings_state_the_defaults() {
 #[test]
 fn project_is_read_as_written() {
     let text = read(&root("tests/fixtures/config/valid/project-full.yaml"));
-    let project = check_project(&text, None).unwrap().config;
+    let project = check_project(&text, ProjectContext::default()).unwrap().config;
     let large = &project.models[0];
     assert_eq!(large.id.value, "large");
     assert_eq!(large.id.path.as_ref(), "chat_models[0].model_id");
@@ -244,7 +259,7 @@ fn bombs_are_refused_at_their_limit() {
         ("long key", format!("? {}\n: 1", "k".repeat(1_000)), Code::TooLarge),
         ("laughs", laughs, Code::YamlForbidden),
     ] {
-        let problems = check_project(text.as_bytes(), None).unwrap_err();
+        let problems = check_project(text.as_bytes(), ProjectContext::default()).unwrap_err();
         let found = problems.iter().any(|problem| problem.code == want);
         assert!(found, "{name}: {}", report(&problems));
         assert!(problems.len() <= 1_001, "{name}: {} problems", problems.len());
@@ -262,7 +277,7 @@ fn flood_of_mistakes_is_cut_short() {
     for n in 0..2_000 {
         writeln!(text, "  r{n}: {{chat_models: [a{n}, b{n}, c{n}, d{n}, e{n}]}}").unwrap();
     }
-    let problems = check_project(text.as_bytes(), None).unwrap_err();
+    let problems = check_project(text.as_bytes(), ProjectContext::default()).unwrap_err();
     assert_eq!(problems.len(), 1_001);
     let last = problems.last().unwrap();
     assert!(last.message.ends_with("more problems are not shown"), "{last}");
@@ -274,7 +289,7 @@ fn two_thousand_routes_are_accepted() {
     for n in 0..2_000 {
         writeln!(text, "  r{n}: {{chat_models: [a]}}").unwrap();
     }
-    let project = check_project(text.as_bytes(), None).unwrap().config;
+    let project = check_project(text.as_bytes(), ProjectContext::default()).unwrap().config;
     assert_eq!(project.routes.len(), 2_000);
 }
 
@@ -348,7 +363,7 @@ fn check_as_everything(text: &[u8]) {
             assert!(problems.is_sorted_by_key(|p| p.at), "not sorted");
         }
     };
-    never_empty(check_project(text, None).map(drop));
+    never_empty(check_project(text, ProjectContext::default()).map(drop));
     never_empty(check_server(text, &environment).map(drop));
     never_empty(check_keys(text).map(drop));
 }

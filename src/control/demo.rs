@@ -2,14 +2,17 @@
 //!
 //! It is written as the same YAML that a user would write and goes through the same checks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde_json::Value;
 
 use crate::{
     base::{Digest, Secret, unix_time},
-    config::{Problem, check_keys, check_project},
-    snapshot::{ProjectSource, Refusal, Sources},
+    config::{Problem, ProjectContext, check_keys, check_project},
+    snapshot::{BoundSecret, ProjectSource, Refusal, Sources},
 };
 
 /// Slug of the demo's project.
@@ -41,27 +44,31 @@ impl Demo {
     /// Problems of the given URL or model.
     pub fn sources(&self) -> Result<Sources, Vec<Refusal>> {
         let mut secrets = BTreeMap::new();
-        if let Some(key) = self.upstream.as_ref().and_then(|upstream| upstream.key.clone()) {
-            secrets.insert(SECRET_NAME.to_owned(), key);
+        if let Some(value) = self.upstream.as_ref().and_then(|upstream| upstream.key.clone()) {
+            secrets.insert(SECRET_NAME.to_owned(), BoundSecret { value, origins: None });
         }
         let names: BTreeSet<String> = secrets.keys().cloned().collect();
+        let context = ProjectContext { secret_names: Some(&names), provider_keys: &[] };
         let text = self.project_yaml();
         let refuse = |problems: Vec<Problem>| {
             problems.into_iter().map(|problem| Refusal { file: "demo".to_owned(), problem }).collect::<Vec<_>>()
         };
-        let project = check_project(text.as_bytes(), Some(&names)).map_err(refuse)?;
+        let project = check_project(text.as_bytes(), context).map_err(refuse)?;
         let keys = check_keys(self.keys_yaml().as_bytes()).map_err(refuse)?;
         Ok(Sources {
-            organization: "default".into(),
             projects: vec![ProjectSource {
+                id: SLUG.into(),
                 slug: SLUG.into(),
+                organization: "default".into(),
+                version: None,
                 file: "demo".to_owned(),
                 created: unix_time().seconds(),
                 config: project.config,
+                secrets: Arc::new(secrets),
+                provider_keys: Vec::new(),
             }],
             keys: keys.config,
             keys_file: "demo keys".to_owned(),
-            secrets,
         })
     }
 

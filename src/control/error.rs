@@ -72,6 +72,9 @@ pub enum ControlError {
         /// Its present revision.
         current: u64,
     },
+    /// More bytes than are accepted.
+    #[error("{0}")]
+    TooLarge(String),
     /// Fields are not as they must be.
     #[error("{} is not as it must be", list_of(.0))]
     Invalid(Vec<FieldProblem>),

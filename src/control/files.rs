@@ -8,15 +8,17 @@ use std::{
     ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
     base::Secret,
     config::{
-        Code, KeyEntry, Position, Problem, SecretSource, Server, check_keys, check_project, project_slug, secret_text,
+        Code, KeyEntry, Position, Problem, Project, ProjectContext, SecretSource, Server, check_keys, check_project,
+        project_slug, secret_text,
     },
-    snapshot::{ProjectSource, Refusal, Sources},
+    snapshot::{BoundSecret, ProjectSource, Refusal, Sources},
 };
 
 /// Largest file that is read at all; the checks have smaller limits of their own.
@@ -62,21 +64,36 @@ impl FileSet {
     pub fn load(&self) -> Result<Loaded, Vec<Refusal>> {
         let mut refusals = Vec::new();
         let mut warnings = Vec::new();
-        let secrets = self.read_secrets(&mut refusals);
+        let secrets = Arc::new(self.read_secrets(&mut refusals));
         // A secret whose file cannot be read is reported once, not again at each of its uses.
         let names: BTreeSet<String> = self.secrets.keys().cloned().collect();
         let mut projects = Vec::new();
         let mut paths = self.project_files(&mut refusals);
         refuse_twins(&mut paths, &mut refusals);
         for path in paths {
-            projects.extend(read_project(&path, &names, (&mut refusals, &mut warnings)));
+            let read = read_project(&path, &names, (&mut refusals, &mut warnings));
+            projects.extend(read.map(|project| self.source(project, Arc::clone(&secrets))));
         }
         let (keys, keys_file) = self.read_keys(&mut refusals, &mut warnings);
         if !refusals.is_empty() {
             return Err(refusals);
         }
-        let organization = self.organization.as_str().into();
-        Ok(Loaded { sources: Sources { organization, projects, keys, keys_file, secrets }, warnings })
+        Ok(Loaded { sources: Sources { projects, keys, keys_file }, warnings })
+    }
+
+    /// A file's name is the slug of its project and identifies it; its content has no version number.
+    fn source(&self, read: ReadProject, secrets: Arc<BTreeMap<String, BoundSecret>>) -> ProjectSource {
+        ProjectSource {
+            id: read.slug.as_str().into(),
+            slug: read.slug.into(),
+            organization: self.organization.as_str().into(),
+            version: None,
+            file: read.file,
+            created: read.created,
+            config: read.config,
+            secrets,
+            provider_keys: Vec::new(),
+        }
     }
 
     /// The present stamp of all files. A file that cannot be looked at counts as absent.
@@ -116,19 +133,18 @@ impl FileSet {
         paths
     }
 
-    fn read_secrets(&self, refusals: &mut Vec<Refusal>) -> BTreeMap<String, Secret> {
+    fn read_secrets(&self, refusals: &mut Vec<Refusal>) -> BTreeMap<String, BoundSecret> {
         let mut secrets = BTreeMap::new();
         for (name, source) in &self.secrets {
-            match source {
-                SecretSource::Value(secret) => {
-                    secrets.insert(name.clone(), secret.clone());
+            let read = match source {
+                SecretSource::Value(secret) => Ok(secret.clone()),
+                SecretSource::File(path) => read_secret(&path.value),
+            };
+            match read {
+                Ok(value) => {
+                    secrets.insert(name.clone(), BoundSecret { value, origins: None });
                 }
-                SecretSource::File(path) => match read_secret(&path.value) {
-                    Ok(secret) => {
-                        secrets.insert(name.clone(), secret);
-                    }
-                    Err(refusal) => refusals.push(refusal),
-                },
+                Err(refusal) => refusals.push(refusal),
             }
         }
         secrets
@@ -157,6 +173,14 @@ impl FileSet {
             }
         }
     }
+}
+
+/// What one project file holds.
+struct ReadProject {
+    slug: String,
+    file: String,
+    created: u64,
+    config: Project,
 }
 
 /// Reads one secret. The file is held to the same rules as a variable: its text goes into a header.
@@ -195,7 +219,7 @@ fn read_project(
     path: &Path,
     secret_names: &BTreeSet<String>,
     (refusals, warnings): (&mut Vec<Refusal>, &mut Vec<Refusal>),
-) -> Option<ProjectSource> {
+) -> Option<ReadProject> {
     let file = path.display().to_string();
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let slug = match project_slug(&stem) {
@@ -213,11 +237,12 @@ fn read_project(
             return None;
         }
     };
-    match check_project(&text, Some(secret_names)) {
+    let context = ProjectContext { secret_names: Some(secret_names), provider_keys: &[] };
+    match check_project(&text, context) {
         Ok(checked) => {
             warnings.extend(in_file(&file, checked.warnings));
             let created = modified_seconds(path);
-            Some(ProjectSource { slug: slug.into(), file, created, config: checked.config })
+            Some(ReadProject { slug, file, created, config: checked.config })
         }
         Err(problems) => {
             refusals.extend(in_file(&file, problems));
@@ -258,6 +283,8 @@ mod tests {
 
     use super::*;
 
+    const PROJECT: &str = "chat_models: [{model_id: m, model: mock/m}]\nroutes: {r: {chat_models: [m]}}\n";
+
     /// Loads a folder with these files, of which `millrace.yaml` is the settings.
     fn load(files: &[(&str, &str)]) -> Result<Loaded, Vec<Refusal>> {
         let folder = tempfile::tempdir().unwrap();
@@ -282,9 +309,10 @@ mod tests {
             ("not ASCII", "sk-é", Err("a character that cannot be sent in a header")),
             ("empty", "\n", Err("the secret is empty")),
         ] {
-            let loaded = load(&[("millrace.yaml", "secrets: {K: {file: k}}"), ("k", text)]);
+            let settings = "projects_dir: projects\nsecrets: {K: {file: k}}";
+            let loaded = load(&[("millrace.yaml", settings), ("projects/p.yaml", PROJECT), ("k", text)]);
             let got = match &loaded {
-                Ok(loaded) => Ok(loaded.sources.secrets["K"].reveal()),
+                Ok(loaded) => Ok(loaded.sources.projects[0].secrets["K"].value.reveal()),
                 Err(refusals) => Err(refusals[0].problem.to_string()),
             };
             match (got, want) {
@@ -297,12 +325,11 @@ mod tests {
 
     #[test]
     fn two_files_of_one_project_are_refused_by_both_names() {
-        let project = "chat_models: [{model_id: m, model: mock/m}]\nroutes: {r: {chat_models: [m]}}\n";
         let loaded = load(&[
             ("millrace.yaml", "projects_dir: projects"),
-            ("projects/support.yaml", project),
-            ("projects/support.yml", project),
-            ("projects/other.yml", project),
+            ("projects/support.yaml", PROJECT),
+            ("projects/support.yml", PROJECT),
+            ("projects/other.yml", PROJECT),
         ]);
         let refusals = loaded.err().unwrap();
         assert_eq!(refusals.len(), 1);

@@ -7,6 +7,8 @@ mod actor;
 mod demo;
 mod error;
 mod files;
+mod instance;
+mod keys;
 mod login;
 mod people;
 mod permit;
@@ -17,6 +19,10 @@ pub use actor::{Actor, Membership};
 pub use demo::{Demo, DemoUpstream};
 pub use error::{ControlError, FieldProblem};
 pub use files::{FileSet, Loaded, Stamp};
+pub use instance::Control;
+pub use keys::{
+    Force, KeyPatch, NewKey, NewProviderKey, NewSecret, ProviderKeyPatch, Sealings, SecretPatch, Usable,
+};
 pub use login::{Credentials, Login, NewToken};
 pub use people::{AuditScope, Joined, MemberPatch, NewInvitation, OrganizationPatch};
 pub use permit::{Capability, Extent, Scope, permit};

@@ -137,13 +137,15 @@ async fn post(
         .map_err(|error| refused(Refusal::new(error.case(), error.to_string()).param(error.param())));
     let looked_up = viewed.and_then(|view| {
         exchange.stream = view.stream;
-        let route =
-            exchange.snapshot.route(&grant, view.model_name(body)).ok_or_else(|| refused(models::unknown_model()))?;
-        let target = route.target(endpoint).ok_or_else(|| refused(wrong_endpoint(endpoint)))?;
+        let found = exchange.snapshot.route(&grant, view.model_name(body));
+        let route = found.map_err(|none| refused(models::no_route(none)))?;
+        let target = Arc::clone(route.target(endpoint).ok_or_else(|| refused(wrong_endpoint(endpoint)))?);
+        // From here on every answer says what serves it, a refusal too.
+        exchange.target = Some(Arc::clone(&target));
         if view.needs_state && !target.keeps_state {
             return Err(refused(stateless()));
         }
-        Ok((view, Arc::clone(target)))
+        Ok((view, target))
     });
     let (view, target) = match looked_up {
         Ok(found) => found,
@@ -152,7 +154,6 @@ async fn post(
             return Err(refused);
         }
     };
-    exchange.target = Some(Arc::clone(&target));
     let request = Request { head, endpoint, view: &view, body_len };
     match forward(exchange, down, &target, &request, after).await {
         Ok(after) => Ok(after),
@@ -172,7 +173,8 @@ async fn post(
     }
 }
 
-/// Finds what the key of the request may do. Nothing about routes is told before.
+/// Finds what the key of the request may do. Nothing about routes is told before, and nothing at all to the keys of an
+/// archived project.
 fn authenticate(exchange: &mut Exchange<'_>, down: &Downstream, head: &RequestHead) -> Result<Arc<Grant>, Refusal> {
     let key = authenticate::key_of(head, down.input())?;
     let grant = exchange
@@ -181,6 +183,9 @@ fn authenticate(exchange: &mut Exchange<'_>, down: &Downstream, head: &RequestHe
         .map(Arc::clone)
         .ok_or_else(|| Refusal::new(ErrorCase::InvalidKey, "the API key is unknown, disabled or expired"))?;
     exchange.grant = Some(Arc::clone(&grant));
+    if exchange.snapshot.is_archived(&grant) {
+        return Err(Refusal::new(ErrorCase::ProjectArchived, "the project of this API key is archived"));
+    }
     Ok(grant)
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     http::{Downstream, Gone, RequestHead},
-    snapshot::{Grant, Route},
+    snapshot::{Grant, NoRoute, Route},
     wire::ErrorCase,
 };
 
@@ -35,10 +35,10 @@ pub(super) async fn answer_models(
         }
         Some(id) => {
             let name = decode_slash(id);
-            let Some(route) = exchange.snapshot.route(grant, &name).map(std::sync::Arc::clone) else {
-                return send_refusal(exchange, down, &unknown_model(), after).await;
-            };
-            model(exchange, &route)
+            match exchange.snapshot.route(grant, &name).map(|route| model(exchange, route)) {
+                Ok(model) => model,
+                Err(none) => return send_refusal(exchange, down, &no_route(none), after).await,
+            }
         }
     };
     let body = body.to_string();
@@ -46,11 +46,20 @@ pub(super) async fn answer_models(
     send_local(exchange, down, &local, after).await
 }
 
-/// What a client learns about a `model` that it may not use, or that does not exist: the same.
+/// What a client learns about a `model` that leads to no route. One that it may not use does not exist for it.
 #[must_use]
-pub(super) fn unknown_model() -> Refusal {
-    let message = "the model does not exist or this API key may not use it; `GET /v1/models` lists what it may use";
-    Refusal::new(ErrorCase::ModelNotFound, message).param(Some("model"))
+pub(super) fn no_route(none: NoRoute) -> Refusal {
+    match none {
+        NoRoute::Unknown => {
+            let message =
+                "the model does not exist or this API key may not use it; `GET /v1/models` lists what it may use";
+            Refusal::new(ErrorCase::ModelNotFound, message).param(Some("model"))
+        }
+        NoRoute::Broken => {
+            let message = "the stored configuration of this project cannot be served; its owner must serve another one";
+            Refusal::new(ErrorCase::ConfigError, message)
+        }
+    }
 }
 
 /// The part of a path below `/v1/models/`, if the path is one.

@@ -1,106 +1,89 @@
-//! Checked configurations and keys to a snapshot.
+//! Checked configurations and keys to parts of a snapshot.
 //!
-//! The outcome is a snapshot, or every problem of every file.
+//! The outcome is a part, or every problem of its project.
 //!
 //! The only way to a snapshot, for the demo, for files and for the control plane alike: what passed here is what serves.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use crate::{
-    base::{Labels, Secret},
-    config::{Code, KeyEntry, Model, Problem, Project, Provider, Route as RouteConfig, Timeouts},
-    http::ServerName,
-    metrics::Registry,
-    provider::{HeadTextError, Mock, asks_usage, request_head},
-    upstream::{Origins, Scheme},
+    base::{KeyHasher, Labels},
+    config::{At, Code, KeyEntry, Model, Problem, Provider, Route as RouteConfig, Timeouts},
+    provider::asks_usage,
     wire::{Defaults, Prompt},
 };
 
 use super::{
-    grant::Grant,
-    route::{HttpTarget, Reach, Route, Target, TargetTimeouts},
-    view::{Routes, Snapshot},
+    edit::Edit,
+    grant::{Grant, Scope},
+    part::ProjectPart,
+    reach::reach,
+    route::{Route, Target, TargetTimeouts},
+    source::{ProjectSource, Refusal, Registries, Sources},
+    view::Snapshot,
 };
 
-/// One project to be served.
-pub struct ProjectSource {
-    /// The slug under which its routes are called.
-    pub slug: Box<str>,
-    /// Where the text came from, for messages.
-    pub file: String,
-    /// When it came, in seconds since 1970.
-    pub created: u64,
-    /// The checked text.
-    pub config: Project,
-}
-
-/// Everything a snapshot is made of.
-pub struct Sources {
-    /// Organization that owns the projects.
-    pub organization: Box<str>,
-    /// The projects to be served.
-    pub projects: Vec<ProjectSource>,
-    /// The keys.
-    pub keys: Vec<KeyEntry>,
-    /// Where the keys came from, for messages.
-    pub keys_file: String,
-    /// Values of `!secret NAME`.
-    pub secrets: BTreeMap<String, Secret>,
-}
-
-/// What outlives a snapshot: counters, connections and resolved names stay when the configuration changes.
-#[derive(Clone)]
-pub struct Registries {
-    /// Counters by labels.
-    pub metrics: Arc<Registry>,
-    /// Provider addresses in use.
-    pub origins: Arc<Origins>,
-}
-
-/// A problem and the file in which it stands.
-#[derive(Debug, Clone)]
-pub struct Refusal {
-    /// File of the problem.
-    pub file: String,
-    /// The problem.
-    pub problem: Problem,
-}
-
-/// Compiles a snapshot of this generation.
+/// Compiles everything that file mode serves into a snapshot of this generation.
 ///
 /// # Errors
 /// Every problem of every file, in order of file and position.
 pub fn compile(sources: Sources, registries: &Registries, generation: u64) -> Result<Snapshot, Vec<Refusal>> {
     let mut refusals = Vec::new();
-    let mut routes = Routes::default();
+    let mut edit = Edit::empty(KeyHasher::Plain);
     for project in &sources.projects {
-        let compiler = Compiler { organization: &sources.organization, project, secrets: &sources.secrets, registries };
-        let mut problems = Vec::new();
-        for route in compiler.routes(&mut problems) {
-            routes.insert(route);
+        match compile_project(project, registries) {
+            Ok(part) => edit.put_project(Arc::clone(&project.id), part),
+            Err(found) => refusals.extend(found),
         }
-        problems.sort_by_key(|problem| problem.at);
-        refusals.extend(problems.into_iter().map(|problem| Refusal { file: project.file.clone(), problem }));
     }
-    let known = |slug: &str| sources.projects.iter().any(|project| *project.slug == *slug);
-    for problem in key_problems(&sources.keys, known, &routes) {
+    for problem in key_problems(&sources) {
         refusals.push(Refusal { file: sources.keys_file.clone(), problem });
     }
     if !refusals.is_empty() {
         return Err(refusals);
     }
-    let grants = sources.keys.iter().map(|key| (key.digest, Arc::new(grant(key)))).collect();
-    Ok(Snapshot::new(generation, grants, routes))
+    for key in &sources.keys {
+        edit.put_grant(key.digest, grant(key));
+    }
+    Ok(edit.finish(generation))
 }
 
-/// A key that names a project or route that is not served could only be a mistake of spelling.
-fn key_problems(keys: &[KeyEntry], known_project: impl Fn(&str) -> bool, routes: &Routes) -> Vec<Problem> {
+/// Compiles one project.
+///
+/// # Errors
+/// Every problem of the project, by position.
+pub fn compile_project(project: &ProjectSource, registries: &Registries) -> Result<ProjectPart, Vec<Refusal>> {
     let mut problems = Vec::new();
-    for key in keys {
-        for slug in key.projects.iter().filter(|slug| !known_project(&slug.value)) {
+    let compiler = Compiler { project, registries };
+    let routes = project.config.routes.iter().map(|route| compiler.route(route, &mut problems)).collect();
+    if problems.is_empty() {
+        return Ok(ProjectPart::served(project.slug.clone(), project.version, routes));
+    }
+    problems.sort_by_key(|problem| problem.at);
+    Err(problems.into_iter().map(|problem| Refusal { file: project.file.clone(), problem }).collect())
+}
+
+/// A key that names a project or route that is not served could only be a mistake of spelling. A route of a project that
+/// is refused itself is no problem of the key.
+fn key_problems(sources: &Sources) -> Vec<Problem> {
+    let names = |project: &ProjectSource| -> HashSet<Box<str>> {
+        project.config.routes.iter().map(|route| route.name.value.as_str().into()).collect()
+    };
+    let known: HashMap<&str, HashSet<Box<str>>> =
+        sources.projects.iter().map(|project| (&*project.slug, names(project))).collect();
+    let is_served = |full_name: &str| {
+        let served = full_name.split_once('/').and_then(|(slug, name)| Some(known.get(slug)?.contains(name)));
+        served == Some(true)
+    };
+    let mut problems = Vec::new();
+    for key in &sources.keys {
+        for slug in key.projects.iter().filter(|slug| !known.contains_key(slug.value.as_str())) {
             problems.push(slug.refuse(Code::UnknownReference, format!("no project `{}` is served", slug.value)));
         }
-        for route in key.routes.iter().flatten().filter(|route| routes.find(&route.value).is_none()) {
+        for route in key.routes.iter().flatten().filter(|route| !is_served(&route.value)) {
             problems.push(route.refuse(Code::UnknownReference, format!("no route `{}` is served", route.value)));
         }
     }
@@ -108,10 +91,10 @@ fn key_problems(keys: &[KeyEntry], known_project: impl Fn(&str) -> bool, routes:
 }
 
 fn grant(key: &KeyEntry) -> Grant {
-    let texts = |list: &[crate::config::At<String>]| list.iter().map(|text| Box::from(text.value.as_str())).collect();
+    let texts = |list: &[At<String>]| list.iter().map(|text| Box::from(text.value.as_str())).collect();
     Grant {
         key_id: key.id.value.as_str().into(),
-        projects: texts(&key.projects),
+        scope: Scope::slugs(key.projects.iter().map(|slug| slug.value.as_str())),
         routes: key.routes.as_deref().map(texts),
         enabled: key.enabled,
         expires: key.expires,
@@ -119,17 +102,11 @@ fn grant(key: &KeyEntry) -> Grant {
 }
 
 struct Compiler<'a> {
-    organization: &'a str,
     project: &'a ProjectSource,
-    secrets: &'a BTreeMap<String, Secret>,
     registries: &'a Registries,
 }
 
 impl Compiler<'_> {
-    fn routes(&self, problems: &mut Vec<Problem>) -> Vec<Route> {
-        self.project.config.routes.iter().map(|route| self.route(route, problems)).collect()
-    }
-
     fn route(&self, route: &RouteConfig, problems: &mut Vec<Problem>) -> Route {
         let mut first = |list: &[usize]| {
             let model = list.first().and_then(|index| self.project.config.models.get(*index))?;
@@ -146,7 +123,6 @@ impl Compiler<'_> {
         };
         Route {
             full_name: format!("{}/{}", self.project.slug, route.name.value).into(),
-            project: self.project.slug.clone(),
             created: self.project.created,
             chat: first(&route.chat),
             embedding: first(&route.embedding),
@@ -155,7 +131,7 @@ impl Compiler<'_> {
 
     fn target(&self, route: &RouteConfig, model: &Model) -> Result<Target, Box<Problem>> {
         let labels = Arc::new(Labels {
-            organization: self.organization.into(),
+            organization: self.project.organization.clone(),
             project: self.project.slug.clone(),
             route: route.name.value.as_str().into(),
             provider: model.provider.name().into(),
@@ -168,8 +144,8 @@ impl Compiler<'_> {
         }
         let timeouts = Timeouts::resolve(&route.timeouts, &model.timeouts);
         Ok(Target {
+            reach: reach(self.project, model, &self.registries.origins)?,
             series: self.registries.metrics.series(Arc::clone(&labels)),
-            reach: self.reach(model)?,
             model_json: serde_json::Value::from(model.name.as_str()).to_string().into_bytes().into(),
             prompt: model.prompt.as_ref().map(|prompt| Prompt::new(prompt.role.as_str(), &prompt.text)),
             defaults,
@@ -182,53 +158,15 @@ impl Compiler<'_> {
             },
             keeps_state: model.provider == Provider::OpenAi,
             retry_safe: model.retry_safe,
-            answer_lines: answer_lines(&labels),
+            version: self.project.version,
+            answer_lines: answer_lines(&labels, self.project.version),
             labels,
         })
-    }
-
-    fn reach(&self, model: &Model) -> Result<Reach, Box<Problem>> {
-        if model.provider == Provider::Mock {
-            return Ok(Reach::Mock(Mock::new(&model.mock, &model.name)));
-        }
-        let key = match &model.api_key {
-            None => None,
-            Some(name) => Some(self.secrets.get(&name.value).ok_or_else(|| {
-                let message = format!("no secret `{}` is configured", name.value);
-                Box::new(name.refuse(Code::UnknownSecret, message))
-            })?),
-        };
-        let text = match (&model.base_url, model.provider.default_base_url()) {
-            (Some(url), _) => url.value.as_str(),
-            (None, Some(url)) => url,
-            (None, None) => {
-                let message = format!("provider `{}` has no address of its own", model.provider.name());
-                return Err(Box::new(model.id.refuse(Code::MissingKey, message)));
-            }
-        };
-        let origin = self.registries.origins.track(&self.project.slug, text).map_err(|error| {
-            let at = model.base_url.as_ref().unwrap_or(&model.id);
-            Box::new(at.refuse(Code::EgressDenied, error.to_string()))
-        })?;
-        let (authority, path) = (origin.url().authority(), origin.url().path().to_owned());
-        let head = |endpoint| request_head(&authority, &path, endpoint, key);
-        let refuse_head = |error: HeadTextError| {
-            let written = if error == HeadTextError::Key { &model.api_key } else { &model.base_url };
-            Box::new(written.as_ref().unwrap_or(&model.id).refuse(Code::BadValue, error.to_string()))
-        };
-        let server_name = match origin.url().scheme() {
-            Scheme::Http => None,
-            Scheme::Https => Some(ServerName::parse(&origin.url().host_name()).ok_or_else(|| {
-                let at = model.base_url.as_ref().unwrap_or(&model.id);
-                Box::new(at.refuse(Code::EgressDenied, "the host cannot be the name of a certificate"))
-            })?),
-        };
-        HttpTarget::new(origin, server_name, head).map(Reach::Http).map_err(refuse_head)
     }
 }
 
 /// Names may hold any printable character: what is not plain ASCII is percent-encoded in a header.
-fn answer_lines(labels: &Labels) -> Box<[u8]> {
+fn answer_lines(labels: &Labels, version: Option<u64>) -> Box<[u8]> {
     let mut lines = Vec::new();
     for (name, value) in [
         ("x-millrace-route", &format!("{}/{}", labels.project, labels.route).into_boxed_str()),
@@ -247,6 +185,9 @@ fn answer_lines(labels: &Labels) -> Box<[u8]> {
         }
         lines.extend_from_slice(b"\r\n");
     }
+    if let Some(version) = version {
+        lines.extend_from_slice(format!("x-millrace-config: {version}\r\n").as_bytes());
+    }
     lines.into()
 }
 
@@ -257,8 +198,14 @@ mod tests {
     #[test]
     fn names_cannot_break_a_header_line() {
         let labels = Labels { model: "a\r\nx: y é%".into(), ..Labels::default() };
-        let text = String::from_utf8(answer_lines(&labels).into_vec()).unwrap();
+        let text = String::from_utf8(answer_lines(&labels, None).into_vec()).unwrap();
         assert_eq!(text.lines().nth(2), Some("x-millrace-model: a%0D%0Ax: y %C3%A9%25"));
         assert_eq!(text.lines().count(), 4);
+    }
+
+    #[test]
+    fn version_is_told_where_there_is_one() {
+        let text = String::from_utf8(answer_lines(&Labels::default(), Some(12)).into_vec()).unwrap();
+        assert!(text.ends_with("\r\nx-millrace-config: 12\r\n"), "{text}");
     }
 }

@@ -9,14 +9,63 @@ use crate::base::{UnixTime, unix_time};
 pub struct Grant {
     /// Public id of the key, for logs and records.
     pub key_id: Arc<str>,
-    /// Slugs of the projects whose routes the key may use.
-    pub projects: Box<[Box<str>]>,
+    /// Whose routes the key may use.
+    pub scope: Scope,
     /// Full names `project/route`, if the key is bound to some of them.
     pub routes: Option<Box<[Box<str>]>>,
     /// Whether the key may be used at all.
     pub enabled: bool,
     /// From when on it may not.
     pub expires: Option<UnixTime>,
+}
+
+/// The projects whose routes a key may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// The one project that the key belongs to, by its id.
+    Project(Arc<str>),
+    /// File mode, where the id of a project is its slug. Sorted; made by [`Scope::slugs`].
+    Slugs(Box<[Arc<str>]>),
+}
+
+impl Scope {
+    /// The projects that a file of keys names.
+    #[must_use]
+    pub fn slugs<'a>(slugs: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut slugs: Box<[Arc<str>]> = slugs.into_iter().map(Arc::from).collect();
+        slugs.sort();
+        Self::Slugs(slugs)
+    }
+
+    /// Ids of the projects.
+    #[must_use]
+    pub fn ids(&self) -> &[Arc<str>] {
+        match self {
+            Self::Project(id) => std::slice::from_ref(id),
+            Self::Slugs(slugs) => slugs,
+        }
+    }
+
+    /// Id of the one project in which a bare route name is looked up; none when the key has several, because a bare name
+    /// could then change its meaning with the order of a list.
+    #[must_use]
+    pub fn own(&self) -> Option<&str> {
+        match self.ids() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// Id of the project that may have this slug; whether it has is for the caller to see.
+    pub(super) fn id_for(&self, slug: &str) -> Option<&str> {
+        match self {
+            Self::Project(id) => Some(id),
+            Self::Slugs(slugs) => {
+                let at = slugs.binary_search_by(|known| (**known).cmp(slug)).ok()?;
+                slugs.get(at).map(AsRef::as_ref)
+            }
+        }
+    }
 }
 
 impl Grant {
@@ -26,21 +75,10 @@ impl Grant {
         self.enabled && self.expires.is_none_or(|expires| unix_time() < expires)
     }
 
-    /// Whether the key may use a route, given as its project and its full name.
+    /// Whether the key may use a route of its projects, given by its full name.
     #[must_use]
-    pub fn may_use(&self, project: &str, full_name: &str) -> bool {
-        self.projects.iter().any(|slug| **slug == *project)
-            && self.routes.as_ref().is_none_or(|routes| routes.iter().any(|route| **route == *full_name))
-    }
-
-    /// The one project in which a bare route name is looked up; none when the key has several, because a bare name could
-    /// then change its meaning with the order of a list.
-    #[must_use]
-    pub fn own_project(&self) -> Option<&str> {
-        match &*self.projects {
-            [only] => Some(only),
-            _ => None,
-        }
+    pub fn may_call(&self, full_name: &str) -> bool {
+        self.routes.as_ref().is_none_or(|routes| routes.iter().any(|route| **route == *full_name))
     }
 }
 
@@ -50,33 +88,25 @@ mod tests {
 
     use super::*;
 
-    fn grant(routes: Option<&[&str]>) -> Grant {
-        Grant {
-            key_id: "k".into(),
-            projects: ["a", "b"].map(Box::from).into(),
-            routes: routes.map(|routes| routes.iter().map(|route| Box::from(*route)).collect()),
-            enabled: true,
-            expires: None,
-        }
+    fn grant() -> Grant {
+        Grant { key_id: "k".into(), scope: Scope::slugs(["b", "a"]), routes: None, enabled: true, expires: None }
     }
 
     #[test]
-    fn key_uses_its_projects_and_routes_only() {
-        for (name, routes, project, route, want) in [
-            ("own project", None, "a", "a/chat", true),
-            ("foreign project", None, "c", "c/chat", false),
-            ("bound to it", Some(&["a/chat"][..]), "a", "a/chat", true),
-            ("bound to another", Some(&["b/chat"][..]), "a", "a/chat", false),
-            ("bound to a foreign one", Some(&["c/chat"][..]), "c", "c/chat", false),
-        ] {
-            assert_eq!(grant(routes).may_use(project, route), want, "{name}");
+    fn key_knows_its_projects_and_no_others() {
+        let scope = Scope::slugs(["c", "a", "b"]);
+        assert_eq!(scope.ids().iter().map(AsRef::as_ref).collect::<Vec<_>>(), ["a", "b", "c"]);
+        for (slug, want) in [("a", Some("a")), ("c", Some("c")), ("d", None), ("", None)] {
+            assert_eq!(scope.id_for(slug), want, "{slug}");
         }
+        assert_eq!((scope.own(), Scope::slugs(["a"]).own()), (None, Some("a")));
+        assert_eq!(Scope::Project("prj_1".into()).own(), Some("prj_1"));
     }
 
     #[test]
     fn expired_or_disabled_key_is_invalid() {
-        let expired = Grant { expires: Some(UnixTime(Duration::from_secs(1))), ..grant(None) };
-        let disabled = Grant { enabled: false, ..grant(None) };
-        assert!(grant(None).is_valid() && !expired.is_valid() && !disabled.is_valid());
+        let expired = Grant { expires: Some(UnixTime(Duration::from_secs(1))), ..grant() };
+        let disabled = Grant { enabled: false, ..grant() };
+        assert!(grant().is_valid() && !expired.is_valid() && !disabled.is_valid());
     }
 }

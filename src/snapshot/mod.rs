@@ -1,16 +1,27 @@
 //! The immutable compiled view that workers read.
 //!
-//! A snapshot is built whole by [`compile`] from checked configurations and keys, or not at all. Publishing it cannot
-//! fail. A request loads it once, so no request ever sees two configurations.
+//! A snapshot is a set of parts: one a project, built whole by [`compile_project`] or not at all, and the grants of keys in
+//! shards. The next snapshot is an [`Edit`] of the one before and shares every part that did not change. Publishing it
+//! cannot fail. A request loads it once, so no request ever sees two configurations.
 
 mod compile;
+mod edit;
 mod grant;
 mod handle;
+mod part;
+mod reach;
 mod route;
+mod shards;
+mod source;
+#[cfg(test)]
+mod tests;
 mod view;
 
-pub use compile::{ProjectSource, Refusal, Registries, Sources, compile};
-pub use grant::Grant;
+pub use compile::{compile, compile_project};
+pub use edit::Edit;
+pub use grant::{Grant, Scope};
 pub use handle::Handle;
+pub use part::ProjectPart;
 pub use route::{HttpTarget, Reach, Route, Target, TargetTimeouts};
-pub use view::Snapshot;
+pub use source::{BoundSecret, ProjectSource, ProviderKey, Refusal, Registries, Sources};
+pub use view::{NoRoute, Snapshot};

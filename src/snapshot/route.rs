@@ -15,8 +15,6 @@ use crate::{
 pub struct Route {
     /// The full name, `project/route`.
     pub full_name: Box<str>,
-    /// Slug of the project.
-    pub project: Box<str>,
     /// When the route was first published, in seconds since 1970, for `GET /v1/models`.
     pub created: u64,
     /// Serves chat, completions and responses.
@@ -71,7 +69,9 @@ pub struct Target {
     pub keeps_state: bool,
     /// Whether a resend on a dead reused connection is silent and uncounted.
     pub retry_safe: bool,
-    /// Header lines that tell the client what served: route, provider, model, target.
+    /// Number of the version of the configuration that it comes from; none in file mode.
+    pub version: Option<u64>,
+    /// Header lines that tell the client what served: route, provider, model, target, version.
     pub answer_lines: Box<[u8]>,
 }
 

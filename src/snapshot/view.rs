@@ -2,132 +2,104 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::base::Digest;
+use crate::base::KeyHasher;
 
-use super::{grant::Grant, route::Route};
+use super::{edit::Edit, grant::Grant, part::ProjectPart, route::Route, shards::Shards};
+
+/// Projects by id.
+pub(super) type Parts = HashMap<Arc<str>, Arc<ProjectPart>>;
 
 /// Everything that decides on a request, as of one generation.
 pub struct Snapshot {
-    generation: u64,
-    grants: HashMap<Digest, Arc<Grant>>,
-    routes: Routes,
-    /// The same routes by name, for listings.
-    listed: Box<[Arc<Route>]>,
+    pub(super) generation: u64,
+    pub(super) hasher: Arc<KeyHasher>,
+    pub(super) grants: Shards,
+    pub(super) projects: Arc<Parts>,
+    /// Whether any project is archived: else no request needs to look.
+    pub(super) any_archived: bool,
 }
 
-/// All routes: project, then name in it. Two steps, so that a bare name is found without joining it to its project.
-#[derive(Default)]
-pub(super) struct Routes(HashMap<Box<str>, HashMap<Box<str>, Arc<Route>>>);
-
-impl Routes {
-    /// Adds a route under its full name; a later one replaces an earlier one.
-    pub(super) fn insert(&mut self, route: Route) {
-        // Slugs hold no `/`, so the first one ends the project.
-        let name = route.full_name.split_once('/').map_or("", |(_, name)| name).into();
-        self.0.entry(route.project.clone()).or_default().insert(name, Arc::new(route));
-    }
-
-    /// Finds `project/route`.
-    pub(super) fn find(&self, full_name: &str) -> Option<&Arc<Route>> {
-        let (project, name) = full_name.split_once('/')?;
-        self.find_in(project, name)
-    }
-
-    fn find_in(&self, project: &str, name: &str) -> Option<&Arc<Route>> {
-        self.0.get(project)?.get(name)
-    }
+/// Why a `model` value leads to no route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoRoute {
+    /// It does not exist, or the key may not use it: the client is told the same.
+    Unknown,
+    /// It is of the key's own project, whose stored configuration cannot be compiled.
+    Broken,
 }
 
 impl Snapshot {
-    pub(super) fn new(generation: u64, grants: HashMap<Digest, Arc<Grant>>, routes: Routes) -> Self {
-        let mut listed: Box<[_]> = routes.0.values().flat_map(HashMap::values).map(Arc::clone).collect();
-        listed.sort_by(|a, b| a.full_name.cmp(&b.full_name));
-        Self { generation, grants, routes, listed }
-    }
-
     /// Rises by one with each publish.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Finds what a key may do. Unknown, disabled and expired keys look alike.
+    /// Starts the next snapshot from this one. Nothing is copied before it is changed.
+    #[must_use]
+    pub fn edit(&self) -> Edit {
+        Edit::of(self)
+    }
+
+    /// Finds what a key may do. Unknown, disabled and expired keys look alike and cost the same.
     #[must_use]
     pub fn grant(&self, key: &[u8]) -> Option<&Arc<Grant>> {
-        self.grants.get(&Digest::of(key)).filter(|grant| grant.is_valid())
+        self.grants.get(&self.hasher.digest(key)).filter(|grant| grant.is_valid())
+    }
+
+    /// Whether the one project of a key is archived: such a key can do nothing.
+    #[must_use]
+    pub fn is_archived(&self, grant: &Grant) -> bool {
+        self.any_archived
+            && grant.scope.own().and_then(|id| self.projects.get(id)).is_some_and(|part| part.is_archived())
     }
 
     /// Finds the route of a `model` value: `project/route`, or a bare `route` if the key has exactly one project.
-    #[must_use]
-    pub fn route(&self, grant: &Grant, model: &str) -> Option<&Arc<Route>> {
-        let found = match model.split_once('/') {
-            Some((project, name)) => self.routes.find_in(project, name)?,
-            None => self.routes.find_in(grant.own_project()?, model)?,
+    ///
+    /// # Errors
+    /// [`NoRoute`].
+    pub fn route(&self, grant: &Grant, model: &str) -> Result<&Arc<Route>, NoRoute> {
+        let (part, name) = match model.split_once('/') {
+            Some((slug, name)) => {
+                let part = grant.scope.id_for(slug).and_then(|id| self.projects.get(id));
+                (part.filter(|part| *part.slug() == *slug), name)
+            }
+            None => (grant.scope.own().and_then(|id| self.projects.get(id)), model),
         };
-        grant.may_use(&found.project, &found.full_name).then_some(found)
+        let part = part.ok_or(NoRoute::Unknown)?;
+        match part.route(name) {
+            Some(route) if grant.may_call(&route.full_name) => Ok(route),
+            None if part.is_broken() => Err(NoRoute::Broken),
+            _ => Err(NoRoute::Unknown),
+        }
     }
 
-    /// The routes that a key may use, sorted by name.
+    /// The routes that a key may use: its projects in the order of their ids, the routes of each by name.
     pub fn routes_of<'a>(&'a self, grant: &'a Grant) -> impl Iterator<Item = &'a Route> {
-        self.listed.iter().map(AsRef::as_ref).filter(|route| grant.may_use(&route.project, &route.full_name))
+        let parts = grant.scope.ids().iter().filter_map(|id| self.projects.get(id));
+        parts.flat_map(|part| part.routes()).map(AsRef::as_ref).filter(|route| grant.may_call(&route.full_name))
+    }
+
+    /// Returns a project by its id.
+    #[must_use]
+    pub fn project(&self, id: &str) -> Option<&Arc<ProjectPart>> {
+        self.projects.get(id)
+    }
+
+    /// Every project that has a part, by id, in no order.
+    pub fn projects(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<ProjectPart>)> {
+        self.projects.iter()
+    }
+
+    /// How many keys there are, the disabled and expired ones included.
+    #[must_use]
+    pub fn grant_count(&self) -> usize {
+        self.grants.count()
     }
 
     /// How many routes are served.
     #[must_use]
     pub fn route_count(&self) -> usize {
-        self.listed.len()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn snapshot(names: &[&str]) -> Snapshot {
-        let mut routes = Routes::default();
-        for name in names {
-            let project = name.split('/').next().unwrap();
-            routes.insert(Route {
-                full_name: (*name).into(),
-                project: project.into(),
-                created: 0,
-                chat: None,
-                embedding: None,
-            });
-        }
-        Snapshot::new(1, HashMap::new(), routes)
-    }
-
-    #[test]
-    fn bare_name_is_found_only_for_a_key_of_one_project() {
-        let snapshot = snapshot(&["a/chat", "a/embed", "b/chat"]);
-        for (name, projects, routes, model, want) in [
-            ("full name", &["a"][..], None, "a/chat", Some("a/chat")),
-            ("bare name", &["a"], None, "chat", Some("a/chat")),
-            ("bare name of the other", &["b"], None, "chat", Some("b/chat")),
-            ("bare name of two projects", &["a", "b"], None, "chat", None),
-            ("full name of two projects", &["a", "b"], None, "b/chat", Some("b/chat")),
-            ("foreign project", &["b"], None, "a/chat", None),
-            ("bare name beyond the key's routes", &["a"], Some("a/embed"), "chat", None),
-            ("unknown route", &["a"], None, "a/other", None),
-            ("two slashes", &["a"], None, "a/chat/x", None),
-            ("empty", &["a"], None, "", None),
-            ("slash alone", &["a"], None, "/", None),
-        ] {
-            let grant = Grant {
-                key_id: "k".into(),
-                projects: projects.iter().map(|slug| Box::from(*slug)).collect(),
-                routes: routes.map(|route| [Box::from(route)].into()),
-                enabled: true,
-                expires: None,
-            };
-            assert_eq!(snapshot.route(&grant, model).map(|route| &*route.full_name), want, "{name}");
-        }
-    }
-
-    #[test]
-    fn listing_is_sorted_by_full_name() {
-        let snapshot = snapshot(&["b/chat", "a/z", "a/b"]);
-        assert_eq!(snapshot.listed.iter().map(|route| &*route.full_name).collect::<Vec<_>>(), ["a/b", "a/z", "b/chat"]);
+        self.projects.values().map(|part| part.routes().len()).sum()
     }
 }

@@ -4,6 +4,7 @@
 //! before each new connection. Deny is the default; an administrator's list is the only way to a private network, and to
 //! plain HTTP. Nothing here resolves names: that is `resolve.rs`, which keeps what it learned only if all of it passes.
 
+mod bound;
 mod range;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use std::str::FromStr;
 use smallvec::SmallVec;
 use thiserror::Error;
 
+pub use bound::{BoundOrigin, BoundOriginError};
 pub use range::{Cidr, CidrError};
 pub use url::{BaseUrl, Host, Scheme, URL_BYTES_MAX, UrlError};
 

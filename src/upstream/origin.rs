@@ -47,7 +47,15 @@ impl Origin {
 }
 
 /// Origins by project and base URL.
-type InUse = HashMap<(Box<str>, BaseUrl), Weak<Origin>>;
+#[derive(Default)]
+struct InUse {
+    origins: HashMap<(Box<str>, BaseUrl), Weak<Origin>>,
+    /// Number of origins at which those that nobody uses any more are thrown out.
+    sweep_at: usize,
+}
+
+/// Smallest number of origins that is worth a sweep.
+const SWEEP_MIN: usize = 64;
 
 /// Makes origins and finds those that are in use. Used when compiling, never by a request.
 pub struct Origins {
@@ -61,10 +69,10 @@ impl Origins {
     /// Starts without any origin.
     #[must_use]
     pub fn new(guard: Arc<Guard>, resolver: Resolver) -> Self {
-        Self { guard, resolver, in_use: Mutex::new(HashMap::new()), next: AtomicU32::new(0) }
+        Self { guard, resolver, in_use: Mutex::default(), next: AtomicU32::new(0) }
     }
 
-    /// Returns the origin of a base URL for a project.
+    /// Returns the origin of a base URL for a project, given by its id: slugs of two organizations may be the same.
     ///
     /// # Errors
     /// The egress guard's reason.
@@ -72,16 +80,20 @@ impl Origins {
         let url = self.guard.parse(url)?;
         let key = (Box::from(project), url);
         let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(origin) = in_use.get(&key).and_then(Weak::upgrade) {
+        if let Some(origin) = in_use.origins.get(&key).and_then(Weak::upgrade) {
             return Ok(origin);
         }
-        in_use.retain(|_, origin| origin.strong_count() > 0);
+        // Only when they have doubled: a sweep at each new origin would make a thousand projects a million looks.
+        if in_use.origins.len() >= in_use.sweep_at.max(SWEEP_MIN) {
+            in_use.origins.retain(|_, origin| origin.strong_count() > 0);
+            in_use.sweep_at = in_use.origins.len() * 2;
+        }
         let origin = Arc::new(Origin {
             id: OriginId(self.next.fetch_add(1, Ordering::Relaxed)),
             addresses: self.resolver.track(&key.1),
             url: key.1.clone(),
         });
-        in_use.insert(key, Arc::downgrade(&origin));
+        in_use.origins.insert(key, Arc::downgrade(&origin));
         Ok(origin)
     }
 
@@ -89,6 +101,6 @@ impl Origins {
     #[must_use]
     pub fn addresses(&self) -> Vec<Arc<Addresses>> {
         let in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
-        in_use.values().filter_map(Weak::upgrade).map(|origin| Arc::clone(&origin.addresses)).collect()
+        in_use.origins.values().filter_map(Weak::upgrade).map(|origin| Arc::clone(&origin.addresses)).collect()
     }
 }

@@ -5,10 +5,13 @@
 
 mod api_key;
 mod field;
+mod needed;
 mod provider_key;
+mod seal;
 mod secret;
 mod usable;
 
 pub use api_key::{KeyPatch, NewKey};
 pub use provider_key::{NewProviderKey, ProviderKeyPatch};
-pub use secret::{NewSecret, SecretPatch};
+pub use secret::{Force, NewSecret, SecretPatch};
+pub use usable::{Sealings, Usable};

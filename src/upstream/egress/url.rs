@@ -128,6 +128,11 @@ impl BaseUrl {
     pub fn same_origin(&self, other: &Self) -> bool {
         self.scheme == other.scheme && self.host == other.host && self.port == other.port
     }
+
+    /// The same place without a path prefix.
+    pub(super) fn without_path(self) -> Self {
+        Self { path: "".into(), ..self }
+    }
 }
 
 impl fmt::Display for BaseUrl {

@@ -1,0 +1,103 @@
+//! From a model's address and credential to its target.
+//!
+//! Here a key meets the place it is sent to: it must be bound to that place, or the configuration is refused (threat T-30).
+
+use crate::{
+    base::Secret,
+    config::{At, Code, Model, Problem, Provider},
+    http::ServerName,
+    provider::{HeadTextError, Mock, request_head},
+    upstream::{BaseUrl, BoundOrigin, Origin, Origins, Scheme},
+};
+
+use super::{
+    route::{HttpTarget, Reach},
+    source::{BoundSecret, ProjectSource, ProviderKey},
+};
+
+/// Finds the address and the credential of a model and builds the heads of its requests.
+///
+/// # Errors
+/// The first problem of the model.
+pub(super) fn reach(project: &ProjectSource, model: &Model, origins: &Origins) -> Result<Reach, Box<Problem>> {
+    if model.provider == Provider::Mock {
+        return Ok(Reach::Mock(Mock::new(&model.mock, &model.name)));
+    }
+    let stored = stored_key(project, model);
+    let written = model.base_url.as_ref().map(|url| url.value.as_str());
+    let entered_for = stored.and_then(|key| key.base_url.as_deref());
+    let Some(text) = written.or(entered_for).or(model.provider.default_base_url()) else {
+        let message = format!("provider `{}` has no address of its own", model.provider.name());
+        return Err(Box::new(model.id.refuse(Code::MissingKey, message)));
+    };
+    let address = model.base_url.as_ref().unwrap_or(&model.id);
+    let origin = origins
+        .track(&project.id, text)
+        .map_err(|error| Box::new(address.refuse(Code::EgressDenied, error.to_string())))?;
+    let key = match &model.api_key {
+        Some(name) => Some(named_secret(project, name, (address, origin.url()))?),
+        None => stored.map(|key| &key.value),
+    };
+    if key.is_none() && model.base_url.is_none() && model.provider == Provider::OpenAi {
+        let message = format!("no key for provider `{}`: add `credentials.api_key`", model.provider.name());
+        return Err(Box::new(model.id.refuse(Code::NoCredential, message)));
+    }
+    http_target(model, origin, key).map(Reach::Http)
+}
+
+/// The first stored key that a model without a key of its own may use. One with an address of its own takes only a key
+/// that was entered for that place.
+fn stored_key<'a>(project: &'a ProjectSource, model: &Model) -> Option<&'a ProviderKey> {
+    if model.api_key.is_some() {
+        return None;
+    }
+    let place = |text: &str| BoundOrigin::of_url(text).ok();
+    let wanted = model.base_url.as_ref().map(|url| place(&url.value));
+    project.provider_keys.iter().filter(|key| key.provider == model.provider).find(|key| match &wanted {
+        None => true,
+        Some(wanted) => {
+            let entered_for = key.base_url.as_deref().or(key.provider.default_base_url());
+            wanted.is_some() && *wanted == entered_for.and_then(place)
+        }
+    })
+}
+
+/// The secret of this name, if it may be sent to this place.
+fn named_secret<'a>(
+    project: &'a ProjectSource,
+    name: &At<String>,
+    (address, url): (&At<String>, &BaseUrl),
+) -> Result<&'a Secret, Box<Problem>> {
+    let Some(BoundSecret { value, origins }) = project.secrets.get(&name.value) else {
+        let message = format!("no secret `{}` is configured", name.value);
+        return Err(Box::new(name.refuse(Code::UnknownSecret, message)));
+    };
+    let Some(origins) = origins.as_ref().filter(|origins| !origins.iter().any(|bound| bound.covers(url))) else {
+        return Ok(value);
+    };
+    let places = origins.iter().map(|bound| format!("`{bound}`")).collect::<Vec<_>>().join(", ");
+    let places = if places.is_empty() { "no place".to_owned() } else { places };
+    let message = format!("secret `{}` is bound to {places} and is not sent anywhere else", name.value);
+    Err(Box::new(address.refuse(Code::SecretHostMismatch, message).hint("enter the key again for the new address")))
+}
+
+fn http_target(
+    model: &Model,
+    origin: std::sync::Arc<Origin>,
+    key: Option<&Secret>,
+) -> Result<HttpTarget, Box<Problem>> {
+    let (authority, path) = (origin.url().authority(), origin.url().path().to_owned());
+    let head = |endpoint| request_head(&authority, &path, endpoint, key);
+    let refuse_head = |error: HeadTextError| {
+        let written = if error == HeadTextError::Key { &model.api_key } else { &model.base_url };
+        Box::new(written.as_ref().unwrap_or(&model.id).refuse(Code::BadValue, error.to_string()))
+    };
+    let server_name = match origin.url().scheme() {
+        Scheme::Http => None,
+        Scheme::Https => Some(ServerName::parse(&origin.url().host_name()).ok_or_else(|| {
+            let at = model.base_url.as_ref().unwrap_or(&model.id);
+            Box::new(at.refuse(Code::EgressDenied, "the host cannot be the name of a certificate"))
+        })?),
+    };
+    HttpTarget::new(origin, server_name, head).map_err(refuse_head)
+}

@@ -1,0 +1,83 @@
+//! What a snapshot is compiled from.
+//!
+//! Checked configurations with everything that they name: the compiler itself asks nobody for anything.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    base::Secret,
+    config::{KeyEntry, Problem, Project, Provider},
+    metrics::Registry,
+    upstream::{BoundOrigin, Origins},
+};
+
+/// One project to be served.
+pub struct ProjectSource {
+    /// What identifies the project for ever. Slugs are unique in one organization only; in file mode both are the same.
+    pub id: Arc<str>,
+    /// The slug under which its routes are called.
+    pub slug: Box<str>,
+    /// Organization that owns it, as metrics and logs name it.
+    pub organization: Box<str>,
+    /// Number of the version; none in file mode, where files have none.
+    pub version: Option<u64>,
+    /// Where the text came from, for messages.
+    pub file: String,
+    /// When it came, in seconds since 1970.
+    pub created: u64,
+    /// The checked text.
+    pub config: Project,
+    /// Values of `!secret NAME`.
+    pub secrets: Arc<BTreeMap<String, BoundSecret>>,
+    /// Keys for models without `credentials.api_key`, the first that fits wins: the project's own, then its
+    /// organization's.
+    pub provider_keys: Vec<ProviderKey>,
+}
+
+/// A secret and where it may be sent.
+#[derive(Debug, Clone)]
+pub struct BoundSecret {
+    /// The secret.
+    pub value: Secret,
+    /// The only places that may see it. `None` is any place: in file mode the administrator wrote both.
+    pub origins: Option<Vec<BoundOrigin>>,
+}
+
+/// A stored key for all models of one provider. It goes to its own address and nowhere else.
+#[derive(Debug, Clone)]
+pub struct ProviderKey {
+    /// Whose key it is.
+    pub provider: Provider,
+    /// The key.
+    pub value: Secret,
+    /// The address it was entered for, instead of the provider's own.
+    pub base_url: Option<String>,
+}
+
+/// Everything that file mode serves.
+pub struct Sources {
+    /// The projects.
+    pub projects: Vec<ProjectSource>,
+    /// The keys.
+    pub keys: Vec<KeyEntry>,
+    /// Where the keys came from, for messages.
+    pub keys_file: String,
+}
+
+/// What outlives a snapshot: counters, connections and resolved names stay when the configuration changes.
+#[derive(Clone)]
+pub struct Registries {
+    /// Counters by labels.
+    pub metrics: Arc<Registry>,
+    /// Provider addresses in use.
+    pub origins: Arc<Origins>,
+}
+
+/// A problem and the file in which it stands.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// File of the problem.
+    pub file: String,
+    /// The problem.
+    pub problem: Problem,
+}
