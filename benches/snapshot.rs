@@ -84,7 +84,7 @@ fn keys(calls: &[Call]) -> Vec<KeyEntry> {
 fn registries() -> Registries {
     let guard = Arc::new(Guard::new(Rules::default(), Vec::new()));
     let ttl = TtlBounds { min: Duration::from_secs(1), max: Duration::from_secs(300) };
-    let resolver = Resolver::from_system(Arc::clone(&guard), ttl, |_| {});
+    let resolver = Resolver::new(Arc::clone(&guard), Vec::new(), ttl, |_| {});
     Registries { metrics: Arc::new(Registry::new(1)), origins: Arc::new(Origins::new(guard, resolver)) }
 }
 

@@ -90,7 +90,8 @@ async fn run_admin(launch: Launch) -> Result<(), ServerError> {
     let admin_address = address(&admin_listener)?;
 
     let guard = Arc::new(Guard::new(rules_of(&server, &source)?, vec![data_address, admin_address]));
-    let resolver = Resolver::from_system(Arc::clone(&guard), ttl_bounds(&server), log_resolution);
+    let resolver =
+        Resolver::new(Arc::clone(&guard), server.upstream.dns_servers.clone(), ttl_bounds(&server), log_resolution);
     let registries = Registries {
         metrics: Arc::new(Registry::new(pins.len())),
         origins: Arc::new(Origins::new(guard, resolver.clone())),
@@ -262,7 +263,7 @@ fn reload(files: &FileSet, publisher: &Publisher) {
         Ok(loaded) => {
             log_warnings(&loaded.warnings);
             // A refusal has been reported by the publisher.
-            let _ = publisher.publish(loaded.sources);
+            let _ = publisher.replace(loaded.sources);
         }
         Err(refusals) => publisher.refuse(&refusals),
     }

@@ -17,7 +17,7 @@ use crossbeam_queue::ArrayQueue;
 use crate::{
     http::{DownstreamLimits, TlsConnector},
     metrics::{Registry, Series},
-    snapshot::Handle,
+    snapshot::{Handle, Snapshot},
     upstream::PoolLimits,
     usage::Queue,
     wire,
@@ -170,6 +170,13 @@ impl Shared {
         self.addresses.get(usize::try_from(hash).unwrap_or(0) % ADDRESS_SLOTS)
     }
 
+    /// Makes `next` current and rings every worker, so that an idle one confirms it at once. Called by the admin thread
+    /// alone; it cannot fail.
+    pub fn publish(&self, next: Snapshot) {
+        self.snapshot.publish(next);
+        self.doors.iter().for_each(Door::ring);
+    }
+
     /// Starts the drain: no new connections, no keep-alive, `/readyz` fails first.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
@@ -193,5 +200,66 @@ impl Shared {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use crate::http::HeadLimits;
+
+    use super::*;
+
+    /// The shared state of a process with so many workers, and what they would hear.
+    pub(crate) fn shared(workers: usize, first: Snapshot, registry: Arc<Registry>) -> (Arc<Shared>, Vec<UnixDatagram>) {
+        let root = rcgen::generate_simple_self_signed(["root.test".to_owned()]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let roots = folder.path().join("roots.pem");
+        std::fs::write(&roots, root.cert.pem()).unwrap();
+        let (doors, ears) = (0..workers).map(|_| Door::new().unwrap()).unzip();
+        let parts = Parts {
+            snapshot: Handle::new(first),
+            queue: Arc::new(Queue::new(8)),
+            registry,
+            doors,
+            tls: TlsConnector::from_pem_file(&roots).unwrap(),
+        };
+        (Arc::new(Shared::new(parts, settings())), ears)
+    }
+
+    fn settings() -> Settings {
+        let second = Duration::from_secs(1);
+        Settings {
+            downstream: DownstreamLimits {
+                head: HeadLimits { bytes_max: 8_192, fields_max: 64 },
+                head_timeout: second,
+                idle_timeout: second,
+                body_bytes_max: 1 << 20,
+                body_timeout: second,
+                body_rate_min: 1,
+                body_rate_grace: second,
+                write_timeout: second,
+            },
+            keepalive_requests: 100,
+            json: wire::Limits::default(),
+            sse: wire::SseLimits::default(),
+            response_bytes_max: 1 << 20,
+            pool: PoolLimits { idle_max: 1, idle_timeout: second, age_max: second },
+            connections_max: 100,
+            connections_per_address_max: 100,
+            drain_grace: second,
+        }
+    }
+
+    #[test]
+    fn every_worker_hears_of_a_new_snapshot() {
+        let first = || crate::snapshot::Edit::empty(crate::base::KeyHasher::Plain);
+        let (shared, ears) = shared(2, first().finish(1), Arc::new(Registry::new(2)));
+        let mut byte = [0u8; 8];
+        assert!(ears.iter().all(|ear| ear.recv(&mut byte).is_err()), "nobody rang yet");
+        shared.publish(first().finish(2));
+        assert!(ears.iter().all(|ear| ear.recv(&mut byte).is_ok()));
+        assert_eq!(shared.snapshot.load().generation(), 2);
     }
 }

@@ -33,6 +33,8 @@ fuzz_target!(|input: (u16, &[u8])| {
         ("x-request-id", parsed.request_id),
         ("traceparent", parsed.traceparent),
         ("x-millrace-timeout-ms", parsed.timeout_ms),
+        ("x-millrace-no-fallback", parsed.no_fallback),
+        ("x-millrace-metadata", parsed.metadata),
     ] {
         let Some(part) = part else { continue };
         assert_eq!(values(head, name), [part.of(head)], "the value of {name}");

@@ -125,6 +125,7 @@ mod tests {
             trace_id: [0; 16],
             labels: None,
             generation: 1,
+            config_version: None,
             key_id: None,
             endpoint: "chat",
             status: 200,
@@ -141,6 +142,7 @@ mod tests {
             stream: false,
             cancelled: false,
             estimated: false,
+            annotations: None,
         }
     }
 

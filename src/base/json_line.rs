@@ -56,6 +56,24 @@ impl<'a> JsonLine<'a> {
         }
     }
 
+    /// Writes an object of texts. Its names may be from a client: they are cut and escaped like the texts.
+    pub fn texts<'t>(&mut self, name: &'static str, texts: impl Iterator<Item = (&'t str, &'t str)>) {
+        self.name(name);
+        let mut separator = b'{';
+        for (name, text) in texts {
+            self.out.extend_from_slice(&[separator, b'"']);
+            separator = b',';
+            escape(self.out, capped(name));
+            self.out.extend_from_slice(b"\":\"");
+            escape(self.out, capped(text));
+            self.out.push(b'"');
+        }
+        if separator == b'{' {
+            self.out.push(b'{');
+        }
+        self.out.push(b'}');
+    }
+
     /// Writes a whole number.
     pub fn uint(&mut self, name: &'static str, value: u64) {
         self.name(name);

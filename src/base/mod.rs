@@ -6,6 +6,7 @@ mod build;
 mod clock;
 mod digest;
 mod hex;
+mod http_date;
 mod id;
 mod json_line;
 mod key;

@@ -89,7 +89,7 @@ fn check_settings(text: &[u8], path: &Path) -> Vec<Refusal> {
 /// What compiling needs besides the sources, made from the settings as the server makes it.
 fn registries(server: &Server) -> Result<Registries, ServerError> {
     let guard = Arc::new(Guard::new(egress_rules(server)?, vec![server.listen, server.admin_listen]));
-    let resolver = Resolver::from_system(Arc::clone(&guard), ttl_bounds(server), |_| {});
+    let resolver = Resolver::new(Arc::clone(&guard), server.upstream.dns_servers.clone(), ttl_bounds(server), |_| {});
     Ok(Registries { metrics: Arc::new(Registry::new(1)), origins: Arc::new(Origins::new(guard, resolver)) })
 }
 

@@ -20,6 +20,8 @@ pub enum ModelList {
     Chat,
     /// `embedding_models`.
     Embedding,
+    /// `transcription_models`.
+    Transcription,
 }
 
 impl ModelList {
@@ -29,6 +31,7 @@ impl ModelList {
         match self {
             Self::Chat => "chat_models",
             Self::Embedding => "embedding_models",
+            Self::Transcription => "transcription_models",
         }
     }
 }
@@ -56,7 +59,8 @@ pub struct Model {
     pub prompt: Option<Prompt>,
     /// Timeouts written at the model: they win over the route's.
     pub timeouts: TimeoutsPatch,
-    /// Allows one silent resend when a reused connection closed before any response byte.
+    /// Whether the one resend after a reused connection closed before any response byte stays silent. It is made in any
+    /// case; without this it counts as an attempt and as a reset. Default `false`.
     pub retry_safe: bool,
 }
 

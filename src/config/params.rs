@@ -172,10 +172,15 @@ pub(super) fn read_prompt(model: &Fields<'_>, list: ModelList, problems: &mut Pr
     let mut warn = |item: &Item<'_>, message: &str| {
         problems.push(Problem::warning(item.path.as_str(), item.node.at, Code::NoEffect, message));
     };
-    if list == ModelList::Embedding {
+    let no_messages = match list {
+        ModelList::Chat => None,
+        ModelList::Embedding => Some("embeddings have no messages to put a prompt before"),
+        ModelList::Transcription => Some("speech has no messages to put a prompt before"),
+    };
+    if let Some(message) = no_messages {
         for name in ["prompt", "role"] {
             if let Some(item) = model.item(name) {
-                warn(&item, "embeddings have no messages to put a prompt before");
+                warn(&item, message);
             }
         }
     } else if !model.has("prompt")

@@ -121,6 +121,8 @@ codes! {
     MissingVariable = "missing_variable",
     /// A file that the document names cannot be read.
     Unreadable = "unreadable",
+    /// A file that more users can open than its content allows.
+    LooseMode = "loose_mode",
     /// Warning: a key that cannot have an effect here.
     NoEffect = "no_effect",
     /// Warning: a key that acts as another one.

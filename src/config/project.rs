@@ -42,6 +42,8 @@ pub fn check_project(text: &[u8], context: ProjectContext<'_>) -> Result<Checked
         Reader { problems: &mut problems, context, models: Vec::new(), declared: Vec::new(), by_id: HashMap::new() };
     reader.models(&root, ModelList::Chat);
     reader.models(&root, ModelList::Embedding);
+    reader.models(&root, ModelList::Transcription);
+    reader.transcription(&root);
     let routes = reader.routes(&root);
     let project = Project { models: reader.models, routes };
     problems.finish(Some(project))
@@ -78,6 +80,15 @@ impl Reader<'_> {
             }
             let model = self.model(&fields, list, id);
             self.models.extend(model);
+        }
+    }
+
+    /// Says what the author of a speech model would otherwise find out by calling it.
+    fn transcription(&mut self, root: &Fields<'_>) {
+        if let Some(item) = root.item(ModelList::Transcription.key())
+            && matches!(&item.node.content, Content::List(list) if !list.is_empty())
+        {
+            self.warn(&item, Code::NoEffect, "checked, but no route can use them: speech to text is not served yet");
         }
     }
 

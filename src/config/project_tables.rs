@@ -22,7 +22,11 @@ pub(super) static PROJECT: Table = Table {
         ),
         Field::new("chat_models", MODELS, "Models for chat."),
         Field::new("embedding_models", MODELS, "Models for embeddings."),
-        Field::unsupported("transcription_models", "Models for speech to text."),
+        Field::new(
+            "transcription_models",
+            MODELS,
+            "Models for speech to text. They are checked like the others; no route can use them in this version.",
+        ),
         Field::unsupported("guardrails", "Checks of requests and answers."),
         Field::unsupported("routing", "Rules that choose a model by the request."),
         Field::unsupported("mcp_servers", "Tool servers."),
@@ -83,7 +87,7 @@ pub(super) static MODEL: Table = Table {
         Field::new(
             "retry_safe",
             Kind::Bool,
-            "Allows one silent resend when a reused connection closed before any byte of the answer.",
+            "A request on a reused connection that closed before any byte of the answer is sent once more. Default false: that counts as an attempt and a reset; true: it stays silent.",
         )
         .default("false"),
         Field::unsupported("retry_attempts", "Retries of this model."),

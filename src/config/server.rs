@@ -16,7 +16,7 @@ use super::settings::{
 };
 use super::shape::check_table;
 use super::value;
-use super::words::{self, parse_cidr};
+use super::words::{self, parse_cidr, parse_name_server};
 use super::yaml::{self, Content, Form, Node};
 
 /// Checks server settings. `env` looks up one variable of the environment.
@@ -269,12 +269,14 @@ fn read_ports(fields: &Fields<'_>, problems: &mut Problems) -> Vec<u16> {
 }
 
 fn read_upstream(fields: &Fields<'_>, problems: &mut Problems) -> Option<Upstream> {
+    let dns_servers = read_name_servers(fields, problems);
     let upstream = Upstream {
         pool_idle_max: fields.integer("pool_idle_max")?,
         idle_timeout: fields.duration("idle_timeout")?,
         max_age: fields.duration("max_age")?,
         dns_ttl_min: fields.duration("dns_ttl_min")?,
         dns_ttl_max: fields.duration("dns_ttl_max")?,
+        dns_servers,
     };
     if upstream.dns_ttl_min > upstream.dns_ttl_max {
         let written = fields.item("dns_ttl_min").or_else(|| fields.item("dns_ttl_max"));
@@ -284,6 +286,19 @@ fn read_upstream(fields: &Fields<'_>, problems: &mut Problems) -> Option<Upstrea
         }
     }
     Some(upstream)
+}
+
+fn read_name_servers(fields: &Fields<'_>, problems: &mut Problems) -> Vec<SocketAddr> {
+    let mut servers = Vec::new();
+    for written in fields.list("dns_servers").iter().filter_map(Item::word) {
+        let Some(server) = parse_name_server(&written.value) else { continue };
+        if servers.contains(&server) {
+            problems.push(written.refuse(Code::Duplicate, format!("`{server}` is listed twice")));
+            continue;
+        }
+        servers.push(server);
+    }
+    servers
 }
 
 fn read_limits(fields: &Fields<'_>) -> Option<Limits> {

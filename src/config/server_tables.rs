@@ -199,7 +199,6 @@ static LIMITS: Table = Table {
             "Bytes of one stream, 64 KiB to 1 GiB. Default 64 MiB.",
         )
         .default("64 MiB"),
-        Field::unsupported("stream_buffer_bytes", "Bytes kept for a client that reads slowly."),
     ],
 };
 
@@ -237,6 +236,12 @@ static UPSTREAM: Table = Table {
             "Longest use of a resolved address, 1 s to 1 day. Default 5 minutes.",
         )
         .default("5 minutes"),
+        Field::new(
+            "dns_servers",
+            Kind::List { of: &Kind::Word(&words::NAME_SERVER), max: 8 },
+            "Name servers to ask, each an address or `ADDRESS:PORT`, port 53 unless said. The hosts file still comes first; \
+             the search list of the system does not count then. Default: those of the system.",
+        ),
     ],
 };
 

@@ -183,7 +183,7 @@ pub struct Limits {
 }
 
 /// Connections to providers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
     /// Idle connections kept per target and worker. Default 64.
     pub pool_idle_max: u32,
@@ -195,6 +195,8 @@ pub struct Upstream {
     pub dns_ttl_min: Duration,
     /// Longest time for which a resolved address is used. Default 5 minutes.
     pub dns_ttl_max: Duration,
+    /// Name servers that are asked; those of the system when empty. At most 8.
+    pub dns_servers: Vec<SocketAddr>,
 }
 
 /// Where connections may go beyond the public internet.

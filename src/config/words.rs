@@ -93,6 +93,14 @@ pub(super) const SOCKET: Word = Word {
         Err(_) => bad("the form is `ADDRESS:PORT`, such as `0.0.0.0:9000` or `[::1]:9000`"),
     },
 };
+pub(super) const NAME_SERVER: Word = Word {
+    name: "the address of a name server",
+    pattern: None,
+    check: |text| match parse_name_server(text) {
+        Some(_) => Ok(()),
+        None => bad("the form is `ADDRESS` or `ADDRESS:PORT`, such as `10.0.0.53`, `127.0.0.1:8600` or `[::1]:53`"),
+    },
+};
 pub(super) const HOST: Word = Word {
     name: "a host name",
     pattern: Some(
@@ -212,6 +220,12 @@ pub(super) fn find_provider(text: &str) -> Option<Provider> {
 
 /// Providers that are known but not served by this version.
 pub(super) const PROVIDERS_LATER: [&str; 3] = ["anthropic", "google-genai", "azure"];
+
+/// Reads the address of a name server; its port is 53 unless it is written.
+pub(super) fn parse_name_server(text: &str) -> Option<SocketAddr> {
+    let server = text.parse().or_else(|_| text.parse().map(|address| SocketAddr::new(address, 53))).ok()?;
+    (server.port() > 0).then_some(server)
+}
 
 /// Reads `ADDRESS/PREFIX`, or an address for a network of one.
 pub(super) fn parse_cidr(text: &str) -> Result<Cidr, String> {

@@ -104,6 +104,7 @@ impl From<StoreError> for ControlError {
         match error {
             // Callers that update a row they have just read in the same transaction never see this.
             StoreError::Stale => Self::Stale { current: 0 },
+            StoreError::Internal(why) => Self::Internal(why),
             StoreError::Taken(what) => Self::NameTaken(format!("this {what} is taken; choose another")),
             StoreError::Unavailable(_) | StoreError::Corrupt(_) | StoreError::TooNew { .. } => {
                 Self::Unavailable(format!("{error}; the data plane goes on serving, repeat the request later"))

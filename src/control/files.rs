@@ -6,7 +6,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     ffi::OsString,
-    fs, io,
+    fs::{self, File, Metadata},
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -20,6 +21,8 @@ use crate::{
     },
     snapshot::{BoundSecret, ProjectSource, Refusal, Sources},
 };
+
+use super::file_mode::{keys_fault, mode, secret_fault};
 
 /// Largest file that is read at all; the checks have smaller limits of their own.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -41,9 +44,9 @@ pub struct Loaded {
     pub warnings: Vec<Refusal>,
 }
 
-/// Names, sizes and times of the files: another stamp means that something changed.
+/// Names, sizes, times and modes of the files: another stamp means that something changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Stamp(Vec<(PathBuf, u64, Option<SystemTime>)>);
+pub struct Stamp(Vec<(PathBuf, u64, Option<SystemTime>, u32)>);
 
 impl FileSet {
     /// Takes the places of the files from the settings.
@@ -107,8 +110,8 @@ impl FileSet {
         }));
         let stamped = paths.into_iter().map(|path| {
             let seen = fs::metadata(&path).ok();
-            let size = seen.as_ref().map_or(0, fs::Metadata::len);
-            (path, size, seen.and_then(|seen| seen.modified().ok()))
+            let (size, mode) = seen.as_ref().map_or((0, 0), |seen| (seen.len(), mode(seen)));
+            (path, size, seen.and_then(|seen| seen.modified().ok()), mode)
         });
         Stamp(stamped.collect())
     }
@@ -155,13 +158,16 @@ impl FileSet {
             return (Vec::new(), String::new());
         };
         let file = path.display().to_string();
-        let text = match read(path) {
-            Ok(text) => text,
+        let (seen, text) = match read(path) {
+            Ok(read) => read,
             Err(error) => {
                 refusals.push(unreadable(path, &error));
                 return (Vec::new(), file);
             }
         };
+        if let Some(fault) = keys_fault(mode(&seen)) {
+            warnings.push(refused(path, Problem::warning("", Position::START, Code::LooseMode, fault)));
+        }
         match check_keys(&text) {
             Ok(checked) => {
                 warnings.extend(in_file(&file, checked.warnings));
@@ -183,9 +189,12 @@ struct ReadProject {
     config: Project,
 }
 
-/// Reads one secret. The file is held to the same rules as a variable: its text goes into a header.
+/// Reads one secret that nobody else can open. The file is held to the same rules as a variable: its text goes into a header.
 fn read_secret(path: &Path) -> Result<Secret, Refusal> {
-    let text = read(path).map_err(|error| unreadable(path, &error))?;
+    let (seen, text) = read(path).map_err(|error| unreadable(path, &error))?;
+    if let Some(fault) = secret_fault(mode(&seen)) {
+        return Err(refused(path, Problem::error("", Position::START, Code::LooseMode, fault)));
+    }
     // What is no UTF-8 is no ASCII either, and refused as that.
     secret_text(&String::from_utf8_lossy(&text))
         .map_err(|error| refused(path, Problem::error("", Position::START, Code::BadValue, error.to_string())))
@@ -230,8 +239,8 @@ fn read_project(
             return None;
         }
     };
-    let text = match read(path) {
-        Ok(text) => text,
+    let (seen, text) = match read(path) {
+        Ok(read) => read,
         Err(error) => {
             refusals.push(unreadable(path, &error));
             return None;
@@ -241,7 +250,7 @@ fn read_project(
     match check_project(&text, context) {
         Ok(checked) => {
             warnings.extend(in_file(&file, checked.warnings));
-            let created = modified_seconds(path);
+            let created = modified_seconds(&seen);
             Some(ReadProject { slug, file, created, config: checked.config })
         }
         Err(problems) => {
@@ -251,17 +260,22 @@ fn read_project(
     }
 }
 
-fn modified_seconds(path: &Path) -> u64 {
-    let modified = fs::metadata(path).and_then(|seen| seen.modified()).ok();
+fn modified_seconds(seen: &Metadata) -> u64 {
+    let modified = seen.modified().ok();
     modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |age| age.as_secs())
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let size = fs::metadata(path)?.len();
+/// Reads a file and says what it is, both of the one that was opened: its name may meanwhile mean another.
+fn read(path: &Path) -> io::Result<(Metadata, Vec<u8>)> {
+    let mut file = File::open(path)?;
+    let seen = file.metadata()?;
+    let size = seen.len();
     if size > FILE_BYTES_MAX {
         return Err(io::Error::other(format!("the file has {size} bytes; at most {FILE_BYTES_MAX} are read")));
     }
-    fs::read(path)
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    Ok((seen, text))
 }
 
 fn in_file(file: &str, problems: Vec<Problem>) -> impl Iterator<Item = Refusal> {
@@ -279,6 +293,8 @@ fn refused(path: &Path, problem: Problem) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
+
     use crate::config::check_server;
 
     use super::*;
@@ -287,11 +303,16 @@ mod tests {
 
     /// Loads a folder with these files, of which `millrace.yaml` is the settings.
     fn load(files: &[(&str, &str)]) -> Result<Loaded, Vec<Refusal>> {
+        load_with_mode(files, 0o600)
+    }
+
+    fn load_with_mode(files: &[(&str, &str)], mode: u32) -> Result<Loaded, Vec<Refusal>> {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let path = folder.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         }
         let text = fs::read(folder.path().join("millrace.yaml")).unwrap();
         let mut server = check_server(&text, &|_| None).unwrap().config;
@@ -321,6 +342,49 @@ mod tests {
                 (got, want) => panic!("{name}: {got:?}, expected {want:?}"),
             }
         }
+    }
+
+    #[test]
+    fn secret_that_every_user_can_open_is_refused_and_keys_that_they_can_change_are_reported() {
+        let files = [
+            ("millrace.yaml", "secrets: {K: {file: k}}\nkeys_file: keys.yaml"),
+            ("k", "sk-1"),
+            ("keys.yaml", "keys: []\n"),
+        ];
+        for (mode, refused, warned) in
+            [(0o600, false, false), (0o440, false, false), (0o644, true, false), (0o646, true, true)]
+        {
+            let loaded = load_with_mode(&files, mode);
+            let told = match &loaded {
+                Ok(loaded) => &loaded.warnings,
+                Err(refusals) => refusals,
+            };
+            assert_eq!(loaded.is_err(), refused, "{mode:o}");
+            let secret: Vec<_> = told.iter().filter(|refusal| refusal.problem.code == Code::LooseMode).collect();
+            if refused {
+                assert_eq!(secret.len(), 1, "{mode:o}");
+                let Refusal { file, problem } = secret[0];
+                assert!(file.ends_with("/k") && problem.message.contains("chmod 600"), "{file}: {problem}");
+            }
+            let keys = [("millrace.yaml", "keys_file: keys.yaml"), files[2]];
+            let warnings = load_with_mode(&keys, mode).unwrap().warnings;
+            assert_eq!(warnings.iter().any(|warning| warning.problem.code == Code::LooseMode), warned, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn stamp_changes_with_the_mode_of_a_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("k");
+        fs::write(&path, "sk-1").unwrap();
+        let mut server = check_server(b"secrets: {K: {file: k}}", &|_| None).unwrap().config;
+        server.resolve_paths(folder.path());
+        let stamp = |mode| {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            FileSet::new(&server).stamp()
+        };
+        assert_ne!(stamp(0o644), stamp(0o600));
+        assert_eq!(stamp(0o600), stamp(0o600));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What is served, and how it changes: check, compile, publish.
 //!
-//! Every change goes through [`Publisher::publish`], whatever it came from: nothing is visible before all of it was
-//! checked and compiled, and a refused change leaves what serves untouched. No HTTP here, and no SQL.
+//! Every change goes through the [`Publisher`], whatever it came from: nothing is visible before all of it was checked and
+//! compiled, and a refused change leaves what serves untouched. No HTTP here, and no SQL.
 
 mod actor;
 mod demo;
 mod error;
+mod file_mode;
 mod files;
 mod instance;
 mod keys;
@@ -26,5 +27,5 @@ pub use keys::{
 pub use login::{Credentials, Login, NewToken};
 pub use people::{AuditScope, Joined, MemberPatch, NewInvitation, OrganizationPatch};
 pub use permit::{Capability, Extent, Scope, permit};
-pub use publish::{Publisher, first};
+pub use publish::{Publisher, Unconfirmed, first, first_of};
 pub use vault::{Pepper, Place, Purpose, Vault, VaultError, last4};

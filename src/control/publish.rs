@@ -1,6 +1,9 @@
 //! The last step of every change, and the only visible one.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use crate::{
     base::{
@@ -8,44 +11,99 @@ use crate::{
         unix_time,
     },
     shared::Shared,
-    snapshot::{Refusal, Registries, Snapshot, Sources, compile},
+    snapshot::{Edit, Refusal, Registries, Snapshot, Sources, compile},
 };
 
-/// Compiles the first snapshot, before any worker runs.
+/// How often the workers are asked whether they have seen a generation.
+const ASK_EVERY: Duration = Duration::from_millis(1);
+
+/// Compiles the first snapshot of file mode, before any worker runs.
 ///
 /// # Errors
 /// Every problem.
 pub fn first(sources: Sources, registries: &Registries) -> Result<Snapshot, Vec<Refusal>> {
     let snapshot = compile(sources, registries, 1)?;
-    registries.metrics.config_served(1, unix_time());
+    announce(&snapshot, registries);
+    registries.metrics.config_served(unix_time());
     Ok(snapshot)
 }
 
-/// Replaces what is served. Owned by the admin thread: changes come one after the other.
+/// Makes the first snapshot of parts that were compiled one by one, before any worker runs.
+#[must_use]
+pub fn first_of(edit: Edit, registries: &Registries) -> Snapshot {
+    let snapshot = edit.finish(1);
+    announce(&snapshot, registries);
+    snapshot
+}
+
+/// Replaces what is served. The only caller of [`Shared::publish`]: changes come one after the other.
 pub struct Publisher {
     shared: Arc<Shared>,
     registries: Registries,
+    /// Held from the reading of the present snapshot to its replacement, so that no change is lost.
+    changing: Mutex<()>,
+}
+
+/// Workers that have not confirmed a generation in time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("workers {workers:?} have not confirmed generation {generation} in time")]
+pub struct Unconfirmed {
+    /// The generation.
+    pub generation: u64,
+    /// Numbers of the workers, from 0.
+    pub workers: Vec<usize>,
 }
 
 impl Publisher {
     /// Starts behind the first snapshot.
     #[must_use]
     pub fn new(shared: Arc<Shared>, registries: Registries) -> Self {
-        Self { shared, registries }
+        Self { shared, registries, changing: Mutex::new(()) }
     }
 
-    /// Compiles and publishes; returns the new generation.
+    /// What outlives snapshots; compiling needs it.
+    #[must_use]
+    pub fn registries(&self) -> &Registries {
+        &self.registries
+    }
+
+    /// The snapshot that is served now.
+    #[must_use]
+    pub fn served(&self) -> Arc<Snapshot> {
+        self.shared.snapshot.load()
+    }
+
+    /// Publishes a change of keys, secrets or the state of a project and returns the new generation. It cannot fail:
+    /// `change` puts parts in that were compiled before.
+    pub fn change(&self, change: impl FnOnce(&mut Edit)) -> u64 {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let served = self.served();
+        let mut edit = served.edit();
+        change(&mut edit);
+        let generation = served.generation() + 1;
+        self.install(edit.finish(generation), &served);
+        generation
+    }
+
+    /// As [`Self::change`], for a configuration that is served: counted and logged as that.
+    pub fn serve(&self, change: impl FnOnce(&mut Edit)) -> u64 {
+        let generation = self.change(change);
+        self.report_serve(generation);
+        generation
+    }
+
+    /// Compiles everything that file mode serves, replaces all by it and returns the new generation.
     ///
     /// # Errors
     /// Every problem; nothing has changed then.
-    pub fn publish(&self, sources: Sources) -> Result<u64, Vec<Refusal>> {
-        let generation = self.shared.snapshot.load().generation() + 1;
+    pub fn replace(&self, sources: Sources) -> Result<u64, Vec<Refusal>> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let served = self.served();
+        let generation = served.generation() + 1;
         match compile(sources, &self.registries, generation) {
             Ok(snapshot) => {
-                self.shared.snapshot.publish(snapshot);
-                self.registries.metrics.config_served(generation, unix_time());
-                self.registries.metrics.config_broken(Vec::new());
-                emit(Level::Info, "configuration served", &[("generation", Value::Uint(generation))]);
+                self.install(snapshot, &served);
+                self.report_serve(generation);
                 Ok(generation)
             }
             Err(refusals) => {
@@ -53,6 +111,46 @@ impl Publisher {
                 Err(refusals)
             }
         }
+    }
+
+    /// Whether every worker has seen this generation or a later one: each request that it takes from then on is served
+    /// by it.
+    #[must_use]
+    pub fn acknowledged(&self, generation: u64) -> bool {
+        self.worker_generations().iter().all(|seen| *seen >= generation)
+    }
+
+    /// Waits until every worker has seen this generation. Workers are rung when it is published and answer within a few
+    /// milliseconds, unless they are held up.
+    ///
+    /// # Errors
+    /// [`Unconfirmed`] after `within`. What was published stays published.
+    pub async fn published_everywhere(&self, generation: u64, within: Duration) -> Result<(), Unconfirmed> {
+        let confirmed = async {
+            while !self.acknowledged(generation) {
+                tokio::time::sleep(ASK_EVERY).await;
+            }
+        };
+        if tokio::time::timeout(within, confirmed).await.is_ok() {
+            return Ok(());
+        }
+        let seen = self.worker_generations().into_iter().enumerate();
+        Err(Unconfirmed {
+            generation,
+            workers: seen.filter(|(_, seen)| *seen < generation).map(|(at, _)| at).collect(),
+        })
+    }
+
+    /// The generation that each worker has seen, by its number; 0 before its first.
+    #[must_use]
+    pub fn worker_generations(&self) -> Vec<u64> {
+        self.registries.metrics.workers().iter().map(|block| block.generation.get()).collect()
+    }
+
+    /// How many replaced snapshots still serve a request or a stream.
+    #[must_use]
+    pub fn old_generations(&self) -> usize {
+        self.registries.metrics.old_generations()
     }
 
     /// Reports a change that was refused: one line a problem in the log, and in the metrics.
@@ -70,10 +168,124 @@ impl Publisher {
             );
         }
     }
+
+    fn install(&self, next: Snapshot, served: &Arc<Snapshot>) {
+        let replaced = Arc::downgrade(served);
+        announce(&next, &self.registries);
+        self.shared.publish(next);
+        self.registries.metrics.config_replaced(replaced);
+    }
+
+    fn report_serve(&self, generation: u64) {
+        self.registries.metrics.config_served(unix_time());
+        emit(Level::Info, "configuration served", &[("generation", Value::Uint(generation))]);
+    }
+}
+
+/// Tells the metrics what a snapshot is.
+fn announce(snapshot: &Snapshot, registries: &Registries) {
+    registries.metrics.config_generation(snapshot.generation());
+    let broken = snapshot.projects().filter(|(_, part)| part.is_broken());
+    let mut broken: Vec<Box<str>> = broken.map(|(_, part)| part.slug().into()).collect();
+    // Slugs of two organizations may be the same, and a metric has each label once.
+    broken.sort();
+    broken.dedup();
+    registries.metrics.config_broken(broken);
 }
 
 /// `support` for `projects/support.yaml`: the project, as far as a file has one.
 fn stem_of(file: &str) -> Box<str> {
     let stem = std::path::Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned());
     stem.unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use tokio::runtime::Builder;
+
+    use crate::{
+        base::{Digest, KeyHasher},
+        metrics::Registry,
+        shared::tests::shared,
+        snapshot::{Grant, ProjectPart, Scope},
+        upstream::{Guard, Origins, Resolver, Rules, TtlBounds},
+    };
+
+    use super::*;
+
+    fn publisher() -> (Publisher, Vec<UnixDatagram>) {
+        let guard = Arc::new(Guard::new(Rules::default(), Vec::new()));
+        let second = Duration::from_secs(1);
+        let resolver = Resolver::new(Arc::clone(&guard), Vec::new(), TtlBounds { min: second, max: second }, |_| {});
+        let metrics = Arc::new(Registry::new(2));
+        let registries = Registries { metrics: Arc::clone(&metrics), origins: Arc::new(Origins::new(guard, resolver)) };
+        let first = first_of(Edit::empty(KeyHasher::Plain), &registries);
+        let (shared, ears) = shared(2, first, metrics);
+        (Publisher::new(shared, registries), ears)
+    }
+
+    fn put_key(edit: &mut Edit, key: &[u8]) {
+        let scope = Scope::Project("prj_1".into());
+        let grant = Grant { key_id: "k".into(), scope, routes: None, enabled: true, expires: None };
+        edit.put_grant(Digest::of(key), grant);
+    }
+
+    #[test]
+    fn changes_follow_each_other_and_none_is_lost() {
+        let (publisher, _ears) = publisher();
+        assert_eq!(publisher.change(|edit| put_key(edit, b"one")), 2);
+        assert_eq!(publisher.serve(|edit| edit.put_project("prj_1".into(), ProjectPart::broken("p"))), 3);
+        assert_eq!(publisher.change(|edit| put_key(edit, b"two")), 4);
+        let served = publisher.served();
+        assert!(served.grant(b"one").is_some() && served.grant(b"two").is_some() && served.project("prj_1").is_some());
+        assert_eq!(served.generation(), 4);
+    }
+
+    #[test]
+    fn publish_is_confirmed_when_the_last_worker_has_seen_it() {
+        let (publisher, _ears) = publisher();
+        let generation = publisher.change(|edit| put_key(edit, b"one"));
+        let workers = publisher.registries().metrics.workers();
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        let ask = |within| runtime.block_on(publisher.published_everywhere(generation, within));
+        assert_eq!(ask(Duration::ZERO), Err(Unconfirmed { generation, workers: vec![0, 1] }));
+        workers[0].generation.set(generation);
+        assert_eq!(ask(Duration::ZERO), Err(Unconfirmed { generation, workers: vec![1] }));
+        assert!(!publisher.acknowledged(generation));
+        workers[1].generation.set(generation + 1);
+        assert_eq!(ask(Duration::ZERO), Ok(()));
+        assert_eq!(publisher.worker_generations(), [2, 3]);
+    }
+
+    #[test]
+    fn confirmation_that_comes_while_waiting_ends_the_wait() {
+        let (publisher, _ears) = publisher();
+        let generation = publisher.change(|_| {});
+        let workers = publisher.registries().metrics.workers();
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        let confirm = async {
+            tokio::task::yield_now().await;
+            workers.iter().for_each(|worker| worker.generation.set(generation));
+        };
+        let both = async { tokio::join!(publisher.published_everywhere(generation, Duration::from_secs(60)), confirm) };
+        assert_eq!(runtime.block_on(both).0, Ok(()));
+    }
+
+    #[test]
+    fn old_snapshots_are_counted_until_their_last_request_ends() {
+        let (publisher, _ears) = publisher();
+        let streams: Vec<_> = (0..3)
+            .map(|_| {
+                let held = publisher.served();
+                publisher.change(|_| {});
+                publisher.change(|_| {});
+                held
+            })
+            .collect();
+        assert_eq!(publisher.old_generations(), 3);
+        drop(streams);
+        assert_eq!(publisher.old_generations(), 0);
+    }
 }

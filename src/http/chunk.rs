@@ -1,7 +1,9 @@
 //! The chunked coding of RFC 9112, 7.1, decoded strictly.
 //!
 //! Sizes are 1 to 15 hex digits. Extensions are skipped, trailers are dropped, both within bounds. Every line must end
-//! with CRLF: a bare line feed here is how two parsers come to see two different messages.
+//! with CRLF: a bare line feed here is how two parsers come to see two different messages. A trailer must be a field as in
+//! a head, `name: value` without a space before the colon: else the request behind a body whose end went missing would
+//! pass for one and be swallowed. What its name says does not matter, since none is used.
 
 use std::ops::Range;
 
@@ -43,7 +45,8 @@ enum State {
     ContentCr,
     ContentLf,
     TrailerStart,
-    Trailer,
+    TrailerName,
+    TrailerValue,
     TrailerLf,
     LastLf,
     End,
@@ -99,10 +102,9 @@ impl ChunkDecoder {
 
     fn next(&mut self, byte: u8) -> Result<State, ChunkError> {
         self.seen += 1;
-        let line_max = if matches!(self.state, State::TrailerStart | State::Trailer | State::TrailerLf) {
-            TRAILERS_MAX
-        } else {
-            LINE_MAX
+        let line_max = match self.state {
+            State::TrailerStart | State::TrailerName | State::TrailerValue | State::TrailerLf => TRAILERS_MAX,
+            _ => LINE_MAX,
         };
         if self.seen > line_max {
             return Err(ChunkError);
@@ -124,9 +126,10 @@ impl ChunkDecoder {
                 Ok(State::Size)
             }
             (State::TrailerStart, b'\r') => Ok(State::LastLf),
-            (State::TrailerStart, b'!'..=b'9' | b';'..=b'~') => Ok(State::Trailer),
-            (State::Trailer, b'\r') => Ok(State::TrailerLf),
-            (State::Trailer, b'\t' | b' '..=b'~' | 0x80..=0xff) => Ok(State::Trailer),
+            (State::TrailerStart | State::TrailerName, _) if is_name(byte) => Ok(State::TrailerName),
+            (State::TrailerName, b':') => Ok(State::TrailerValue),
+            (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
+            (State::TrailerValue, b'\t' | b' '..=b'~' | 0x80..=0xff) => Ok(State::TrailerValue),
             (State::TrailerLf, b'\n') => Ok(State::TrailerStart),
             (State::LastLf, b'\n') => Ok(State::End),
             _ => Err(ChunkError),
@@ -145,6 +148,11 @@ impl ChunkDecoder {
         self.left = self.left << 4 | u64::from(value);
         Ok(State::Size)
     }
+}
+
+/// Whether a field name may hold the byte: `tchar` of RFC 9110, section 5.6.2.
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]
@@ -196,12 +204,37 @@ mod tests {
             ("negative", b"-1\r\n"),
             ("NUL in an extension", b"5;\0\r\nhello\r\n"),
             ("trailer without a name", b"0\r\n: x\r\n\r\n"),
+            ("trailer without a colon", b"0\r\nA\r\n\r\n"),
+            ("space before the colon of a trailer", b"0\r\nA : x\r\n\r\n"),
+            ("separator in the name of a trailer", b"0\r\nA(b): x\r\n\r\n"),
+            ("request line as a trailer", b"0\r\nGET / HTTP/1.1\r\n\r\n"),
+            ("byte above ASCII in the name of a trailer", b"0\r\n\xc3\xa4: x\r\n\r\n"),
+            ("folded trailer", b"0\r\nA: x\r\n y\r\n\r\n"),
+            ("NUL in a trailer", b"0\r\nA: \0\r\n\r\n"),
+            ("bare carriage return in a trailer", b"0\r\nA: x\ry\r\n\r\n"),
             ("bare line feed after a trailer", b"0\r\nA: x\n\r\n"),
         ] {
             assert_eq!(decode(&[wire]), Err(ChunkError), "{name}");
         }
         let long = [b"5;".as_slice(), &[b'a'; 2000], b"\r\nhello\r\n"].concat();
         assert_eq!(decode(&[&long]), Err(ChunkError), "long extension");
+        let many = [b"0\r\n".as_slice(), &b"a: b\r\n".repeat(1500), b"\r\n"].concat();
+        assert_eq!(decode(&[&many]), Err(ChunkError), "9 KB of trailers");
+    }
+
+    #[test]
+    fn trailers_that_are_fields_are_dropped() {
+        for (name, trailers) in [
+            ("none", ""),
+            ("two", "A: x\r\nB: y\r\n"),
+            ("every sign of a name", "!#$%&'*+-.^_`|~09azAZ: x\r\n"),
+            ("no value", "A:\r\n"),
+            ("no space", "A:x\r\n"),
+            ("colons, a tab and bytes above ASCII in a value", "A: x:\ty:\u{e4}\r\n"),
+        ] {
+            let wire = format!("1\r\nx\r\n0\r\n{trailers}\r\n");
+            assert_eq!(decode(&[wire.as_bytes()]), Ok((b"x".to_vec(), wire.len(), true)), "{name}");
+        }
     }
 
     #[test]

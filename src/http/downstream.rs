@@ -4,6 +4,7 @@
 //! behind it are the next request of a pipelining client and are never mixed in.
 
 use std::{
+    cell::Cell,
     future::{Future, poll_fn},
     io::{self, IoSlice},
     net::SocketAddr,
@@ -22,8 +23,8 @@ use super::{
     socket::Socket,
 };
 
-/// A client that ends its sending side this soon after its request only half-closes; later it is leaving. TCP does not
-/// tell the two apart, and a client that gave up must free its provider connection at once.
+/// A client that ends its sending side this soon after its request went on its way only half-closes; later it is leaving.
+/// TCP does not tell the two apart, and a client that gave up must free its provider connection at once.
 const HALF_CLOSE_GRACE: Duration = Duration::from_millis(50);
 /// Unread body that is read and dropped after a local answer, so that the connection can be used again.
 const DISCARD_BYTES_MAX: u64 = 64 * 1024;
@@ -89,7 +90,9 @@ pub struct Downstream {
     limits: DownstreamLimits,
     peer: SocketAddr,
     received_at: Instant,
-    half_closed: bool,
+    /// Since when somebody else has had the request in hand; the end of the input soon after that is a half-close.
+    waits_since: Instant,
+    half_closed: Cell<bool>,
     /// Bytes at the front of the input that belong to the request in hand.
     request_len: usize,
     /// The deadline of whatever this connection waits for at present.
@@ -100,17 +103,25 @@ impl Downstream {
     /// Takes over an accepted socket.
     #[must_use]
     pub fn new(socket: Socket, peer: SocketAddr, limits: DownstreamLimits) -> Self {
+        let accepted_at = now();
         Self {
             socket,
             input: Buffer::default(),
             seen: 0,
             limits,
             peer,
-            received_at: now(),
-            half_closed: false,
+            received_at: accepted_at,
+            waits_since: accepted_at,
+            half_closed: Cell::new(false),
             request_len: 0,
             deadline: Deadline::new(),
         }
+    }
+
+    /// Says when we began to work for the request in hand elsewhere. Until then a client had no reason to give up, however
+    /// long the reading of a large request took us.
+    pub fn begin_wait(&mut self, at: Instant) {
+        self.waits_since = at;
     }
 
     /// When the request in hand was complete, as far as it was waited for: its head, then its body.
@@ -146,7 +157,7 @@ impl Downstream {
             if !self.input.is_empty() {
                 let found = find_end(self.input.filled(), &mut self.seen, self.limits.head.bytes_max);
                 if let Some(end) = found.map_err(NoHead::Refused)? {
-                    self.received_at = now();
+                    self.received(now());
                     let bytes = self.input.filled().get(..end).unwrap_or_default();
                     return parse_request(bytes, self.limits.head).map_err(NoHead::Refused);
                 }
@@ -158,7 +169,7 @@ impl Downstream {
                 self.deadline.set(self.limits.idle_timeout);
             }
             let idle = !started;
-            if idle && self.half_closed {
+            if idle && self.half_closed.get() {
                 return Err(NoHead::Closed);
             }
             self.deadline.set_idle(idle);
@@ -200,7 +211,7 @@ impl Downstream {
                 let missing = head.len + length - self.input.len();
                 self.read_body_some(started, self.input.len() - head.len, missing).await?;
             }
-            self.received_at = now();
+            self.received(now());
         }
         self.request_len = head.len + length;
         Ok(length)
@@ -225,7 +236,7 @@ impl Downstream {
                 Step::More => self.read_body_some(started, length, 2048).await?,
                 Step::End => {
                     self.input.close_gap(head_len + length, at);
-                    self.received_at = now();
+                    self.received(now());
                     return Ok(length);
                 }
             }
@@ -270,6 +281,11 @@ impl Downstream {
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn received(&mut self, at: Instant) {
+        self.received_at = at;
+        self.waits_since = at;
     }
 
     /// Counts the request in hand as used: its head and `body_len` bytes of body.
@@ -377,14 +393,32 @@ impl Downstream {
         }
     }
 
+    /// Ends when the client has left, and takes nothing of what it sends: for a wait during which the request in hand is
+    /// read. Never ends for a client that half-closed, nor for one that pipelines.
+    pub(super) async fn gone(&self) {
+        while !self.half_closed.get() {
+            if self.socket.readable().await.is_err() {
+                return;
+            }
+            match self.socket.try_peek() {
+                Ok(0) if is_half_close(self.waits_since) => self.half_closed.set(true),
+                Ok(0) => return,
+                Ok(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+        std::future::pending().await
+    }
+
     /// Waits for `other`, which the caller pins, while watching for the client to leave.
     ///
     /// # Errors
     /// [`Gone`] when the client left first. Time is bounded by the caller's use of [`Self::deadline`].
     pub async fn unless_gone<F: Future + Unpin>(&mut self, mut other: F) -> Result<F::Output, Gone> {
-        let Self { socket, input, received_at, half_closed, request_len, .. } = self;
+        let Self { socket, input, waits_since, half_closed, request_len, .. } = self;
         let input_max = *request_len + PIPELINED_BYTES_MAX;
-        let mut gone = pin!(watch(socket, (input, input_max), *received_at, half_closed));
+        let mut gone = pin!(watch(socket, (input, input_max), *waits_since, half_closed));
         poll_fn(|context| {
             if let Poll::Ready(output) = Pin::new(&mut other).poll(context) {
                 return Poll::Ready(Ok(output));
@@ -395,19 +429,24 @@ impl Downstream {
     }
 }
 
+/// Whether an end of the input at this moment only means that the client sends no more.
+fn is_half_close(waits_since: Instant) -> bool {
+    now().saturating_duration_since(waits_since) < HALF_CLOSE_GRACE
+}
+
 /// Ends when the client has left; never ends for one that only half-closed or pipelines.
 async fn watch(
     socket: &Socket,
     (input, input_max): (&mut Buffer, usize),
-    received_at: Instant,
-    half_closed: &mut bool,
+    waits_since: Instant,
+    half_closed: &Cell<bool>,
 ) {
-    while !*half_closed && input.len() < input_max {
+    while !half_closed.get() && input.len() < input_max {
         if socket.readable().await.is_err() {
             return;
         }
         match socket.try_read(input.space(1024)) {
-            Ok(0) if now().saturating_duration_since(received_at) < HALF_CLOSE_GRACE => *half_closed = true,
+            Ok(0) if is_half_close(waits_since) => half_closed.set(true),
             Ok(0) => return,
             Ok(count) => input.fill(count),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

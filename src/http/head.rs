@@ -147,6 +147,12 @@ pub struct RequestHead {
     pub tracestate: Option<Part>,
     /// `x-millrace-timeout-ms`
     pub timeout_ms: Option<Part>,
+    /// `x-millrace-no-fallback`
+    pub no_fallback: Option<Part>,
+    /// `x-millrace-metadata`
+    pub metadata: Option<Part>,
+    /// Each `x-millrace-tags` and `x-rb-tags`, in their order; allocates only when there is one.
+    pub tags: Vec<Part>,
 }
 
 impl RequestHead {
@@ -172,6 +178,9 @@ impl RequestHead {
             traceparent: None,
             tracestate: None,
             timeout_ms: None,
+            no_fallback: None,
+            metadata: None,
+            tags: Vec::new(),
         }
     }
 }
@@ -256,6 +265,9 @@ pub fn parse_request(bytes: &[u8], limits: HeadLimits) -> Result<RequestHead, He
         traceparent: fields.traceparent,
         tracestate: fields.tracestate,
         timeout_ms: fields.timeout_ms,
+        no_fallback: fields.no_fallback,
+        metadata: fields.metadata,
+        tags: fields.tags,
     })
 }
 
@@ -291,6 +303,9 @@ struct Fields {
     traceparent: Option<Part>,
     tracestate: Option<Part>,
     timeout_ms: Option<Part>,
+    no_fallback: Option<Part>,
+    metadata: Option<Part>,
+    tags: Vec<Part>,
 }
 
 impl Fields {
@@ -309,6 +324,7 @@ impl Fields {
             }
             7 if is("upgrade") => return Err(HeadError::Forbidden),
             7 if is("api-key") => return set(&mut self.api_key, parts, value),
+            9 if is("x-rb-tags") => self.tags.push(parts.range(value)),
             9 if is("x-api-key") => return set(&mut self.x_api_key, parts, value),
             10 if is("connection") => self.connection(value)?,
             10 if is("tracestate") => self.tracestate = Some(parts.range(value)),
@@ -322,6 +338,7 @@ impl Fields {
                 }
                 self.length = Some(parse_length(value).ok_or(HeadError::ContentLength)?);
             }
+            15 if is("x-millrace-tags") => self.tags.push(parts.range(value)),
             16 if is("content-encoding") && !value.eq_ignore_ascii_case(b"identity") => {
                 return set(&mut self.content_encoding, parts, value);
             }
@@ -331,6 +348,8 @@ impl Fields {
                 }
                 self.chunked = true;
             }
+            19 if is("x-millrace-metadata") => return set(&mut self.metadata, parts, value),
+            22 if is("x-millrace-no-fallback") => return set(&mut self.no_fallback, parts, value),
             21 if is("x-millrace-timeout-ms") => return set(&mut self.timeout_ms, parts, value),
             _ => {}
         }

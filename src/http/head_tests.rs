@@ -25,6 +25,22 @@ fn ordinary_head_is_read() {
 }
 
 #[test]
+fn tags_may_be_repeated_and_metadata_may_not() {
+    let text = "POST / HTTP/1.1\r\nHost: a\r\nx-rb-tags: a=1\r\nX-Millrace-Tags: b=2\r\nx-millrace-tags:  c=3 \r\n\
+                x-millrace-metadata: {}\r\nx-millrace-no-fallback: true\r\n\r\n";
+    let head = parse(text).unwrap();
+    let of = |part: &Part| std::str::from_utf8(part.of(text.as_bytes())).unwrap();
+    assert_eq!(head.tags.iter().map(of).collect::<Vec<_>>(), ["a=1", "b=2", "c=3"]);
+    assert_eq!(head.metadata.as_ref().map(of), Some("{}"));
+    assert_eq!(head.no_fallback.as_ref().map(of), Some("true"));
+    assert_eq!(parse("GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().tags.capacity(), 0);
+    for name in ["x-millrace-metadata", "x-millrace-no-fallback", "x-millrace-timeout-ms"] {
+        let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{name}: 1\r\n{name}: 1\r\n\r\n");
+        assert_eq!(parse(&text), Err(HeadError::Repeated), "{name}");
+    }
+}
+
+#[test]
 fn ambiguous_heads_are_refused() {
     for (name, head, want) in [
         (

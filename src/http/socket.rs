@@ -76,6 +76,20 @@ impl Socket {
         }
     }
 
+    /// Tells how many bytes are there to be read, one at most, and leaves them there. `Ok(0)` is the end.
+    ///
+    /// # Errors
+    /// As [`Socket::try_read`].
+    pub fn try_peek(&self) -> io::Result<usize> {
+        let mut probe = [0; 1];
+        loop {
+            match recv(self.fd, &mut probe, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK) {
+                Err(Errno::EINTR) => {}
+                other => return other.map_err(io::Error::from),
+            }
+        }
+    }
+
     /// Writes as much as the kernel takes.
     ///
     /// # Errors
@@ -146,9 +160,7 @@ impl Socket {
             self.unready.set(!readable);
             return readable;
         }
-        let mut probe = [0u8; 1];
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
-        !matches!(recv(self.fd, &mut probe, flags), Err(Errno::EAGAIN))
+        !matches!(self.try_peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Ends our sending direction; the peer reads the end after what was written.

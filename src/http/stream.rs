@@ -38,14 +38,12 @@ impl Stream {
         }
     }
 
-    /// Sends what the TLS layer still holds.
-    ///
-    /// # Errors
-    /// The socket's error.
-    pub async fn flush(&mut self) -> io::Result<()> {
+    /// Whether bytes that were taken still wait for the kernel; [`Stream::writable`] sends them.
+    #[must_use]
+    pub fn is_unflushed(&self) -> bool {
         match self {
-            Self::Plain(_) => Ok(()),
-            Self::Tls(stream) => stream.flush().await,
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.is_unflushed(),
         }
     }
 

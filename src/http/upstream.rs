@@ -3,7 +3,15 @@
 //! Body bytes are decoded where they lie: [`Upstream::body`] is a slice of the read buffer. A connection is fit for
 //! reuse only after [`Upstream::is_reusable`] said so; whatever else happened to it, it is dropped and thereby closed.
 
-use std::{io, io::IoSlice, ops::Range, pin::pin, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    io::IoSlice,
+    ops::Range,
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
 
 use crate::base::{Instant, now};
 
@@ -63,6 +71,8 @@ pub struct Upstream {
     /// Whether the body's end has been read.
     ended: bool,
     keep_alive: bool,
+    /// Whether the whole request was sent.
+    sent: bool,
     /// Response bytes read for the request in hand.
     received: u64,
 }
@@ -79,6 +89,7 @@ impl Upstream {
             plain: 0,
             ended: false,
             keep_alive: false,
+            sent: false,
             received: 0,
         }
     }
@@ -94,14 +105,18 @@ impl Upstream {
         self.received
     }
 
-    /// Sends a request in as few system calls as the kernel allows. `down` bounds the time.
+    /// Sends a request in as few system calls as the kernel allows. `down` bounds the time and is watched.
+    ///
+    /// A provider may refuse a request that it has not read, and never read it: sending ends with the first bytes of such
+    /// an answer (RFC 9110, section 7.5). The connection is not fit for reuse then.
     ///
     /// # Errors
-    /// [`Cut::Closed`] or [`Cut::TimedOut`].
+    /// [`Cut::Closed`], [`Cut::TimedOut`] or [`Cut::ClientGone`].
     pub async fn send(&mut self, pieces: &[&[u8]], down: &Downstream) -> Result<(), Cut> {
         self.seen = 0;
         self.received = 0;
         self.ended = false;
+        self.sent = false;
         self.plain = 0;
         let total: usize = pieces.iter().map(|piece| piece.len()).sum();
         let mut sent = 0;
@@ -109,20 +124,50 @@ impl Upstream {
             match self.send_some(pieces, sent) {
                 Ok(written) => sent += written,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match down.deadline.guard(pin!(self.stream.writable())).await {
-                        Err(_) => return Err(Cut::TimedOut),
-                        Ok(Err(_)) => return Err(Cut::Closed { orderly: false }),
-                        Ok(Ok(())) => {}
+                    if self.wait_to_send(down).await? == Early::Refusal {
+                        return Ok(());
                     }
                 }
                 Err(_) => return Err(Cut::Closed { orderly: false }),
             }
         }
-        match down.deadline.guard(pin!(self.stream.flush())).await {
-            Err(_) => Err(Cut::TimedOut),
-            Ok(Err(_)) => Err(Cut::Closed { orderly: false }),
-            Ok(Ok(())) => Ok(()),
+        while self.stream.is_unflushed() {
+            if self.wait_to_send(down).await? == Early::Refusal {
+                return Ok(());
+            }
         }
+        self.sent = true;
+        Ok(())
+    }
+
+    /// Waits until the kernel takes more of the request, or something comes before that. Tells what has come so far.
+    async fn wait_to_send(&mut self, down: &Downstream) -> Result<Early, Cut> {
+        // Rare, as most requests fit into the kernel's buffer; so it is kept off the connection's task.
+        let turn = Box::pin(self.turn(down));
+        let waited = down.deadline.guard(turn).await;
+        if waited.map_err(|_| Cut::TimedOut)?? == Turn::Answer {
+            self.read_some(2048)?;
+        }
+        Ok(early(self.input.filled()))
+    }
+
+    /// Waits for room, for bytes of an answer, or for the client to leave.
+    async fn turn(&self, down: &Downstream) -> Result<Turn, Cut> {
+        let (mut writable, mut readable) = (pin!(self.stream.writable()), pin!(self.stream.readable()));
+        let mut gone = pin!(down.gone());
+        // A provider that answers at length while it reads is heard out after that, as any other.
+        let takes_more = self.input.len() < READ_BYTES_MAX;
+        let broken = |_| Cut::Closed { orderly: false };
+        poll_fn(|context| {
+            if takes_more && let Poll::Ready(outcome) = readable.as_mut().poll(context) {
+                return Poll::Ready(outcome.map(|()| Turn::Answer).map_err(broken));
+            }
+            if let Poll::Ready(outcome) = writable.as_mut().poll(context) {
+                return Poll::Ready(outcome.map(|()| Turn::Room).map_err(broken));
+            }
+            gone.as_mut().poll(context).map(|()| Err(Cut::ClientGone))
+        })
+        .await
     }
 
     fn send_some(&mut self, pieces: &[&[u8]], sent: usize) -> io::Result<usize> {
@@ -331,7 +376,7 @@ impl Upstream {
     /// Whether the exchange is complete and nothing was left over, so that the connection may be pooled.
     #[must_use]
     pub fn is_reusable(&self) -> bool {
-        self.ended && self.keep_alive && self.input.len() == self.plain
+        self.ended && self.sent && self.keep_alive && self.input.len() == self.plain
     }
 
     /// Gives the read buffer back before the connection is pooled.
@@ -375,6 +420,47 @@ impl Upstream {
     }
 }
 
+/// What a wait within a request ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// The kernel takes more of the request.
+    Room,
+    /// There are bytes to be read.
+    Answer,
+}
+
+/// What has come of an answer before its request was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Early {
+    /// Nothing that says anything. Interim answers ask us to go on.
+    Nothing,
+    /// A success: the provider reads on while it answers.
+    Success,
+    /// A refusal, or something that is no answer at all: nobody will read the rest.
+    Refusal,
+}
+
+/// Looks at the first bytes of an answer.
+fn early(bytes: &[u8]) -> Early {
+    const VERSION: &[u8] = b"HTTP/1.";
+    let mut rest = bytes;
+    loop {
+        if VERSION.starts_with(rest) {
+            return Early::Nothing;
+        }
+        match (rest.starts_with(VERSION), rest.get(VERSION.len() + 2)) {
+            (true, None) => return Early::Nothing,
+            (true, Some(b'2')) => return Early::Success,
+            (true, Some(b'1')) if bytes.len() <= HEAD_BYTES_MAX => {}
+            _ => return Early::Refusal,
+        }
+        let Some(end) = memchr::memmem::find(rest, b"\r\n\r\n") else {
+            return Early::Nothing;
+        };
+        rest = rest.get(end + 4..).unwrap_or_default();
+    }
+}
+
 /// Fills `slices` with what is left of `pieces` after `sent` bytes; returns how many are filled.
 fn remaining<'a>(pieces: &[&'a [u8]], sent: usize, slices: &mut [IoSlice<'a>]) -> usize {
     let (mut skip, mut count) = (sent, 0);
@@ -396,6 +482,31 @@ fn remaining<'a>(pieces: &[&'a [u8]], sent: usize, slices: &mut [IoSlice<'a>]) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn early_refusal_is_told_from_interim_answers_and_success() {
+        let interim = "HTTP/1.1 102 Processing\r\na: b\r\n\r\n";
+        for (name, bytes, want) in [
+            ("nothing", String::new(), Early::Nothing),
+            ("too short to tell", "HTTP/1.1 ".to_owned(), Early::Nothing),
+            ("refusal", "HTTP/1.1 4".to_owned(), Early::Refusal),
+            ("redirect", "HTTP/1.1 302 Found".to_owned(), Early::Refusal),
+            ("success", "HTTP/1.1 200 OK".to_owned(), Early::Success),
+            ("HTTP/1.0", "HTTP/1.0".to_owned(), Early::Nothing),
+            ("refusal of HTTP/1.0", "HTTP/1.0 5".to_owned(), Early::Refusal),
+            ("HTTP/2", "HTTP/2".to_owned(), Early::Refusal),
+            ("garbage", "S".to_owned(), Early::Refusal),
+            ("interim, cut", interim[..20].to_owned(), Early::Nothing),
+            ("interim", interim.to_owned(), Early::Nothing),
+            ("two", interim.repeat(2), Early::Nothing),
+            ("two, then too short to tell", interim.repeat(2) + "HT", Early::Nothing),
+            ("two, then success", interim.repeat(2) + "HTTP/1.1 2", Early::Success),
+            ("two, then garbage", interim.repeat(2) + "X", Early::Refusal),
+            ("too many", interim.repeat(4096), Early::Refusal),
+        ] {
+            assert_eq!(early(bytes.as_bytes()), want, "{name}");
+        }
+    }
 
     #[test]
     fn rest_of_a_request_starts_where_the_kernel_stopped() {

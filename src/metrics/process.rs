@@ -129,6 +129,9 @@ fn write_config(config: &ConfigState, out: &mut String) {
     let name = "millrace_config_generation";
     head(out, name, "gauge", "Generation of the published snapshot.");
     line(out, name, &[], config.generation);
+    let name = "millrace_config_old_generations";
+    head(out, name, "gauge", "Replaced snapshots that a request or stream still holds.");
+    line(out, name, &[], u64::try_from(config.old_generations()).unwrap_or(u64::MAX));
     let name = "millrace_config_serve_total";
     head(out, name, "counter", "Configurations that were to be served, by result.");
     line(out, name, &["result=\"served\""], config.served);

@@ -3,9 +3,10 @@
 //! Asked when a configuration is compiled, never per request; its locks are of the admin thread. A series outlives the
 //! configuration that asked for it, because a counter must not go back: there is a bound, and beyond it one shared series.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::base::{Instant, Labels, UnixTime, now};
@@ -43,6 +44,17 @@ pub(super) struct ConfigState {
     pub(super) refused: u64,
     pub(super) last_serve: Option<UnixTime>,
     pub(super) broken: Vec<Box<str>>,
+    replaced: Vec<Replaced>,
+}
+
+/// A snapshot that is not current any more; what it is does not matter here.
+type Replaced = Weak<dyn Any + Send + Sync>;
+
+impl ConfigState {
+    /// How many replaced snapshots a request or a stream still holds.
+    pub(super) fn old_generations(&self) -> usize {
+        self.replaced.iter().filter(|old| old.strong_count() > 0).count()
+    }
 }
 
 /// The last sample of the workers' busy time.
@@ -120,12 +132,29 @@ impl Registry {
         series
     }
 
-    /// Notes that a configuration was published.
-    pub fn config_served(&self, generation: u64, at: UnixTime) {
+    /// Notes the generation that is published, whatever changed.
+    pub fn config_generation(&self, generation: u64) {
+        locked(&self.config).generation = generation;
+    }
+
+    /// Notes that a configuration was served.
+    pub fn config_served(&self, at: UnixTime) {
         let mut config = locked(&self.config);
-        config.generation = generation;
         config.served += 1;
         config.last_serve = Some(at);
+    }
+
+    /// Takes note of a snapshot that was replaced, to count those that are still in use.
+    pub fn config_replaced(&self, old: Weak<dyn Any + Send + Sync>) {
+        let mut config = locked(&self.config);
+        config.replaced.retain(|old| old.strong_count() > 0);
+        config.replaced.push(old);
+    }
+
+    /// How many replaced snapshots a request or a stream still holds.
+    #[must_use]
+    pub fn old_generations(&self) -> usize {
+        locked(&self.config).old_generations()
     }
 
     /// Notes that a configuration was refused and the old one kept.

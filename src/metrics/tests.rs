@@ -205,12 +205,19 @@ fn worker_blocks_are_shown_in_sum_and_each() {
 #[test]
 fn configuration_is_shown() {
     let registry = Registry::new(1);
-    registry.config_served(3, UnixTime(Duration::from_secs(1_700_000_000)));
+    registry.config_generation(3);
+    registry.config_served(UnixTime(Duration::from_secs(1_700_000_000)));
+    let (held, gone): (Arc<u8>, Arc<u8>) = (Arc::new(1), Arc::new(2));
+    for old in [Arc::downgrade(&held), Arc::downgrade(&gone)] {
+        registry.config_replaced(old);
+    }
+    drop(gone);
     registry.config_refused();
     registry.config_broken(vec!["bro\"ken".into()]);
     let text = text(&registry);
     for (start, want) in [
         ("millrace_config_generation", "3"),
+        ("millrace_config_old_generations", "1"),
         (r#"millrace_config_serve_total{result="served"}"#, "1"),
         (r#"millrace_config_serve_total{result="refused"}"#, "1"),
         ("millrace_config_last_serve_timestamp_seconds", "1700000000"),

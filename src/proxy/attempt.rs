@@ -65,6 +65,7 @@ pub(super) async fn attempt(
     outgoing: &Outgoing<'_, '_>,
 ) -> Result<Answer, Failure> {
     let started = now();
+    down.begin_wait(started);
     exchange.attempts = 1;
     let (mut fresh_only, mut at) = (false, started);
     let result = loop {
@@ -168,5 +169,7 @@ pub(super) fn failure(context: &Context, cut: Cut, answered: bool) -> Failure {
         }
         Cut::BodyTooLarge => (Outcome::Invalid, ErrorCase::UpstreamError, "the provider's answer is too large"),
     };
-    Failure::Target(outcome, Refusal::new(case, message))
+    let mut refusal = Refusal::new(case, message);
+    refusal.retry_after = (case == ErrorCase::Overloaded).then_some(1);
+    Failure::Target(outcome, refusal)
 }

@@ -14,9 +14,8 @@ use crate::{
 };
 
 /// The fields that every answer has, up to where they differ; the date is filled in once a second.
-const COMMON: &[u8; COMMON_LEN] =
-    b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\nserver: millrace\r\ncache-control: no-store\r\nx-request-id: ";
-const COMMON_LEN: usize = 94;
+const COMMON: &[u8; COMMON_LEN] = b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\nserver: millrace\r\nx-request-id: ";
+const COMMON_LEN: usize = 69;
 const DATE_AT: usize = 6;
 
 /// State of one worker that its requests use. Never leaves its thread.
@@ -69,6 +68,11 @@ impl Context {
             slots.copy_from_slice(text.as_bytes());
         }
         self.common.set(common);
+    }
+
+    /// Confirms the snapshot that requests are served by from now on. The worker calls it at its bell and at each tick.
+    pub fn confirm_snapshot(&self) {
+        self.block.generation.set(self.shared.snapshot.load().generation());
     }
 
     /// The fields that every answer has, the last of them `x-request-id` without its value.

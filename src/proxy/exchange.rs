@@ -10,7 +10,7 @@ use crate::{
     http::{Downstream, Method, Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, Observation, Outcome},
     snapshot::{Grant, Snapshot, Target},
-    usage::Record,
+    usage::{Annotations, Record},
     wire::Endpoint,
 };
 
@@ -48,6 +48,8 @@ pub(super) struct Exchange<'a> {
     pub estimated: bool,
     /// Whether the client left before the end.
     pub cancelled: bool,
+    /// What the client put on the request for the log.
+    pub annotations: Option<Box<Annotations>>,
     /// Bytes received from the client.
     pub bytes_in: u64,
     /// Bytes sent to the client.
@@ -90,6 +92,7 @@ impl<'a> Exchange<'a> {
             tokens: TokenCounts::default(),
             estimated: false,
             cancelled: false,
+            annotations: None,
             bytes_in: u64::try_from(head.len).unwrap_or(0),
             bytes_out: 0,
             upstream_wait: Duration::ZERO,
@@ -180,6 +183,7 @@ impl Drop for Exchange<'_> {
             trace_id: self.trace.id(),
             labels: self.target.as_ref().map(|target| Arc::clone(&target.labels)),
             generation: self.snapshot.generation(),
+            config_version: self.target.as_ref().and_then(|target| target.version),
             key_id: self.grant.as_ref().map(|grant| Arc::clone(&grant.key_id)),
             endpoint: endpoint_name(self.endpoint),
             status: self.status,
@@ -196,6 +200,7 @@ impl Drop for Exchange<'_> {
             stream: self.stream,
             cancelled: self.cancelled,
             estimated: self.estimated,
+            annotations: self.annotations.take(),
         };
         if !shared.queue.try_send(record) {
             block.dropped_rows.inc();

@@ -27,6 +27,7 @@ use crate::{
     http::{Downstream, Framing, HeadError, Method, NoBody, NoHead, Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, ProtocolError},
     snapshot::Grant,
+    usage::Annotations,
     wire::{Endpoint, ErrorCase, view_request},
 };
 
@@ -119,6 +120,7 @@ async fn post(
 ) -> Result<After, Refused> {
     let grant = authenticate(exchange, down, head)?;
     check_content(down, head)?;
+    exchange.annotations = read_options(down, head)?;
     if head.expects_continue && head.framing != Framing::None && down.send_continue().await.is_err() {
         return Ok(After::Close);
     }
@@ -199,6 +201,19 @@ fn check_content(down: &Downstream, head: &RequestHead) -> Result<(), Refusal> {
         return Err(Refusal::new(ErrorCase::UnsupportedMediaType, "compressed request bodies are not accepted"));
     }
     Ok(())
+}
+
+/// Reads what the client says about its request beside the body.
+fn read_options(down: &Downstream, head: &RequestHead) -> Result<Option<Box<Annotations>>, Refusal> {
+    // A request has one target in any case; a word that is no answer to the question is refused all the same.
+    if let Some(value) = head.no_fallback.map(|part| part.of(down.input()))
+        && !matches!(value, b"true" | b"false")
+    {
+        return Err(Refusal::new(ErrorCase::BadField, "`x-millrace-no-fallback` must be `true` or `false`"));
+    }
+    let tags = head.tags.iter().map(|part| part.of(down.input()));
+    let metadata = head.metadata.map(|part| part.of(down.input()));
+    Annotations::parse(tags, metadata).map_err(|error| Refusal::new(ErrorCase::BadField, error.to_string()))
 }
 
 async fn health(

@@ -11,7 +11,7 @@ use super::{
     attempt::Answer,
     exchange::Exchange,
     passed::Passed,
-    reply::{After, Length, Refusal, close_head, open, passed_on, served_by},
+    reply::{After, Kind, Length, Refusal, close_head, open, passed_on, served_by},
 };
 
 /// What is still to be sent, and how.
@@ -123,9 +123,8 @@ impl Outlet {
         open(&mut head, exchange, 200);
         served_by(&mut head, exchange, overhead);
         passed_on(&mut head, &self.passed);
-        head.extend(b"x-accel-buffering: no\r\n");
         let length = if self.chunked { Length::Chunked } else { Length::UntilClose };
-        close_head(&mut head, "text/event-stream; charset=utf-8", length, self.after);
+        close_head(&mut head, Kind::Events, length, self.after);
         exchange.bytes_out += u64::try_from(head.len()).unwrap_or(0);
         down.write_both(head.filled(), bytes).await
     }

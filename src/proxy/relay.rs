@@ -16,7 +16,7 @@ use super::{
     attempt::{Answer, Failure, failure},
     exchange::Exchange,
     passed::Passed,
-    reply::{After, Length, Refusal, close_head, open, passed_on, served_by},
+    reply::{After, Kind, Length, Refusal, close_head, open, passed_on, pause, served_by},
 };
 
 /// Bodies up to this size are copied behind the head: one plain `send` costs less than a gathering one.
@@ -26,6 +26,8 @@ const ERROR_BYTES_MAX: usize = 256 * 1024;
 /// Largest body after decompression, and largest ratio to its compressed size.
 const DECODED_BYTES_MAX: usize = 32 << 20;
 const DECODED_RATIO_MAX: usize = 100;
+/// Told to a client whose provider refuses for its rate and names no time, or none that makes sense.
+const PAUSE_MS: u64 = 1_000;
 
 /// Reads the whole answer and passes it on.
 ///
@@ -125,11 +127,9 @@ async fn send(
         out.extend(if retry { b"x-should-retry: true\r\n" } else { b"x-should-retry: false\r\n" });
     }
     if status == 429 {
-        out.extend(b"retry-after: ");
-        super::reply::number(&mut out, passed.retry_after.unwrap_or(1));
-        out.extend(b"\r\n");
+        pause(&mut out, passed.pause_ms.unwrap_or(PAUSE_MS));
     }
-    close_head(&mut out, "application/json", Length::Known(body.len()), after);
+    close_head(&mut out, Kind::Whole("application/json"), Length::Known(body.len()), after);
     exchange.bytes_out += u64::try_from(out.len() + body.len()).unwrap_or(0);
     if body.len() <= COPY_BYTES_MAX {
         out.extend(body);

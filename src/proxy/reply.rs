@@ -31,6 +31,15 @@ pub(super) enum Length {
     UntilClose,
 }
 
+/// What the body of an answer is; decides how it may be kept on its way.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind<'a> {
+    /// A whole body of this type.
+    Whole(&'a str),
+    /// Events, which nobody on the way may hold back.
+    Events,
+}
+
 /// Writes the status line and the fields that every answer has.
 pub(super) fn open(out: &mut Buffer, exchange: &Exchange<'_>, status: u16) {
     out.extend(status_line(status));
@@ -68,10 +77,26 @@ pub(super) fn passed_on(out: &mut Buffer, passed: &Passed) {
     }
 }
 
+/// Writes how long a client should wait before it tries again. Whole seconds are rounded up: none comes too early.
+pub(super) fn pause(out: &mut Buffer, millis: u64) {
+    out.extend(b"retry-after: ");
+    number(out, millis.div_ceil(1_000));
+    out.extend(b"\r\nretry-after-ms: ");
+    number(out, millis);
+    out.extend(b"\r\n");
+}
+
 /// Writes the last fields of a head: type, length, connection.
-pub(super) fn close_head(out: &mut Buffer, content_type: &str, length: Length, after: After) {
-    out.extend(b"content-type: ");
-    out.extend(content_type.as_bytes());
+pub(super) fn close_head(out: &mut Buffer, kind: Kind<'_>, length: Length, after: After) {
+    match kind {
+        Kind::Whole(content_type) => {
+            out.extend(b"cache-control: no-store\r\ncontent-type: ");
+            out.extend(content_type.as_bytes());
+        }
+        Kind::Events => out.extend(
+            b"cache-control: no-cache\r\nx-accel-buffering: no\r\ncontent-type: text/event-stream; charset=utf-8",
+        ),
+    }
     match length {
         Length::Known(bytes) => {
             out.extend(b"\r\ncontent-length: ");
@@ -160,7 +185,7 @@ pub(super) async fn send_local(
     open(&mut out, exchange, local.status);
     served_by(&mut out, exchange, overhead);
     out.extend(local.fields);
-    close_head(&mut out, local.content_type, Length::Known(local.body.len()), after);
+    close_head(&mut out, Kind::Whole(local.content_type), Length::Known(local.body.len()), after);
     if !exchange.head_only {
         out.extend(local.body);
     }
@@ -187,7 +212,7 @@ pub(super) async fn send_refusal(
         let _ = write!(fields, "x-should-retry: {should_retry}\r\n");
     }
     if let Some(seconds) = refusal.retry_after {
-        let _ = write!(fields, "retry-after: {seconds}\r\nretry-after-ms: {}\r\n", seconds.saturating_mul(1000));
+        let _ = write!(fields, "retry-after: {seconds}\r\nretry-after-ms: {}\r\n", seconds.saturating_mul(1_000));
     }
     if let Some(allow) = refusal.allow {
         let _ = write!(fields, "allow: {allow}\r\n");

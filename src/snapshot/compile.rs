@@ -59,6 +59,7 @@ pub fn compile_project(project: &ProjectSource, registries: &Registries) -> Resu
     let mut problems = Vec::new();
     let compiler = Compiler { project, registries };
     let routes = project.config.routes.iter().map(|route| compiler.route(route, &mut problems)).collect();
+    compiler.unused_models(&mut problems);
     if problems.is_empty() {
         return Ok(ProjectPart::served(project.slug.clone(), project.version, routes));
     }
@@ -129,6 +130,20 @@ impl Compiler<'_> {
         }
     }
 
+    /// Compiles the models that no route names, to find what would be wrong once one does.
+    fn unused_models(&self, problems: &mut Vec<Problem>) {
+        let routes = &self.project.config.routes;
+        let used: HashSet<usize> =
+            routes.iter().flat_map(|route| route.chat.iter().chain(&route.embedding)).copied().collect();
+        let models = self.project.config.models.iter().enumerate();
+        let unused = models.filter(|(index, _)| !used.contains(index)).map(|(_, model)| model);
+        problems.extend(
+            unused
+                .filter_map(|model| reach(self.project, model, &self.registries.origins).err())
+                .map(|problem| *problem),
+        );
+    }
+
     fn target(&self, route: &RouteConfig, model: &Model) -> Result<Target, Box<Problem>> {
         let labels = Arc::new(Labels {
             organization: self.project.organization.clone(),
@@ -193,7 +208,55 @@ fn answer_lines(labels: &Labels, version: Option<u64>) -> Box<[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Duration;
+
     use super::*;
+    use crate::{
+        config::{ProjectContext, check_project},
+        metrics::Registry,
+        upstream::{Guard, Origins, Resolver, Rules, TtlBounds},
+    };
+
+    fn refusals(project: &str) -> Vec<String> {
+        let own = SocketAddr::from((Ipv4Addr::LOCALHOST, 9000));
+        let guard = Arc::new(Guard::new(Rules::default(), vec![own]));
+        let second = Duration::from_secs(1);
+        let resolver = Resolver::new(Arc::clone(&guard), Vec::new(), TtlBounds { min: second, max: second }, |_| {});
+        let origins = Arc::new(Origins::new(guard, resolver));
+        let context = ProjectContext { secret_names: None, provider_keys: &[] };
+        let config = check_project(project.as_bytes(), context).unwrap().config;
+        let source = ProjectSource {
+            id: "p".into(),
+            slug: "p".into(),
+            organization: "o".into(),
+            version: None,
+            file: "p.yaml".to_owned(),
+            created: 0,
+            config,
+            secrets: Arc::default(),
+            provider_keys: Vec::new(),
+        };
+        let compiled = compile_project(&source, &Registries { metrics: Arc::new(Registry::new(1)), origins });
+        let refusals = compiled.err().unwrap_or_default();
+        refusals.iter().map(|refusal| format!("{}: {}", refusal.problem.path, refusal.problem.code.as_str())).collect()
+    }
+
+    #[test]
+    fn every_model_of_every_list_is_compiled_also_when_no_route_names_it() {
+        let denied = "{model_id: m, model: openai/m, credentials: {base_url: \"http://169.254.169.254/v1\"}}";
+        let secret = "{model_id: m, model: openai/m, credentials: {api_key: !secret NOPE}}";
+        let fine = "{model_id: m, model: openai/m, credentials: {base_url: \"https://models.example.com/v1\"}}";
+        for list in ["chat_models", "embedding_models", "transcription_models"] {
+            for (model, want) in [
+                (denied, vec![format!("{list}[0].credentials.base_url: egress_denied")]),
+                (secret, vec![format!("{list}[0].credentials.api_key: unknown_secret")]),
+                (fine, Vec::new()),
+            ] {
+                assert_eq!(refusals(&format!("{list}: [{model}]\n")), want, "{list}: {model}");
+            }
+        }
+    }
 
     #[test]
     fn names_cannot_break_a_header_line() {

@@ -25,4 +25,7 @@ pub enum StoreError {
         /// Newest schema this version knows.
         known: u32,
     },
+    /// Our own fault: a row that the schema refuses, or a panic.
+    #[error("the store cannot do this: {0}")]
+    Internal(String),
 }

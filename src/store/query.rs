@@ -1,4 +1,4 @@
-//! What a list is asked for: filters, order, and where to go on.
+//! What a list is asked for: filters, order, position.
 
 use super::record::{Lifecycle, VersionState};
 use crate::base::{Id, UnixTime};

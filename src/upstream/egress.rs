@@ -4,7 +4,11 @@
 //! before each new connection. Deny is the default; an administrator's list is the only way to a private network, and to
 //! plain HTTP. Nothing here resolves names: that is `resolve.rs`, which keeps what it learned only if all of it passes.
 
+#[cfg(test)]
+mod address_tests;
 mod bound;
+#[cfg(test)]
+mod form_tests;
 mod range;
 #[cfg(test)]
 mod tests;

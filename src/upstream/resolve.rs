@@ -98,8 +98,8 @@ struct Entry {
 
 /// Where answers come from, and the library's resolver made from it.
 struct Source {
-    /// These name servers, else the system's.
-    servers: Option<Vec<SocketAddr>>,
+    /// These name servers; the system's when there are none.
+    servers: Vec<SocketAddr>,
     made: Mutex<Option<(Instant, TokioResolver)>>,
 }
 
@@ -137,22 +137,29 @@ struct Answer {
 }
 
 impl Resolver {
-    /// Creates a resolver that asks the system's name servers and honours its hosts file and search list.
+    /// Creates a resolver that asks these name servers; when none is given, the system's, with the system's search list.
+    /// The hosts file comes first in either case.
     ///
     /// `observe` is called on the thread that runs [`Resolver::run`] and must not block.
-    pub fn from_system(guard: Arc<Guard>, ttl: TtlBounds, observe: impl Fn(Event) + Send + Sync + 'static) -> Self {
-        let mut inner = Inner::new(guard, None, Box::new(observe));
+    pub fn new(
+        guard: Arc<Guard>,
+        servers: Vec<SocketAddr>,
+        ttl: TtlBounds,
+        observe: impl Fn(Event) + Send + Sync + 'static,
+    ) -> Self {
+        let mut inner = Inner::new(guard, servers, Box::new(observe));
         inner.timing = TIMING.bounded(ttl);
         Self(Arc::new(inner))
     }
 
-    /// As [`Resolver::from_system`], but asks these name servers and has no search list. The hosts file still comes first.
+    /// As [`Resolver::new`] without bounds on the time for which an answer is used.
+    #[cfg(test)]
     pub fn with_name_servers(
         guard: Arc<Guard>,
         servers: Vec<SocketAddr>,
         observe: impl Fn(Event) + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(Inner::new(guard, Some(servers), Box::new(observe))))
+        Self(Arc::new(Inner::new(guard, servers, Box::new(observe))))
     }
 
     /// Returns the addresses of an upstream's host, which stay up to date for as long as somebody holds them.
@@ -235,7 +242,7 @@ async fn wait_until(at: Option<Instant>) {
 }
 
 impl Inner {
-    fn new(guard: Arc<Guard>, servers: Option<Vec<SocketAddr>>, observe: Box<dyn Fn(Event) + Send + Sync>) -> Self {
+    fn new(guard: Arc<Guard>, servers: Vec<SocketAddr>, observe: Box<dyn Fn(Event) + Send + Sync>) -> Self {
         Self {
             guard,
             source: Source { servers, made: Mutex::default() },
@@ -338,12 +345,12 @@ impl Inner {
         {
             return Ok(resolver.clone());
         }
-        let (config, options) = match &self.source.servers {
-            Some(servers) => {
+        let (config, options) = match self.source.servers.as_slice() {
+            servers @ [_, ..] => {
                 let servers = servers.iter().map(|&server| name_server(server)).collect();
                 (ResolverConfig::from_name_servers(servers), ResolverOpts::default())
             }
-            None => read_system_conf().unwrap_or_else(|_| {
+            [] => read_system_conf().unwrap_or_else(|_| {
                 (self.observe)(Event::SystemUnreadable);
                 let local = NameServerConfig::udp_and_tcp(IpAddr::from([127, 0, 0, 1]));
                 (ResolverConfig::from_name_servers(vec![local]), ResolverOpts::default())

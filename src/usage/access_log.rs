@@ -6,7 +6,8 @@ use crate::base::JsonLine;
 
 use super::record::Record;
 
-/// Appends the line of one request to `out`, line feed included. At most 16 KiB, whatever its names hold; 800 bytes are usual.
+/// Appends the line of one request to `out`, line feed included. At most 48 KiB, whatever its names
+/// and annotations hold; 800 bytes are usual.
 pub fn append_line(record: &Record, out: &mut Vec<u8>) {
     let mut line = JsonLine::begin(out);
     line.time("ts", record.at);
@@ -14,6 +15,13 @@ pub fn append_line(record: &Record, out: &mut Vec<u8>) {
     who(record, &mut line);
     how(record, &mut line);
     tokens(record, &mut line);
+    if let Some(annotations) = &record.annotations {
+        for (name, texts) in [("tags", &annotations.tags), ("metadata", &annotations.metadata)] {
+            if !texts.is_empty() {
+                line.texts(name, texts.iter().map(|(name, text)| (&**name, &**text)));
+            }
+        }
+    }
     line.end();
 }
 
@@ -31,6 +39,9 @@ fn who(record: &Record, line: &mut JsonLine<'_>) {
         line.text_if_any("target", &labels.target);
     }
     line.uint("generation", record.generation);
+    if let Some(version) = record.config_version {
+        line.uint("config_version", version);
+    }
     if let Some(key_id) = &record.key_id {
         line.text("key_id", key_id);
     }
@@ -78,6 +89,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
+    use super::super::annotations::Annotations;
     use super::super::record::tests::record;
     use super::*;
     use crate::base::{Labels, TokenCounts, UnixTime};
@@ -100,6 +112,7 @@ mod tests {
                 model: "gpt-4o".into(),
                 target: "main".into(),
             })),
+            config_version: Some(3),
             key_id: Some("abc123".into()),
             status: 502,
             error_code: "upstream_error",
@@ -109,6 +122,7 @@ mod tests {
             stream: true,
             cancelled: true,
             estimated: true,
+            annotations: Annotations::parse([&b"team=red"[..]].into_iter(), Some(br#"{"a \"b\"":"c\n"}"#)).unwrap(),
             ..record("req-1")
         };
         let value: Value = serde_json::from_str(&line(&record)).unwrap();
@@ -119,12 +133,13 @@ mod tests {
                 "request_id": "req-1", "trace_id": "0af7651916cd43dd8448eb211c80319c",
                 "organization": "acme", "project": "support", "route": "chat",
                 "provider": "openai", "model": "gpt-4o", "target": "main",
-                "generation": 7, "key_id": "abc123", "client_ip": "192.0.2.1",
+                "generation": 7, "config_version": 3, "key_id": "abc123", "client_ip": "192.0.2.1",
                 "endpoint": "chat", "status": 502, "error_code": "upstream_error",
                 "duration_ms": 1234.567, "ttft_ms": 250.001, "overhead_us": 17, "upstream_ms": 1200.0,
                 "attempts": 1, "streamed": true, "cancelled": true, "bytes_in": 800, "bytes_out": 600,
                 "tokens_input": 1, "tokens_output": 2, "tokens_cache_read": 3,
                 "tokens_cache_write": 4, "tokens_reasoning": 5, "estimated": true,
+                "tags": {"team": "red"}, "metadata": {"a \"b\"": "c\n"},
             })
         );
     }
@@ -132,7 +147,18 @@ mod tests {
     #[test]
     fn what_is_not_known_is_left_out() {
         let value: Value = serde_json::from_str(&line(&record("req-1"))).unwrap();
-        for name in ["trace_id", "project", "key_id", "client_ip", "error_code", "ttft_ms", "estimated"] {
+        for name in [
+            "trace_id",
+            "project",
+            "config_version",
+            "key_id",
+            "client_ip",
+            "error_code",
+            "ttft_ms",
+            "estimated",
+            "tags",
+            "metadata",
+        ] {
             assert!(value.get(name).is_none(), "{name}");
         }
     }
@@ -145,6 +171,21 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.lines().count(), 2);
         assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+    }
+
+    #[test]
+    fn annotations_cannot_make_a_line_long_or_break_it() {
+        let tags: Vec<_> = (0..680).map(|index| format!("{index:03}=\u{202e}")).collect();
+        let tags = &tags.join(",")[..4_084];
+        let member = |name| format!("\"{name}\":\"{}\"", "\\u001b\u{2028}".repeat(80));
+        let metadata = format!("{{{}}}", ["a", "b", "c", "d", "e"].map(member).join(","));
+        let annotations = Annotations::parse([tags.as_bytes()].into_iter(), Some(metadata.as_bytes())).unwrap();
+        let line = line(&Record { annotations, ..record("id") });
+        assert!(line.len() <= 32 * 1024, "{} bytes", line.len());
+        assert!(!line.contains(['\u{1b}', '\u{202e}', '\u{2028}']) && line.find('\n') == Some(line.len() - 1));
+        let value: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["tags"].as_object().unwrap().len(), 511);
+        assert!(value["metadata"]["a"].as_str().unwrap().len() <= 256);
     }
 
     proptest! {

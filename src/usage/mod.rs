@@ -4,9 +4,11 @@
 //! access log and, later, the bill. A full queue refuses: the worker counts the loss and never waits.
 
 mod access_log;
+mod annotations;
 mod queue;
 mod record;
 
 pub use access_log::append_line;
+pub use annotations::{ANNOTATION_BYTES_MAX, AnnotationError, Annotations, Texts};
 pub use queue::{QUEUE_ROWS, Queue};
 pub use record::Record;

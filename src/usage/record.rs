@@ -4,11 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::annotations::Annotations;
 use crate::base::{Labels, RequestId, TokenCounts, UnixTime};
 
 /// Everything the access log and the bill need to know about one request.
 ///
-/// Holds no key, no header and nothing of a body. Making one allocates nothing, except for a request id taken from a client.
+/// Holds no key, no header and nothing of a body. What a client itself put on its request
+/// is kept apart, in [`Annotations`]. Making one allocates nothing, except for what a client sent: a request id, annotations.
 #[derive(Clone)]
 pub struct Record {
     /// When the first byte of the request arrived.
@@ -21,6 +23,8 @@ pub struct Record {
     pub labels: Option<Arc<Labels>>,
     /// Generation of the snapshot that served.
     pub generation: u64,
+    /// Number of the version of the project's configuration; none in file mode and before a route was known.
+    pub config_version: Option<u64>,
     /// Public id of the key, never the key; none when none was accepted.
     pub key_id: Option<Arc<str>>,
     /// Name of the path that was asked, such as `chat`.
@@ -53,6 +57,8 @@ pub struct Record {
     pub cancelled: bool,
     /// Whether the tokens were estimated because the provider stated none.
     pub estimated: bool,
+    /// Tags and metadata of the client; none when it sent none.
+    pub annotations: Option<Box<Annotations>>,
 }
 
 #[cfg(test)]
@@ -67,6 +73,7 @@ pub(super) mod tests {
             trace_id: [0; 16],
             labels: None,
             generation: 7,
+            config_version: None,
             key_id: None,
             endpoint: "chat",
             status: 200,
@@ -83,6 +90,7 @@ pub(super) mod tests {
             stream: false,
             cancelled: false,
             estimated: false,
+            annotations: None,
         }
     }
 

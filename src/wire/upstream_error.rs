@@ -236,8 +236,9 @@ impl UpstreamError {
     /// Gives the value of `x-should-retry`; `None` means that the header is not sent.
     #[must_use]
     pub fn should_retry(&self) -> Option<bool> {
-        // The SDKs retry 429 and 5xx, but neither a spent quota nor a refused credential comes back in seconds.
-        matches!(self.meaning, Meaning::Quota | Meaning::Auth).then_some(false)
+        // The SDKs retry 429 and 5xx, but neither a spent quota nor a refused credential comes back in seconds, and a
+        // filter decides the same again.
+        matches!(self.meaning, Meaning::Quota | Meaning::Auth | Meaning::Content).then_some(false)
     }
 
     /// Appends the error body for the client: the provider's `type`, `code` and `param` and our own message.

@@ -72,6 +72,7 @@ pub(super) async fn answer_bell(context: Rc<Context>, ear: UnixDatagram) -> io::
     loop {
         waiting.readable().await?;
         while ear.recv(&mut byte).is_ok() {}
+        context.confirm_snapshot();
         let Some(door) = context.shared.doors.get(context.worker) else {
             return Ok(());
         };

@@ -36,7 +36,7 @@ pub(super) async fn run(context: Rc<Context>) {
             trim_free_buffers();
             return_free_memory();
         }
-        context.block.generation.set(context.shared.snapshot.load().generation());
+        context.confirm_snapshot();
         if !context.shared.is_draining() {
             continue;
         }

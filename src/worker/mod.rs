@@ -6,6 +6,8 @@
 mod accept;
 mod connection;
 mod duties;
+#[cfg(test)]
+mod tests;
 mod thread;
 
 pub use thread::{Driver, Pinning, Plan, bind_all, spawn};

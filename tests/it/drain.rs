@@ -10,7 +10,7 @@ use crate::harness::{DEADLINE, Gateway, Mock, Settings, chat, chat_with, eventua
 
 fn gateway(mock: &Mock) -> Gateway {
     // A stream of about a second, and one that never ends.
-    let models = ["fast", "stream/events=50,gap_ms=20", "hold"];
+    let models = ["fast", "stream/events=50,gap_ms=20", "hold", "fault/stall"];
     Gateway::serve(&Settings { workers: Some(2), ..Settings::demo(project(&models, mock.address, ""), mock.address) })
 }
 
@@ -72,6 +72,22 @@ fn second_stop_ends_open_streams_with_an_error() {
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     let rest = client.read().expect("a stream").text();
     assert!(!rest.contains("[DONE]"), "a cut stream ended cleanly: {rest}");
+}
+
+#[test]
+fn second_stop_answers_a_waiting_request_with_when_to_try_again() {
+    let mock = Mock::start();
+    let mut gateway = gateway(&mock);
+    let mut client = gateway.client();
+    client.send(&chat("demo/r3"));
+    assert!(eventually(DEADLINE, || gateway.metric("millrace_inflight_requests", "") == Some(1.0)));
+    gateway.signal(Signal::SIGTERM);
+    assert!(eventually(Duration::from_secs(1), || TcpStream::connect(gateway.address).is_err()));
+    gateway.signal(Signal::SIGTERM);
+    let reply = client.read().expect("an answer");
+    assert_eq!((reply.status, reply.json()["error"]["code"].as_str()), (503, Some("overloaded")));
+    assert_eq!((reply.header("retry-after"), reply.header("retry-after-ms")), (Some("1"), Some("1000")));
+    gateway.wait(DEADLINE);
 }
 
 #[test]

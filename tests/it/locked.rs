@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-/// One `{ crate = "name@<version", ... }` of `deny.toml`; without a version every version is banned.
+/// One `{ crate = "name:<version", ... }` of `deny.toml`; without a version every version is banned.
 #[derive(Debug, PartialEq)]
 struct Ban {
     name: String,
@@ -38,7 +38,8 @@ fn quoted(text: &str) -> Vec<String> {
 fn parse_ban(line: &str) -> Option<Ban> {
     let rest = line.trim().strip_prefix("{ crate = \"")?;
     let (spec, rest) = rest.split_once('"')?;
-    let (name, below) = match spec.split_once("@<") {
+    assert!(!spec.contains('@'), "{spec}: `@` bans one exact version; a floor is `name:<version`");
+    let (name, below) = match spec.split_once(":<") {
         Some((name, floor)) => (name, Some(version(floor))),
         None => (spec, None),
     };
@@ -107,10 +108,10 @@ fn floors_refuse_older_versions_only() {
     let lock = "[[package]]\nname = \"h2\"\nversion = \"0.4.15\"\n\n[[package]]\nname = \"app\"\nversion = \
                 \"1.0.0\"\ndependencies = [\n \"h2\",\n]\n";
     for (name, line, want) in [
-        ("below the floor", "{ crate = \"h2@<0.4.16\", reason = \"x\" },", 1),
-        ("at the floor", "{ crate = \"h2@<0.4.15\", reason = \"x\" },", 0),
+        ("below the floor", "{ crate = \"h2:<0.4.16\", reason = \"x\" },", 1),
+        ("at the floor", "{ crate = \"h2:<0.4.15\", reason = \"x\" },", 0),
         ("banned whole", "{ crate = \"h2\", reason = \"x\" },", 1),
-        ("absent", "{ crate = \"lru@<9.0.0\", reason = \"x\" },", 0),
+        ("absent", "{ crate = \"lru:<9.0.0\", reason = \"x\" },", 0),
         ("allowed user", "{ crate = \"h2\", wrappers = [\"app\"], reason = \"x\" },", 0),
         ("another user", "{ crate = \"h2\", wrappers = [\"other\"], reason = \"x\" },", 1),
     ] {

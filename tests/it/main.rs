@@ -22,3 +22,4 @@ mod slow;
 mod smuggling;
 mod spread;
 mod tidy;
+mod wire;

@@ -142,4 +142,6 @@ fn refuse(status: u16, message: &str) -> Plan {
 const MODELS: &str = r#"{"object":"list","data":[{"id":"fast","object":"model","created":1760000000,"owned_by":"mock"},{"id":"stream","object":"model","created":1760000000,"owned_by":"mock"},{"id":"hold","object":"model","created":1760000000,"owned_by":"mock"}]}"#;
 
 #[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
 mod tests;

@@ -124,6 +124,11 @@ impl TlsStream {
         self.try_write_vectored(&[IoSlice::new(bytes)])
     }
 
+    /// Whether bytes that were taken still wait for the kernel.
+    pub fn is_unflushed(&self) -> bool {
+        self.session.borrow().wants_write()
+    }
+
     /// Waits until the kernel has all bytes that were taken.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! API keys, secrets and provider keys as they are stored: never in clear.
+//! API keys, secrets and provider keys, never in clear.
 
 use super::text_enum::text_enum;
 use crate::base::{Id, UnixTime};

@@ -1,4 +1,4 @@
-//! Organizations, users, members, invitations, tokens, sessions.
+//! Organizations, users, members, tokens, sessions.
 
 use super::text_enum::text_enum;
 use crate::base::{Id, UnixTime};

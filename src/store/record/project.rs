@@ -1,4 +1,4 @@
-//! Projects, the versions of their configuration, and what was live when.
+//! Projects, versions of their configuration, activations.
 
 use super::text_enum::text_enum;
 use crate::base::{Id, UnixTime};

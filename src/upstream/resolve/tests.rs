@@ -63,7 +63,7 @@ impl Stage {
         tokio::spawn(serve(socket, tcp, Arc::clone(&script), Arc::clone(&asked)));
         let (sender, events) = unbounded_channel();
         let observe = move |event| drop(sender.send(event));
-        let mut inner = Inner::new(Arc::new(Guard::new(rules, Vec::new())), Some(vec![server]), Box::new(observe));
+        let mut inner = Inner::new(Arc::new(Guard::new(rules, Vec::new())), vec![server], Box::new(observe));
         inner.timing = SHORT;
         inner.has_route = |_| true;
         let resolver = Resolver(Arc::new(inner));
@@ -315,7 +315,7 @@ fn one_upstream_is_looked_up_once_and_forgotten_when_unused() {
 #[test]
 fn literal_address_needs_no_resolver() {
     let guard = Arc::new(Guard::new(Rules::default(), Vec::new()));
-    let resolver = Resolver::from_system(Arc::clone(&guard), bounds(1, 300), |event| panic!("{event:?}"));
+    let resolver = Resolver::new(Arc::clone(&guard), Vec::new(), bounds(1, 300), |event| panic!("{event:?}"));
     for (url, want) in [("https://1.1.1.1/v1", "1.1.1.1:443"), ("https://[2606:4700::1]:8443", "[2606:4700::1]:8443")] {
         let addresses = resolver.track(&guard.parse(url).unwrap());
         assert_eq!(picks(&addresses), [want], "{url}");
@@ -356,7 +356,7 @@ fn settings_bound_the_life_of_an_answer() {
         [("given", bounds(7, 90), (7, 90)), ("equal", bounds(5, 5), (5, 5)), ("crossed", bounds(60, 5), (60, 60))]
     {
         let guard = Arc::new(Guard::new(Rules::default(), Vec::new()));
-        let timing = Resolver::from_system(guard, ttl, |_| {}).0.timing;
+        let timing = Resolver::new(guard, Vec::new(), ttl, |_| {}).0.timing;
         assert_eq!((timing.ttl_min.as_secs(), timing.ttl_max.as_secs()), want, "{name}");
     }
 }

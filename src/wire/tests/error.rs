@@ -19,18 +19,36 @@ fn every_case_has_its_own_label_and_a_status_of_an_error() {
 
 #[test]
 fn the_table_is_that_of_the_reference() {
-    for (case, status, kind, code, retry) in [
-        (ErrorCase::BadJson, 400, "invalid_request_error", None, None),
-        (ErrorCase::DuplicateField, 400, "invalid_request_error", Some("duplicate_field"), None),
-        (ErrorCase::InvalidKey, 401, "invalid_request_error", Some("invalid_api_key"), None),
+    let invalid = "invalid_request_error";
+    let rows = [
+        (ErrorCase::BadHead, 400, invalid, None, None),
+        (ErrorCase::BadJson, 400, invalid, None, None),
+        (ErrorCase::BadField, 400, invalid, Some("invalid_value"), None),
+        (ErrorCase::DuplicateField, 400, invalid, Some("duplicate_field"), None),
+        (ErrorCase::TwoKeys, 400, invalid, None, None),
+        (ErrorCase::InvalidKey, 401, invalid, Some("invalid_api_key"), None),
         (ErrorCase::ModelNotAllowed, 403, "permission_error", Some("model_not_allowed"), Some(false)),
-        (ErrorCase::ModelNotFound, 404, "invalid_request_error", Some("model_not_found"), None),
-        (ErrorCase::HeadTooLarge, 431, "invalid_request_error", Some("request_too_large"), None),
+        (ErrorCase::ModelNotFound, 404, invalid, Some("model_not_found"), None),
+        (ErrorCase::PathNotFound, 404, invalid, None, None),
+        (ErrorCase::MethodNotAllowed, 405, invalid, None, None),
+        (ErrorCase::RequestTimeout, 408, invalid, Some("request_timeout"), None),
+        (ErrorCase::ProjectArchived, 410, invalid, Some("project_archived"), Some(false)),
+        (ErrorCase::BodyTooLarge, 413, invalid, Some("request_too_large"), None),
+        (ErrorCase::HeadTooLarge, 431, invalid, Some("request_too_large"), None),
+        (ErrorCase::UnsupportedMediaType, 415, invalid, Some("unsupported_media_type"), None),
+        (ErrorCase::ContextLengthExceeded, 400, invalid, Some("context_length_exceeded"), None),
+        (ErrorCase::ContentFilter, 400, invalid, Some("content_filter"), Some(false)),
         (ErrorCase::UpstreamRateLimited, 429, "requests", Some("upstream_rate_limited"), None),
         (ErrorCase::NoCredential, 502, "server_error", Some("no_credential"), Some(false)),
+        (ErrorCase::UpstreamError, 502, "server_error", Some("upstream_error"), None),
+        (ErrorCase::NoHealthyUpstream, 503, "server_error", Some("no_healthy_upstream"), None),
         (ErrorCase::UpstreamTimeout, 504, "server_error", Some("upstream_timeout"), None),
         (ErrorCase::Overloaded, 503, "server_error", Some("overloaded"), None),
-    ] {
+        (ErrorCase::ConfigError, 503, "server_error", Some("config_error"), None),
+        (ErrorCase::Internal, 500, "server_error", Some("internal_error"), None),
+    ];
+    assert_eq!(rows.map(|(case, ..)| case), ErrorCase::ALL);
+    for (case, status, kind, code, retry) in rows {
         let row = (case.status(), case.kind(), case.code(), case.should_retry());
         assert_eq!(row, (status, kind, code, retry), "{case:?}");
     }

@@ -3,7 +3,13 @@
 //! The scripted provider makes the faults; what must hold is the same for all: a stream never ends cleanly unless the
 //! provider ended it, nothing of a broken exchange reaches the next one, and no request stays in flight.
 
+mod early;
+mod pile;
+mod reach;
 mod table;
+mod tls;
+
+use std::time::{Duration, Instant};
 
 use crate::harness::{Client, Gateway, Mock, Reply, Settings, chat, chat_with, project};
 
@@ -12,8 +18,8 @@ use table::{CASES, Fault, Want};
 /// The scripted provider puts this where no client may ever see it.
 const NOT_FOR_CLIENTS: [&str; 2] = ["belongs to nobody", "sk-canary"];
 
-/// Short, so that a stall takes a second and not a minute.
-const TIMEOUTS: &str = "timeouts: {connect: 500 ms, first_byte: 1500 ms, idle: 1 s, total: 8 s}";
+/// Short, so that a stall takes seconds and not a minute; no shorter than a busy machine needs for an honest answer.
+const TIMEOUTS: &str = "timeouts: {connect: 2 s, first_byte: 2500 ms, idle: 1 s, total: 8 s}";
 
 /// The `data:` texts of a stream, with any kind of line end.
 fn events(reply: &Reply) -> Vec<String> {
@@ -140,15 +146,55 @@ fn each_fault_of_a_provider_ends_as_the_matrix_says() {
 }
 
 #[test]
+fn each_row_that_a_provider_can_cause_is_named_by_a_test() {
+    let sources = [
+        include_str!("mod.rs"),
+        include_str!("table.rs"),
+        include_str!("early.rs"),
+        include_str!("pile.rs"),
+        include_str!("reach.rs"),
+        include_str!("tls.rs"),
+    ];
+    let named = |row: &String| sources.iter().any(|source| source.contains(row.as_str()));
+    let missing: Vec<String> = (1..=23).map(|row| format!("F-{row:02}")).filter(|row| !named(row)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn refused_connection_is_told_at_once() {
     // F-01 and F-11: a port that was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let gateway = Gateway::serve(&Settings::demo(project(&["fast"], free, TIMEOUTS), free));
     let mut client = gateway.client();
-    for _ in 0..20 {
-        let reply = ask(&mut client, 0, false).expect("an answer");
-        assert!(matches!(reply.status, 502 | 503), "{} {}", reply.status, reply.text());
+    for turn in 0..20 {
+        let asked = Instant::now();
+        let reply = ask(&mut client, 0, turn % 2 == 0).expect("an answer");
+        refused(&reply, 502).unwrap();
+        assert_eq!(reply.json()["error"]["code"], "upstream_error");
+        assert_eq!(reply.header("x-millrace-attempts"), Some("1"));
+        assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
     }
+    let refusals = gateway.metric("millrace_upstream_attempts_total", "outcome=\"connect\"");
+    assert_eq!(refusals, Some(20.0), "{:?}", gateway.series("millrace_upstream_attempts_total", ""));
+    gateway.assert_idle();
+}
+
+#[test]
+fn compression_bombs_cost_bounded_memory() {
+    // F-18: 64 MiB more at the peak, whatever the bomb would grow to.
+    let mock = Mock::start();
+    let models = ["fast", "fault/gzip=bomb", "fault/gzip=nested", "fault/gzip=lie"];
+    // The provider packs its bomb when first asked, which takes it some seconds.
+    let patience = "timeouts: {connect: 2 s, first_byte: 15 s, idle: 15 s, total: 15 s}";
+    let gateway = Gateway::serve(&Settings::demo(project(&models, mock.address, patience), mock.address));
+    whole(&gateway.ask(&chat("demo/r0")), false).unwrap();
+    let before = gateway.peak_kib();
+    let mut client = gateway.client();
+    for route in [1, 2, 3, 1, 2, 3] {
+        refused(&ask(&mut client, route, false).expect("an answer"), 502).unwrap();
+    }
+    let grown = gateway.peak_kib().saturating_sub(before);
+    assert!(grown <= 64 * 1024, "{grown} KiB at the peak");
     gateway.assert_idle();
 }
 
@@ -190,7 +236,7 @@ fn connection_that_spoke_or_closed_while_idle_is_not_used_again() {
             assert_eq!(reply.status, 200, "{script}, turn {turn}: {}", reply.text());
             assert!(!reply.text().contains(NOT_FOR_CLIENTS[0]), "{script}, turn {turn}");
             // The provider acts 5 ms after its answer; what happens before that is a plain reuse.
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
     gateway.assert_idle();
@@ -228,19 +274,33 @@ fn provider_headers_never_reach_the_client() {
 
 #[test]
 fn rate_limit_of_the_provider_is_passed_with_its_pause() {
+    // F-06: seconds and milliseconds at least and at most; what is no time at all becomes a second.
     let mock = Mock::start();
-    for (script, want) in [
-        ("fault/status=429,retry_after=5", Some("5")),
-        ("fault/status=429,retry_after=negative", None),
-        ("fault/status=429,retry_after=text", None),
-    ] {
-        let gateway = gateway_for(&[script], &mock);
-        let reply = ask(&mut gateway.client(), 1, false).expect("an answer");
-        assert_eq!(reply.status, 429, "{script}: {}", reply.text());
-        let error = &reply.json()["error"];
-        assert_eq!(error["type"], "requests", "{script}: {error}");
-        if let Some(pause) = want {
-            assert_eq!(reply.header("retry-after"), Some(pause), "{script}");
+    let cases = [
+        ("fault/status=429", 1_000..=1_000),
+        ("fault/status=429,retry_after=5", 5_000..=5_000),
+        ("fault/status=429,retry_after=5,retry_after_ms=250", 250..=250),
+        ("fault/status=429,retry_after=5,retry_after_ms=soon", 5_000..=5_000),
+        // The date has whole seconds, and the request takes its time.
+        ("fault/status=429,retry_after=date:30", 15_000..=30_000),
+        ("fault/status=429,retry_after=date:100000", 60_000..=60_000),
+        ("fault/status=429,retry_after=past", 0..=0),
+        ("fault/status=429,retry_after=huge", 60_000..=60_000),
+        ("fault/status=429,retry_after=negative", 1_000..=1_000),
+        ("fault/status=429,retry_after=text", 1_000..=1_000),
+    ];
+    let scripts: Vec<&str> = cases.iter().map(|(script, _)| *script).collect();
+    let gateway = gateway_for(&scripts, &mock);
+    for (index, (script, want)) in cases.iter().enumerate() {
+        for stream in [false, true] {
+            let reply = ask(&mut gateway.client(), index + 1, stream).expect("an answer");
+            assert_eq!(reply.status, 429, "{script}: {}", reply.text());
+            let error = &reply.json()["error"];
+            assert_eq!(error["type"], "requests", "{script}: {error}");
+            let number = |name: &str| reply.header(name).unwrap_or_else(|| panic!("{script}: {name}")).parse::<u64>();
+            let (seconds, millis) = (number("retry-after").unwrap(), number("retry-after-ms").unwrap());
+            assert!(want.contains(&millis), "{script}: {millis} ms");
+            assert_eq!(seconds, millis.div_ceil(1_000), "{script}");
         }
     }
 }

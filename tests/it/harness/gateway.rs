@@ -1,5 +1,6 @@
 //! The gateway as a process: demo, file mode, metrics.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
@@ -24,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) server_lines: String,
     /// Slug and text of each project file.
     pub(crate) projects: Vec<(String, String)>,
+    /// Name and text of more files beside the server file, readable by their owner only.
+    pub(crate) files: Vec<(String, String)>,
     /// Ports on 127.0.0.1 where upstreams listen.
     pub(crate) ports: Vec<u16>,
     /// Number of workers, 1 unless said.
@@ -90,6 +93,9 @@ impl Gateway {
         for (slug, text) in &settings.projects {
             fs::write(at.join(format!("projects/{slug}.yaml")), text).unwrap();
             slugs.push(slug.as_str());
+        }
+        for (name, text) in &settings.files {
+            write_private(&at.join(name), text);
         }
         write_private(&at.join("keys.yaml"), &keys_file(&slugs));
         write_private(&at.join("millrace.yaml"), &server_file(at, settings));
@@ -167,8 +173,17 @@ impl Gateway {
 
     /// Resident memory in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
+        self.status_kib("VmRSS:")
+    }
+
+    /// Most resident memory since the start, in KiB.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 }
@@ -191,7 +206,8 @@ fn server_file(at: &Path, settings: &Settings) -> String {
     writeln!(text, "projects_dir: {}", at.join("projects").display()).unwrap();
     writeln!(text, "keys_file: {}", at.join("keys.yaml").display()).unwrap();
     if !settings.ports.is_empty() {
-        let ports: Vec<_> = settings.ports.iter().map(u16::to_string).collect();
+        let once: BTreeSet<_> = settings.ports.iter().collect();
+        let ports: Vec<_> = once.iter().map(|port| port.to_string()).collect();
         let list = ports.join(", ");
         writeln!(text, "egress:\n  allow:\n    - cidr: 127.0.0.1/32\n      ports: [{list}]").unwrap();
     }

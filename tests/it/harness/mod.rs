@@ -5,9 +5,16 @@
 mod client;
 mod gateway;
 mod mock;
+mod names;
 mod process;
+mod tls;
 
 pub(crate) use client::{Client, Reply, chat, chat_with};
 pub(crate) use gateway::{Gateway, KEY, Settings, project};
 pub(crate) use mock::Mock;
+pub(crate) use names::{NameServer, Says};
 pub(crate) use process::{DEADLINE, eventually};
+pub(crate) use tls::{Authority, Seen, TlsProvider};
+
+/// A whole plain answer of a provider.
+pub(crate) const COMPLETION: &str = r#"{"id":"c","object":"chat.completion","created":1,"model":"any","choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#;

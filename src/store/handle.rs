@@ -1,0 +1,262 @@
+//! The handle of the store: closures go in, answers come out.
+//!
+//! One thread changes the database, two others read it beside. Changes that wait together share one transaction and one
+//! sync of the disk; each can still fail alone. A caller is answered after the commit, never before.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    engine::{Job, Reader, Verdict, Writer},
+    error::StoreError,
+    health::{Health, HealthCell, Part},
+    queue::{Queue, Taken},
+    sqlite,
+    tx::{Outcome, Tx},
+};
+use crate::base::log::{Level, emit};
+
+/// Changes, and reads, that wait at most; more are refused.
+const WAITING_MAX: usize = 1_024;
+/// Changes in one transaction at most.
+const BATCH_MAX: usize = 128;
+/// How often a store that cannot be written is tried again when nobody asks.
+const PROBE_PERIOD: Duration = Duration::from_secs(1);
+
+/// What the control plane keeps. Cheap to clone; the last clone that goes ends the threads, after what waits was done.
+#[derive(Clone)]
+pub struct Store(Arc<Shared>);
+
+struct Shared {
+    writes: Arc<Queue<Box<dyn Job>>>,
+    reads: Arc<Queue<Reading>>,
+    health: Arc<HealthCell>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What a reading thread is asked for.
+enum Reading {
+    Job(Box<dyn Job>),
+    Backup(PathBuf, oneshot::Sender<Outcome<()>>),
+    Check,
+}
+
+impl Store {
+    /// Opens the database file, makes it with its folder if it is not there, brings its schema up to date and checks it.
+    ///
+    /// Files up to what can be read in about a quarter of a second are checked now; the rest of larger ones is checked
+    /// beside the work, and damage then shows in [`Store::health`].
+    ///
+    /// # Errors
+    /// Another process uses the file, it cannot be made, read or written, it is damaged, or of a newer version.
+    pub fn open(path: &Path) -> Outcome<Self> {
+        let engine = sqlite::open(path)?;
+        let mut shared = Shared {
+            writes: Arc::new(Queue::new(WAITING_MAX)),
+            reads: Arc::new(Queue::new(WAITING_MAX)),
+            health: Arc::default(),
+            threads: Vec::new(),
+        };
+        let (queue, health) = (Arc::clone(&shared.writes), Arc::clone(&shared.health));
+        let mut writer = engine.writer;
+        shared.start("store-write", move || write_loop(writer.as_mut(), &queue, &health))?;
+        for (index, mut reader) in engine.readers.into_iter().enumerate() {
+            let (queue, health) = (Arc::clone(&shared.reads), Arc::clone(&shared.health));
+            shared.start(&format!("store-read-{index}"), move || read_loop(reader.as_mut(), &queue, &health))?;
+        }
+        let store = Self(Arc::new(shared));
+        store.0.read(Reading::Check)?;
+        Ok(store)
+    }
+
+    /// Runs a closure over one state of the store; it sees every change that was answered before.
+    ///
+    /// # Errors
+    /// That of the closure, or the store cannot be read.
+    pub async fn read<T, E>(&self, work: impl FnOnce(&dyn Tx) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (job, answer) = Closure::new(|tx: &mut dyn Tx| work(tx));
+        self.0.read(Reading::Job(job))?;
+        answer.await.unwrap_or_else(|_| Err(closed().into()))
+    }
+
+    /// Runs a closure that changes the store. An error undoes what this closure did, and only that; a success is durable.
+    ///
+    /// The closure runs even when the caller stops waiting. It must not wait for anything: all other changes wait for it.
+    ///
+    /// # Errors
+    /// That of the closure, or the store cannot be written; then nothing is stored.
+    pub async fn write<T, E>(&self, work: impl FnOnce(&mut dyn Tx) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (job, answer) = Closure::new(work);
+        self.0.writes.push(job).map_err(|_| busy())?;
+        answer.await.unwrap_or_else(|_| Err(closed().into()))
+    }
+
+    /// Writes one state of the store into a new file, while the work goes on. The file is readable by its owner only.
+    ///
+    /// # Errors
+    /// The file exists, or reading or writing failed; then no file is left behind.
+    pub async fn backup(&self, to: PathBuf) -> Outcome<()> {
+        let (sender, answer) = oneshot::channel();
+        self.0.read(Reading::Backup(to, sender))?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Tells whether the store works, or since when and why it does not.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.0.health.health()
+    }
+}
+
+impl Shared {
+    fn start(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Outcome<()> {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+        self.threads
+            .push(thread.map_err(|error| StoreError::Unavailable(format!("no thread can be started: {error}")))?);
+        Ok(())
+    }
+
+    fn read(&self, reading: Reading) -> Outcome<()> {
+        self.reads.push(reading).map_err(|_| busy())
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.writes.close();
+        self.reads.close();
+        for thread in self.threads.drain(..) {
+            // The last handle may go inside a closure, on a thread of the store.
+            if thread.thread().id() != thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+fn busy() -> StoreError {
+    StoreError::Unavailable("too many changes wait for the disk; repeat the request in a moment".to_owned())
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("it is being closed".to_owned())
+}
+
+fn write_loop(writer: &mut dyn Writer, queue: &Queue<Box<dyn Job>>, health: &HealthCell) {
+    loop {
+        let wait_max = health.write_fails().then_some(PROBE_PERIOD);
+        match queue.take(BATCH_MAX, wait_max) {
+            Taken::Items(jobs) => write_batch(writer, jobs, health),
+            Taken::Nothing => health.note(Part::Write, &writer.probe()),
+            Taken::Closed => return,
+        }
+    }
+}
+
+/// Runs jobs in as few transactions as it can. One that breaks its transaction takes those before it along, not those after.
+fn write_batch(writer: &mut dyn Writer, mut jobs: Vec<Box<dyn Job>>, health: &HealthCell) {
+    while !jobs.is_empty() {
+        let end = writer.write(&mut jobs);
+        health.note(Part::Write, &end);
+        let (ran, left): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.has_run());
+        // Without any that ran, the database is out of reach for all of them.
+        let (answered, left) = if ran.is_empty() { (left, ran) } else { (ran, left) };
+        for job in answered {
+            job.answer(end.clone());
+        }
+        jobs = left;
+    }
+}
+
+fn read_loop(reader: &mut dyn Reader, queue: &Queue<Reading>, health: &HealthCell) {
+    loop {
+        let items = match queue.take(1, None) {
+            Taken::Items(items) => items,
+            Taken::Nothing => continue,
+            Taken::Closed => return,
+        };
+        for reading in items {
+            match reading {
+                Reading::Job(mut job) => {
+                    let end = reader.read(job.as_mut());
+                    health.note(Part::Read, &end);
+                    job.answer(end);
+                }
+                // It fails for reasons of the target too, so it says nothing about the store.
+                Reading::Backup(to, answer) => {
+                    let _ = answer.send(reader.backup(&to));
+                }
+                Reading::Check => health.note(Part::Check, &reader.check()),
+            }
+        }
+    }
+}
+
+/// A closure, what it returned, and who waits for that.
+struct Closure<W, T, E> {
+    work: Option<W>,
+    returned: Option<Result<T, E>>,
+    caller: oneshot::Sender<Result<T, E>>,
+}
+
+impl<W, T, E> Closure<W, T, E>
+where
+    W: FnOnce(&mut dyn Tx) -> Result<T, E> + Send + 'static,
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+{
+    fn new(work: W) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>) {
+        let (caller, answer) = oneshot::channel();
+        (Box::new(Self { work: Some(work), returned: None, caller }), answer)
+    }
+}
+
+impl<W, T, E> Job for Closure<W, T, E>
+where
+    W: FnOnce(&mut dyn Tx) -> Result<T, E> + Send + 'static,
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+{
+    fn has_run(&self) -> bool {
+        self.work.is_none()
+    }
+
+    fn run(&mut self, tx: &mut dyn Tx) -> Verdict {
+        let Some(work) = self.work.take() else {
+            return Verdict::Undo;
+        };
+        // What the closure changed is undone, so nothing half-done can be seen after a panic.
+        let returned = catch_unwind(AssertUnwindSafe(|| work(tx))).unwrap_or_else(|_| {
+            emit(Level::Error, "a panic in a closure of the store; its changes were undone", &[]);
+            Err(StoreError::Internal("a panic stopped it, the log has the details".to_owned()).into())
+        });
+        let verdict = if returned.is_ok() { Verdict::Keep } else { Verdict::Undo };
+        self.returned = Some(returned);
+        verdict
+    }
+
+    fn answer(self: Box<Self>, end: Outcome<()>) {
+        let answer = match (self.returned, end) {
+            (Some(Ok(_)) | None, Err(error)) => Err(error.into()),
+            (Some(returned), _) => returned,
+            (None, Ok(())) => Err(closed().into()),
+        };
+        // A caller that has gone does not want to know.
+        let _ = self.caller.send(answer);
+    }
+}

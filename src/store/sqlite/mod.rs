@@ -1,0 +1,25 @@
+//! The store in one SQLite file.
+//!
+//! `open.rs` makes and opens the file, `schema.rs` brings it up to date, `writer.rs` and `reader.rs` run jobs over a
+//! [`SqliteTx`](tx::SqliteTx); the other files answer one trait each. Times are kept to the millisecond. No value ever
+//! becomes part of a statement's text: they are bound.
+
+mod access;
+mod audit;
+mod backup;
+mod columns;
+mod fault;
+mod keys;
+mod notes;
+mod open;
+mod people;
+mod projects;
+mod reader;
+mod schema;
+mod secrets;
+mod select;
+mod tx;
+mod versions;
+mod writer;
+
+pub(super) use open::open;

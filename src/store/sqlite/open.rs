@@ -1,0 +1,147 @@
+//! The file of the store: made, locked, opened and checked.
+//!
+//! One process owns the file. A lock file beside it says so, because SQLite's own locks would let a second gateway in, and
+//! two would publish different states. The lock goes with the process, however it ends.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    process,
+    sync::Arc,
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
+
+use super::{fault::store_error, reader::SqliteReader, schema, writer::SqliteWriter};
+use crate::store::{engine::Engine, error::StoreError, tx::Outcome};
+
+/// Files up to this size are checked before they are used, which takes about 0.1 s; larger ones beside the work.
+const CHECKED_AT_ONCE_BYTES_MAX: u64 = 32 << 20;
+/// Connections that read.
+const READERS: usize = 2;
+/// How long another program, such as `sqlite3`, may hold a lock.
+const BUSY_MAX: Duration = Duration::from_secs(2);
+/// Statements that each connection keeps compiled.
+const STATEMENTS_MAX: usize = 64;
+
+/// What every connection is set to. A small cache, because configuration is read once and then served from memory.
+const SETTINGS: &str = "
+    PRAGMA foreign_keys = ON;
+    PRAGMA trusted_schema = OFF;
+    PRAGMA cell_size_check = ON;
+    PRAGMA secure_delete = ON;
+    PRAGMA synchronous = FULL;
+    PRAGMA temp_store = MEMORY;
+    PRAGMA mmap_size = 0;
+    PRAGMA cache_size = -1024;
+    PRAGMA journal_size_limit = 8388608;
+";
+
+/// The file, owned by this process as long as one of its connections is open.
+pub(super) struct StoreFile {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Opens the file with one connection that writes and some that read.
+pub(in crate::store) fn open(path: &Path) -> Outcome<Engine> {
+    let file = Arc::new(StoreFile::prepare(path)?);
+    let mut connection = file.connect()?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(store_error)?;
+    if mode != "wal" {
+        return Err(StoreError::Unavailable(format!("the file system of {} allows no shared memory", path.display())));
+    }
+    schema::migrate(&mut connection)?;
+    let check_now = fs::metadata(path).map_err(|error| at(path, &error))?.len() <= CHECKED_AT_ONCE_BYTES_MAX;
+    if check_now {
+        schema::quick_check(&connection)?;
+    }
+    let writer = Box::new(SqliteWriter::new(Arc::clone(&file), connection));
+    let mut readers: Vec<Box<dyn crate::store::engine::Reader>> = Vec::with_capacity(READERS);
+    for _ in 0..READERS {
+        readers.push(Box::new(SqliteReader::new(Arc::clone(&file), check_now)?));
+    }
+    Ok(Engine { writer, readers })
+}
+
+impl StoreFile {
+    /// Makes folder and file if they are missing, for the owner only, and takes the lock.
+    fn prepare(path: &Path) -> Outcome<Self> {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| at(folder, &error))?;
+        let lock = take_lock(path)?;
+        let file = private().open(path).map_err(|error| at(path, &error))?;
+        let permissions = file.metadata().map_err(|error| at(path, &error))?.permissions();
+        if permissions.mode() & 0o077 != 0 {
+            file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(|error| at(path, &error))?;
+        }
+        // SQLite syncs what is in the file, not that there is one.
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| at(folder, &error))?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Opens a connection that may change the file.
+    pub(super) fn connect(&self) -> Outcome<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = set_up(&self.path, flags).map_err(store_error)?;
+        schema::check_version(&connection)?;
+        Ok(connection)
+    }
+
+    /// Opens a connection that only reads.
+    pub(super) fn connect_read_only(&self) -> Outcome<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = set_up(&self.path, flags).map_err(store_error)?;
+        schema::check_version(&connection)?;
+        Ok(connection)
+    }
+}
+
+fn set_up(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_MAX)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.execute_batch(SETTINGS)?;
+    Ok(connection)
+}
+
+/// Opens or makes a file for the owner only.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options
+}
+
+fn take_lock(path: &Path) -> Outcome<File> {
+    let mut lock_path = path.to_owned().into_os_string();
+    lock_path.push(".lock");
+    let lock_path = PathBuf::from(lock_path);
+    let mut lock = private().open(&lock_path).map_err(|error| at(&lock_path, &error))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut owner = String::new();
+            let _ = lock.take(20).read_to_string(&mut owner);
+            return Err(StoreError::Unavailable(format!(
+                "{} is in use by process {}; stop that one, or give each process its own `data_dir`",
+                path.display(),
+                owner.trim()
+            )));
+        }
+        Err(TryLockError::Error(error)) => return Err(at(&lock_path, &error)),
+    }
+    // For the message above. A full disk must not keep the store from being read.
+    let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", process::id()));
+    Ok(lock)
+}
+
+fn at(path: &Path, error: &io::Error) -> StoreError {
+    StoreError::Unavailable(format!("{}: {error}", path.display()))
+}
