@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 60
 export MILLRACE_CORPUS
 
 .PHONY: help setup check format clippy unit tidy test socket clients clients-python clients-node \
-	release fuzz e2e-real loadtest flamegraph clean
+	release fuzz e2e-real loadtest flamegraph openapi clean
 
 help: ## Prints this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ socket: ## Tests over sockets: the real binary and a scripted provider
 	@$(STAGE) mock $(CARGO) build --locked -p loadtest
 	@$(STAGE) socket $(CARGO) test --locked --test it -- --skip corpus::
 	@$(STAGE) corpus $(CARGO) test --locked --test it -- corpus::
+
+openapi: ## Rewrites openapi.json from the code
+	MILLRACE_WRITE_OPENAPI=1 $(CARGO) test --locked --lib openapi_document_is_checked_in
 
 release: ## The binary that ships: fat LTO
 	@$(STAGE) release $(CARGO) build --locked --release --bin millrace

@@ -136,6 +136,7 @@ async fn run_admin(launch: Launch) -> Result<(), ServerError> {
         output,
         readiness: readiness(Arc::clone(&shared)),
         hosts: server.admin_hosts.clone(),
+        api: None,
     };
     admin_listener.set_nonblocking(true).map_err(io_error("cannot listen on `admin_listen`"))?;
     let admin_listener =

@@ -15,27 +15,12 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 7] = [
     (header::SERVER, HeaderValue::from_static("millrace")),
 ];
 
-/// The problem details of RFC 9457; `type` is left out, which means `about:blank`.
-#[derive(Serialize)]
-struct Problem<'a> {
-    title: &'a str,
-    status: u16,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    detail: &'a str,
-}
-
 /// Adds the security headers; those that the answer has already are replaced.
 pub(super) fn secured(mut response: Response<Body>) -> Response<Body> {
     for (name, value) in SECURITY_HEADERS {
         response.headers_mut().insert(name, value);
     }
     response
-}
-
-/// An error as `application/problem+json`. `detail` must not repeat what the client sent.
-pub(super) fn problem(status: StatusCode, detail: &str) -> Response<Body> {
-    let body = Problem { title: status.canonical_reason().unwrap_or("error"), status: status.as_u16(), detail };
-    json(status, "application/problem+json", &body)
 }
 
 /// A body written as JSON.

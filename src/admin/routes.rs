@@ -9,20 +9,26 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Extension, Request, State};
-use axum::http::{Response, StatusCode, Uri};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
+use axum::response::IntoResponse;
 use axum::routing::get;
 use http_body::Frame;
 use serde::Serialize;
 
+use super::api::{endpoints, openapi_document};
 use super::host::is_ours;
-use super::reply::{json, problem, secured, with_body};
+use super::reply::{json, secured, with_body};
+use super::rest::{ApiError, Code, render, routes};
 use super::state::{AdminState, Check};
-use crate::base::{Instant, log, now};
+use crate::base::{Instant, RequestId, log, now};
 use crate::metrics::{Outside, Registry, Scrape};
 
 /// Most bytes of a scrape that are made before the admin thread does something else.
 const SCRAPE_PIECE_BYTES: usize = 64 * 1024;
+
+/// Names a request in its answer, and in the audit log.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The local address of the connection that a request came in on.
 #[derive(Debug, Clone, Copy)]
@@ -30,41 +36,63 @@ pub(super) struct LocalAddress(pub(super) IpAddr);
 
 /// Everything the admin server answers; each request needs a [`LocalAddress`] among its extensions.
 pub(super) fn router(state: Arc<AdminState>) -> Router {
+    let api = state.api.as_ref().map_or_else(Router::new, |api| routes(api, endpoints()));
+    let document: Arc<str> = openapi_document().into();
     Router::new()
+        .route("/openapi.json", get(move || openapi(Arc::clone(&document))))
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
         .route("/healthz", get(livez))
         .route("/health", get(livez))
         .route("/readyz", get(readyz))
+        .merge(api.with_state(()))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&state), guard))
         .with_state(state)
 }
 
-/// Refuses what is not meant for us, before anything else looks at it.
+/// Names the request, and refuses what is not meant for us before anything else looks at it.
 async fn guard(
     State(state): State<Arc<AdminState>>,
     Extension(LocalAddress(local)): Extension<LocalAddress>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response<Body> {
-    if is_ours(request.uri(), request.headers(), local, &state.hosts) {
-        return secured(next.run(request).await);
+    let id = request_id(&request);
+    let answer = if is_ours(request.uri(), request.headers(), local, &state.hosts) {
+        request.extensions_mut().insert(id.clone());
+        next.run(request).await
+    } else {
+        log::emit(log::Level::Warn, "admin request for a foreign host", &[]);
+        let detail = "the `Host` is not one of this server; add the name to `admin_hosts` if it is";
+        ApiError::new(Code::WrongHost, detail).into_response()
+    };
+    let mut answer = secured(render(answer, id.as_str()));
+    if let Ok(value) = HeaderValue::from_bytes(id.as_bytes()) {
+        answer.headers_mut().insert(REQUEST_ID, value);
     }
-    log::emit(log::Level::Warn, "admin request for a foreign host", &[]);
-    secured(problem(
-        StatusCode::MISDIRECTED_REQUEST,
-        "the `Host` is not one of this server; add the name to `admin_hosts` if it is",
-    ))
+    answer
 }
 
-async fn not_found() -> Response<Body> {
-    problem(StatusCode::NOT_FOUND, "there is nothing at this path")
+/// The client's own id if it can be taken over, else a new one.
+fn request_id(request: &Request) -> RequestId {
+    let mut sent = request.headers().get_all(REQUEST_ID).iter();
+    let sent = sent.next().filter(|_| sent.next().is_none());
+    let taken = sent.and_then(|value| RequestId::from_client(value.as_bytes()));
+    taken.unwrap_or_else(|| RequestId::made(fastrand::u128(..)))
 }
 
-async fn wrong_method() -> Response<Body> {
-    problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method; see `Allow`")
+async fn openapi(document: Arc<str>) -> Response<Body> {
+    with_body(StatusCode::OK, "application/json", Body::from(document.as_bytes().to_vec()))
+}
+
+async fn not_found() -> ApiError {
+    ApiError::new(Code::NotFound, "there is nothing at this path")
+}
+
+async fn wrong_method() -> ApiError {
+    ApiError::new(Code::MethodNotAllowed, "this path does not take this method; see `Allow`")
 }
 
 async fn metrics(State(state): State<Arc<AdminState>>) -> Response<Body> {

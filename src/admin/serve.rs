@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
+use super::rest::PeerAddress;
 use super::routes::{LocalAddress, router};
 use super::state::AdminState;
 use crate::base::{log, now};
@@ -89,12 +90,12 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream,
 
 /// Serves one connection until it ends or the shutdown lets it.
 async fn answer(stream: TcpStream, router: Router, mut shutdown: watch::Receiver<bool>) {
-    let Ok(local) = stream.local_addr() else {
+    let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else {
         return;
     };
     let _ = stream.set_nodelay(true);
     let local: IpAddr = local.ip();
-    let service = router.layer(Extension(LocalAddress(local)));
+    let service = router.layer(Extension(LocalAddress(local))).layer(Extension(PeerAddress(peer.ip())));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WAIT_MAX)

@@ -6,6 +6,7 @@ use crate::metrics::Registry;
 use crate::usage::Queue;
 
 use super::output::Output;
+use super::rest::Api;
 
 /// What the admin server reads from the rest of the process.
 pub struct AdminState {
@@ -19,6 +20,8 @@ pub struct AdminState {
     pub readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
     /// Names accepted in `Host` besides the loopback names and the address that was connected to, without port. Lower case.
     pub hosts: Vec<String>,
+    /// The API over the control plane; none where nothing is stored.
+    pub api: Option<Arc<Api>>,
 }
 
 /// Whether the process can serve, and why not.

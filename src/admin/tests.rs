@@ -44,6 +44,7 @@ impl Server {
                 }],
             }),
             hosts: vec!["gateway.internal".into()],
+            api: None,
         };
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(serve(listener, state, stopped));

@@ -4,6 +4,8 @@
 //! compiled, and a refused change leaves what serves untouched. No HTTP here, and no SQL.
 
 mod actor;
+mod answers;
+mod credentials;
 mod demo;
 mod error;
 mod file_mode;
@@ -17,6 +19,8 @@ mod publish;
 mod vault;
 
 pub use actor::{Actor, Membership};
+pub use answers::{ANSWER_KEPT_SECONDS, Answer, KeepAnswers};
+pub use credentials::{Authenticate, Credentials, Presented};
 pub use demo::{Demo, DemoUpstream};
 pub use error::{ControlError, FieldProblem};
 pub use files::{FileSet, Loaded, Stamp};
