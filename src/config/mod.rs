@@ -23,6 +23,7 @@ mod shape;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod value;
 mod words;
 mod yaml;
@@ -38,4 +39,5 @@ pub use settings::{
     Cidr, Driver, Egress, EgressAllow, KeyEntry, Limits, ListenerError, Log, LogLevel, Pin, Runtime, SecretSource,
     Server, TlsRoots, Upstream,
 };
+pub use tree::read_tree;
 pub use words::project_slug;

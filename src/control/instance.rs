@@ -4,24 +4,122 @@
 //! `permit` inside the transaction that reads the object's tenancy, and writes its audit event in the same transaction as
 //! the change. What workers must see goes live under the publication lock, so changes become visible one after the other.
 
+use std::sync::Arc;
+
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::publish::Publisher;
+use crate::{snapshot::Registries, store::Store};
+
+use super::{
+    error::ControlError,
+    file_projects::FileProjects,
+    publish::Publisher,
+    serve::Serves,
+    vault::{Pepper, Vault},
+};
 
 /// Everything that the rules of the control plane act on.
 pub struct Control {
+    store: Store,
+    vault: Arc<Vault>,
+    pepper: Pepper,
+    registries: Registries,
     publication: Mutex<Publisher>,
+    serves: Serves,
+    files: Option<FileProjects>,
+}
+
+/// What a [`Control`] is made of.
+pub struct ControlParts {
+    /// Where everything is kept.
+    pub store: Store,
+    /// Seals and opens secrets.
+    pub vault: Arc<Vault>,
+    /// Key of the digests of API keys.
+    pub pepper: Pepper,
+    /// Replaces what is served; stands behind the first snapshot.
+    pub publisher: Publisher,
+    /// The projects of files, in file mode.
+    pub files: Option<FileProjects>,
 }
 
 impl Control {
-    /// Starts behind the first snapshot.
+    /// Puts the parts together.
     #[must_use]
-    pub fn new(publisher: Publisher) -> Self {
-        Self { publication: Mutex::new(publisher) }
+    pub fn new(parts: ControlParts) -> Self {
+        Self {
+            store: parts.store,
+            vault: parts.vault,
+            pepper: parts.pepper,
+            registries: parts.publisher.registries().clone(),
+            publication: Mutex::new(parts.publisher),
+            serves: Serves::default(),
+            files: parts.files,
+        }
+    }
+
+    /// Where everything is kept.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Seals and opens secrets.
+    #[must_use]
+    pub fn vault(&self) -> Arc<Vault> {
+        Arc::clone(&self.vault)
+    }
+
+    /// Key of the digests of API keys.
+    #[must_use]
+    pub fn pepper(&self) -> &Pepper {
+        &self.pepper
+    }
+
+    /// The projects of files; none in store mode.
+    #[must_use]
+    pub fn files(&self) -> Option<&FileProjects> {
+        self.files.as_ref()
     }
 
     /// Takes the publication lock. It is held from the read of what is stored until the workers show the new snapshot.
     pub async fn publication(&self) -> MutexGuard<'_, Publisher> {
         self.publication.lock().await
+    }
+
+    /// What outlives snapshots; compiling needs it.
+    pub(super) fn registries(&self) -> Registries {
+        self.registries.clone()
+    }
+
+    pub(super) fn serves(&self) -> &Serves {
+        &self.serves
+    }
+
+    /// Refuses a change of what files own.
+    ///
+    /// # Errors
+    /// [`ControlError::FileOwned`] in file mode.
+    pub fn refuse_if_files_own(&self, what: &str) -> Result<(), ControlError> {
+        if self.files.is_none() {
+            return Ok(());
+        }
+        Err(ControlError::FileOwned(format!(
+            "{what} come from the files named in the settings (`projects_dir`, `keys_file`); change the files, or remove \
+             both settings to manage them here"
+        )))
+    }
+
+    /// Runs a change to its end even when its caller goes away: between the commit and the publish nothing may be lost.
+    ///
+    /// # Errors
+    /// Those of the change; [`ControlError::Internal`] when it panicked.
+    pub(super) async fn to_its_end<T: Send + 'static>(
+        change: impl Future<Output = Result<T, ControlError>> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        match tokio::spawn(change).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(ControlError::Internal("a change of what is served panicked".to_owned())),
+        }
     }
 }

@@ -1,35 +1,59 @@
-//! What is served, and how it changes: check, compile, publish.
+//! What is served, and how it changes: check, compile, commit, publish.
 //!
-//! Every change goes through the [`Publisher`], whatever it came from: nothing is visible before all of it was checked and
-//! compiled, and a refused change leaves what serves untouched. No HTTP here, and no SQL.
+//! [`Control`] holds the rules of store mode: projects, versions, what is live. Every change goes through [`Publisher`],
+//! whatever it came from: nothing is visible before all of it was checked and compiled, and a refused change leaves what
+//! serves untouched. No HTTP here, and no SQL.
 
+mod activation;
 mod actor;
 mod answers;
+mod approve;
+mod check;
 mod credentials;
 mod demo;
+mod diff;
+mod drafts;
 mod error;
 mod file_mode;
+mod file_projects;
 mod files;
+mod gate;
+mod grants;
+mod identity;
 mod instance;
-mod keys;
-mod login;
-mod people;
 mod permit;
+mod project_end;
+mod project_settings;
+mod projects;
 mod publish;
+mod serve;
+mod start;
+mod transitions;
 mod vault;
+mod versions;
 
+pub use activation::Intent;
 pub use actor::{Actor, Membership};
 pub use answers::{ANSWER_KEPT_SECONDS, Answer, KeepAnswers};
-pub use credentials::{Authenticate, Credentials, Presented};
-pub use demo::{Demo, DemoUpstream};
-pub use error::{ControlError, FieldProblem};
-pub use files::{FileSet, Loaded, Stamp};
-pub use instance::Control;
-pub use keys::{
-    Force, KeyPatch, NewKey, NewProviderKey, NewSecret, ProviderKeyPatch, Sealings, SecretPatch, Usable,
+pub use credentials::{
+    Credentials, OpenCredentials, origins_of, place_of_provider_key, place_of_secret, provider_named,
 };
-pub use login::{Credentials, Login, NewToken};
-pub use people::{AuditScope, Joined, MemberPatch, NewInvitation, OrganizationPatch};
+
+pub use demo::{Demo, DemoUpstream};
+pub use diff::{Change, Compared, Names, SemanticDiff, VersionName, semantic_diff};
+pub use drafts::{DraftText, Expected, Saved};
+pub use error::{ControlError, FieldProblem};
+pub use file_projects::{FileProjects, ProjectText};
+pub use files::{FileSet, Loaded, Stamp};
+pub use grants::{digests_of, grants_of};
+pub use identity::{Authenticate, Presented, Proof};
+pub use instance::{Control, ControlParts};
 pub use permit::{Capability, Extent, Scope, permit};
+pub use project_settings::{Effective, NewProject, ProjectPatch, SettingSource};
+pub use projects::ProjectState;
 pub use publish::{Publisher, Unconfirmed, first, first_of};
+pub use serve::Activated;
+pub use start::load;
+pub use transitions::{Action, Facts, Illegal, next};
 pub use vault::{Pepper, Place, Purpose, Vault, VaultError, last4};
+pub use versions::{TEXT_BYTES_MAX, VersionText, version_revision};

@@ -14,10 +14,16 @@ pub struct ProjectPart {
 }
 
 enum Standing {
-    /// Its routes by their names without the project, and in the order of names.
-    Served(HashMap<Box<str>, Arc<Route>>, Box<[Arc<Route>]>),
+    Served(Routes),
     Broken,
     Archived,
+}
+
+/// Twice by name, because most clients send the full one: it is found without looking at the slug first.
+struct Routes {
+    by_full_name: HashMap<Box<str>, Arc<Route>>,
+    by_name: HashMap<Box<str>, Arc<Route>>,
+    listed: Box<[Arc<Route>]>,
 }
 
 impl ProjectPart {
@@ -28,7 +34,8 @@ impl ProjectPart {
         // Slugs hold no `/`, so the first one ends the project.
         let name = |route: &Route| Box::from(route.full_name.split_once('/').map_or("", |(_, name)| name));
         let by_name = listed.iter().map(|route| (name(route), Arc::clone(route))).collect();
-        Self { slug, version, standing: Standing::Served(by_name, listed) }
+        let by_full_name = listed.iter().map(|route| (route.full_name.clone(), Arc::clone(route))).collect();
+        Self { slug, version, standing: Standing::Served(Routes { by_full_name, by_name, listed }) }
     }
 
     /// A project whose stored configuration cannot be compiled: its routes answer 503 `config_error`.
@@ -71,7 +78,7 @@ impl ProjectPart {
     #[must_use]
     pub fn routes(&self) -> &[Arc<Route>] {
         match &self.standing {
-            Standing::Served(_, listed) => listed,
+            Standing::Served(routes) => &routes.listed,
             Standing::Broken | Standing::Archived => &[],
         }
     }
@@ -79,8 +86,18 @@ impl ProjectPart {
     /// Finds a route by its name without the project.
     #[must_use]
     pub fn route(&self, name: &str) -> Option<&Arc<Route>> {
+        self.served_routes()?.by_name.get(name)
+    }
+
+    /// Finds a route by `project/route`.
+    #[must_use]
+    pub fn route_by_full_name(&self, full_name: &str) -> Option<&Arc<Route>> {
+        self.served_routes()?.by_full_name.get(full_name)
+    }
+
+    fn served_routes(&self) -> Option<&Routes> {
         match &self.standing {
-            Standing::Served(by_name, _) => by_name.get(name),
+            Standing::Served(routes) => Some(routes),
             Standing::Broken | Standing::Archived => None,
         }
     }
@@ -99,7 +116,8 @@ mod tests {
         let part = ProjectPart::served("a".into(), Some(3), vec![route("a/z"), route("a/b")]);
         assert_eq!(part.routes().iter().map(|route| &*route.full_name).collect::<Vec<_>>(), ["a/b", "a/z"]);
         assert_eq!(part.route("z").map(|route| &*route.full_name), Some("a/z"));
-        assert!(part.route("a/z").is_none() && part.route("").is_none());
+        assert_eq!(part.route_by_full_name("a/b").map(|route| &*route.full_name), Some("a/b"));
+        assert!(part.route("a/z").is_none() && part.route("").is_none() && part.route_by_full_name("b").is_none());
     }
 
     #[test]

@@ -89,6 +89,7 @@ fn two_projects_of_one_slug_never_meet() {
     let mut edit = Edit::empty(KeyHasher::Plain);
     edit.put_project("prj_1".into(), part("prj_1", "support", &["chat"]));
     edit.put_project("prj_2".into(), part("prj_2", "support", &["chat", "secret"]));
+    edit.put_project("prj_3".into(), ProjectPart::broken("broken"));
     let snapshot = edit.finish(1);
     let own = |id: &str| grant(Scope::Project(id.into()), None);
     let found = |id: &str, model: &str| snapshot.route(&own(id), model).map(Arc::as_ptr);
@@ -96,6 +97,8 @@ fn two_projects_of_one_slug_never_meet() {
     assert_eq!(found("prj_1", "support/secret"), Err(NoRoute::Unknown));
     assert!(found("prj_2", "support/secret").is_ok());
     assert_eq!(found("prj_2", "prj_2/secret"), Err(NoRoute::Unknown), "an id is no slug");
+    assert_eq!(found("prj_3", "support/chat"), Err(NoRoute::Unknown), "a broken project answers for its own slug only");
+    assert_eq!(found("prj_3", "broken/chat"), Err(NoRoute::Broken));
 }
 
 #[test]

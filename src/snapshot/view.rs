@@ -59,17 +59,13 @@ impl Snapshot {
     /// # Errors
     /// [`NoRoute`].
     pub fn route(&self, grant: &Grant, model: &str) -> Result<&Arc<Route>, NoRoute> {
-        let (part, name) = match model.split_once('/') {
-            Some((slug, name)) => {
-                let part = grant.scope.id_for(slug).and_then(|id| self.projects.get(id));
-                (part.filter(|part| *part.slug() == *slug), name)
-            }
-            None => (grant.scope.own().and_then(|id| self.projects.get(id)), model),
-        };
-        let part = part.ok_or(NoRoute::Unknown)?;
-        match part.route(name) {
+        let slug = model.split_once('/').map(|(slug, _)| slug);
+        let id = slug.map_or_else(|| grant.scope.own(), |slug| grant.scope.id_for(slug));
+        let part = id.and_then(|id| self.projects.get(id)).ok_or(NoRoute::Unknown)?;
+        let found = if slug.is_some() { part.route_by_full_name(model) } else { part.route(model) };
+        match found {
             Some(route) if grant.may_call(&route.full_name) => Ok(route),
-            None if part.is_broken() => Err(NoRoute::Broken),
+            None if part.is_broken() && slug.is_none_or(|slug| *part.slug() == *slug) => Err(NoRoute::Broken),
             _ => Err(NoRoute::Unknown),
         }
     }

@@ -14,14 +14,14 @@ use super::endpoint::{Input, Method};
 use super::error::ApiError;
 use super::operation::Operation;
 use crate::base::RequestId;
-use crate::control::{Actor, Authenticate, ControlError, Credentials, Presented};
+use crate::control::{Actor, Authenticate, ControlError, Presented, Proof};
 
 /// Name of the session cookie. The prefix makes browsers insist on `Secure`, on `Path=/` and on no `Domain`.
 pub const SESSION_COOKIE: &str = "__Host-millrace_session";
 /// A change with a session cookie needs this header, with any value.
 pub const BROWSER_HEADER: HeaderName = HeaderName::from_static("x-millrace-request");
-/// Longest credentials that are looked up, in bytes.
-const CREDENTIALS_BYTES_MAX: usize = 512;
+/// Longest token or cookie that is looked up, in bytes.
+const PROOF_BYTES_MAX: usize = 512;
 
 /// Address of the other side of the connection, among the extensions of a request.
 #[derive(Debug, Clone, Copy)]
@@ -85,35 +85,35 @@ impl<S: Sync> FromRequestParts<S> for SessionValue {
     }
 }
 
-/// Asks whose credentials a request has.
+/// Asks whose request it is.
 pub(super) async fn authenticate(
     authority: &dyn Authenticate,
     parts: &Parts,
     id: &RequestId,
 ) -> Result<Actor, ApiError> {
-    let credentials = credentials(&parts.headers).ok_or(ControlError::NotAuthenticated)?;
+    let proof = proof(&parts.headers).ok_or(ControlError::NotAuthenticated)?;
     let address = address_of(&parts.extensions);
     let presented = Presented { address: &address, request_id: id.as_str() };
-    Ok(authority.authenticate(credentials, presented).await?)
+    Ok(authority.authenticate(proof, presented).await?)
 }
 
 fn address_of(extensions: &axum::http::Extensions) -> String {
     extensions.get::<PeerAddress>().map(|PeerAddress(address)| address.to_canonical().to_string()).unwrap_or_default()
 }
 
-/// The one set of credentials of a request: a token, else the cookie. Two of a kind are none.
-fn credentials(headers: &HeaderMap) -> Option<Credentials<'_>> {
+/// The one proof of identity of a request: a token, else the cookie. Two of a kind are none.
+fn proof(headers: &HeaderMap) -> Option<Proof<'_>> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else {
-        return cookie(headers).map(Credentials::Session);
+        return cookie(headers).map(Proof::Session);
     };
     if values.next().is_some() {
         return None;
     }
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     let token = token.trim_start_matches(' ');
-    let fits = scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= CREDENTIALS_BYTES_MAX;
-    fits.then_some(Credentials::Bearer(token))
+    let fits = scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= PROOF_BYTES_MAX;
+    fits.then_some(Proof::Bearer(token))
 }
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {
@@ -122,7 +122,7 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
         let (name, value) = pair.split_once('=')?;
         (name.trim() == SESSION_COOKIE).then(|| value.trim())
     });
-    let value = found.next().filter(|value| !value.is_empty() && value.len() <= CREDENTIALS_BYTES_MAX)?;
+    let value = found.next().filter(|value| !value.is_empty() && value.len() <= PROOF_BYTES_MAX)?;
     found.next().is_none().then_some(value)
 }
 

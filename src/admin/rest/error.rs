@@ -177,6 +177,7 @@ impl From<ControlError> for ApiError {
             ControlError::SlugLocked => Code::SlugLocked,
             ControlError::ProjectArchived => Code::ProjectArchived,
             ControlError::LastOwner => Code::LastOwner,
+            ControlError::TooLarge(_) => Code::TooLarge,
             ControlError::InUse(_) => Code::InUse,
             ControlError::Unavailable(_) => Code::StoreUnavailable,
         };

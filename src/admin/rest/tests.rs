@@ -23,7 +23,7 @@ use super::{
     Wanted, document, routes,
 };
 use crate::base::{Id, RequestId, UnixTime};
-use crate::control::{Actor, Answer, Authenticate, Capability, ControlError, Credentials, KeepAnswers, Presented};
+use crate::control::{Actor, Answer, Authenticate, Capability, ControlError, KeepAnswers, Presented, Proof};
 use crate::store::{Page, StoreError};
 
 const PROJECT: &str = "prj_00000000000000000000";
@@ -33,10 +33,10 @@ struct Names;
 
 #[async_trait]
 impl Authenticate for Names {
-    async fn authenticate(&self, shown: Credentials<'_>, presented: Presented<'_>) -> Result<Actor, ControlError> {
+    async fn authenticate(&self, shown: Proof<'_>, presented: Presented<'_>) -> Result<Actor, ControlError> {
         let name = match shown {
-            Credentials::Bearer(token) => token.strip_prefix("token-"),
-            Credentials::Session(value) => value.strip_prefix("session-"),
+            Proof::Bearer(token) => token.strip_prefix("token-"),
+            Proof::Session(value) => value.strip_prefix("session-"),
         };
         let id = Id::stored(name.ok_or(ControlError::NotAuthenticated)?);
         Ok(Actor { id, address: presented.address.to_owned(), ..Actor::system() })

@@ -9,9 +9,7 @@ mod needed;
 mod provider_key;
 mod seal;
 mod secret;
-mod usable;
 
 pub use api_key::{KeyPatch, NewKey};
 pub use provider_key::{NewProviderKey, ProviderKeyPatch};
 pub use secret::{Force, NewSecret, SecretPatch};
-pub use usable::{Sealings, Usable};

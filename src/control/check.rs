@@ -1,0 +1,170 @@
+//! The check of a configuration: with the code that serves it.
+//!
+//! Used for drafts, for approval, for serving and at the start alike. A text of 1 MiB takes tens of milliseconds, so it is
+//! checked on a thread of its own and the admin thread goes on.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::Value;
+
+use crate::{
+    base::Id,
+    config::{Code, Position, Problem, ProjectContext, Provider, Severity, check_project},
+    metrics::Registry,
+    snapshot::{ProjectPart, ProjectSource, Refusal, Registries, compile_project},
+    store::{Project, Tx},
+};
+
+use super::{credentials::Credentials, error::ControlError, vault::Vault};
+
+/// Longest check.
+const CHECK_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// A text and everything that decides on it.
+pub(super) struct Candidate {
+    pub(super) project: Project,
+    pub(super) number: u32,
+    pub(super) text: Vec<u8>,
+    pub(super) credentials: Credentials,
+}
+
+/// What a check found.
+pub(super) struct Verdict {
+    /// What can be served; none when a problem is an error.
+    pub(super) part: Option<ProjectPart>,
+    /// Errors and warnings, by position.
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Candidate {
+    /// Takes a text that is not stored.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) fn new(tx: &dyn Tx, project: &Project, number: u32, text: Vec<u8>) -> Result<Self, ControlError> {
+        let credentials = Credentials::read(tx, project)?;
+        Ok(Self { project: project.clone(), number, text, credentials })
+    }
+
+    /// Reads a stored text.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`], or the store's.
+    pub(super) fn read(tx: &dyn Tx, project: &Project, number: u32) -> Result<Self, ControlError> {
+        let text = tx.version_text(&project.id, number)?.ok_or(ControlError::NotFound)?;
+        Self::new(tx, project, number, text)
+    }
+
+    /// Checks and compiles. `registries` of a data plane for what is to be served, [`rehearsal`] for all else.
+    pub(super) fn judge(&self, vault: &Vault, registries: &Registries) -> Verdict {
+        let opened = self.credentials.open(vault);
+        let providers: Vec<Provider> = opened.provider_keys.iter().map(|key| key.provider).collect();
+        let context = ProjectContext { secret_names: Some(&opened.names), provider_keys: &providers };
+        let checked = match check_project(&self.text, context) {
+            Ok(checked) => checked,
+            Err(problems) => return Verdict { part: None, problems },
+        };
+        let source = ProjectSource {
+            id: self.project.id.as_str().into(),
+            slug: self.project.slug.as_str().into(),
+            // Names of organizations may be the same or change; what is counted belongs to one for ever.
+            organization: self.project.organization.as_str().into(),
+            version: Some(u64::from(self.number)),
+            file: self.place(),
+            created: self.project.created_at.seconds(),
+            config: checked.config,
+            secrets: opened.secrets,
+            provider_keys: opened.provider_keys,
+        };
+        let mut problems = checked.warnings;
+        match compile_project(&source, registries) {
+            Ok(part) => Verdict { part: Some(part), problems },
+            Err(refusals) => {
+                problems.extend(refusals.into_iter().map(|refusal| refusal.problem));
+                problems.sort_by_key(|problem| problem.at);
+                Verdict { part: None, problems }
+            }
+        }
+    }
+
+    /// What messages call the text.
+    pub(super) fn place(&self) -> String {
+        format!("{} version {}", self.project.slug, self.number)
+    }
+
+    /// As [`Self::judge`], on a thread of its own and within 5 seconds.
+    ///
+    /// # Errors
+    /// [`ControlError::Internal`] when the check itself broke.
+    pub(super) async fn judge_aside(
+        self,
+        vault: Arc<Vault>,
+        registries: Registries,
+    ) -> Result<(Self, Verdict), ControlError> {
+        let place = self.place();
+        let judging = tokio::task::spawn_blocking(move || {
+            let verdict = self.judge(&vault, &registries);
+            (self, verdict)
+        });
+        match tokio::time::timeout(CHECK_TIME_MAX, judging).await {
+            Ok(Ok(judged)) => Ok(judged),
+            Ok(Err(_)) => Err(ControlError::Internal(format!("the check of {place} panicked"))),
+            Err(_) => {
+                let message = "the check took longer than 5 seconds; make the configuration smaller";
+                let problem = Problem::error("", Position::START, Code::TooLarge, message);
+                Err(ControlError::ConfigInvalid(vec![Refusal { file: place, problem }]))
+            }
+        }
+    }
+}
+
+impl Verdict {
+    /// The part, or the errors.
+    ///
+    /// # Errors
+    /// [`ControlError::ConfigInvalid`] with every problem.
+    pub(super) fn accept(self, place: &str) -> Result<ProjectPart, ControlError> {
+        let problems = self.problems;
+        self.part.ok_or_else(|| {
+            let refusals = problems.into_iter().map(|problem| Refusal { file: place.to_owned(), problem });
+            ControlError::ConfigInvalid(refusals.collect())
+        })
+    }
+
+    /// The problems as a JSON list.
+    pub(super) fn problems_json(&self) -> String {
+        Value::Array(self.problems.iter().map(Problem::to_json).collect()).to_string()
+    }
+
+    /// How many problems are errors.
+    pub(super) fn error_count(&self) -> usize {
+        self.problems.iter().filter(|problem| problem.severity == Severity::Error).count()
+    }
+}
+
+/// Registries for a check that serves nothing: no counters appear in the metrics, and an address that nothing else uses
+/// is forgotten with the outcome.
+pub(super) fn rehearsal(live: &Registries) -> Registries {
+    Registries { metrics: Arc::new(Registry::new(0)), origins: Arc::clone(&live.origins) }
+}
+
+/// Refuses a text that cannot even be stored.
+///
+/// # Errors
+/// [`ControlError::TooLarge`] beyond 1 MiB, [`ControlError::Invalid`] when it is not UTF-8.
+pub(super) fn check_storable(text: &[u8]) -> Result<(), ControlError> {
+    let bytes_max = super::versions::TEXT_BYTES_MAX;
+    if text.len() > bytes_max {
+        let said = format!("the configuration has {} bytes, at most {bytes_max} are accepted", text.len());
+        return Err(ControlError::TooLarge(said));
+    }
+    if std::str::from_utf8(text).is_err() {
+        return Err(ControlError::field("content", "must be UTF-8"));
+    }
+    Ok(())
+}
+
+/// Ids of the records that do not open, for the log.
+pub(super) fn listed(ids: &[Id]) -> String {
+    ids.iter().map(Id::as_str).collect::<Vec<_>>().join(", ")
+}

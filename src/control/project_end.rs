@@ -1,0 +1,174 @@
+//! Projects put away, taken out again, and deleted for good.
+
+use std::sync::Arc;
+
+use crate::{
+    base::{Digest, Id, unix_time},
+    snapshot::ProjectPart,
+    store::{Activation, ActivationKind, Lifecycle, Project, Tx},
+};
+
+use super::{
+    actor::Actor,
+    error::ControlError,
+    gate::{self, expect_revision, project_json},
+    grants::digests_of,
+    instance::Control,
+    permit::{Capability, Scope, permit},
+    project_settings::check_comment,
+    projects::{ProjectState, refuse_above_limit, state_of},
+    transitions::{Action, next},
+};
+
+impl Control {
+    /// Puts a project away: nothing of it is served, its own keys get 410, everything is kept.
+    ///
+    /// # Errors
+    /// [`ControlError::IllegalTransition`] when it is put away already, or the permission's.
+    pub async fn archive_project(
+        self: &Arc<Self>,
+        actor: &Actor,
+        id: &Id,
+        comment: String,
+    ) -> Result<ProjectState, ControlError> {
+        self.refuse_if_files_own("projects")?;
+        check_comment(&comment)?;
+        let (control, actor, id) = (Arc::clone(self), actor.clone(), id.clone());
+        Self::to_its_end(async move {
+            let publisher = control.publication().await;
+            let key = id.clone();
+            let archived = control.store().write(move |tx| archive(tx, &actor, &id, comment)).await?;
+            let part = ProjectPart::archived(&archived.project.slug);
+            let generation = publisher.change(|edit| edit.put_project(key.as_str().into(), part));
+            control.wait_until_live(&publisher, generation).await;
+            Ok(archived)
+        })
+        .await
+    }
+
+    /// Takes a project out again: status `DEV`; a roll back serves its last version again.
+    ///
+    /// # Errors
+    /// [`ControlError::IllegalTransition`] when it is not put away, [`ControlError::LimitReached`], or the permission's.
+    pub async fn restore_project(
+        self: &Arc<Self>,
+        actor: &Actor,
+        id: &Id,
+        comment: String,
+    ) -> Result<ProjectState, ControlError> {
+        self.refuse_if_files_own("projects")?;
+        check_comment(&comment)?;
+        let (control, actor, id) = (Arc::clone(self), actor.clone(), id.clone());
+        Self::to_its_end(async move {
+            let publisher = control.publication().await;
+            let key = id.clone();
+            let restored = control.store().write(move |tx| restore(tx, &actor, &id, comment)).await?;
+            let generation = publisher.change(|edit| edit.remove_project(key.as_str()));
+            control.wait_until_live(&publisher, generation).await;
+            Ok(restored)
+        })
+        .await
+    }
+
+    /// Deletes a project for good: versions, keys and secrets are erased, audit events stay.
+    ///
+    /// # Errors
+    /// [`ControlError::Invalid`] unless `confirm` is its slug, [`ControlError::Stale`], or the permission's.
+    pub async fn delete_project(
+        self: &Arc<Self>,
+        actor: &Actor,
+        id: &Id,
+        revision: u64,
+        confirm: String,
+    ) -> Result<(), ControlError> {
+        self.refuse_if_files_own("projects")?;
+        let (control, actor, id) = (Arc::clone(self), actor.clone(), id.clone());
+        Self::to_its_end(async move {
+            let publisher = control.publication().await;
+            let key = id.clone();
+            let digests = control.store().write(move |tx| delete(tx, &actor, &id, revision, &confirm)).await?;
+            let generation = publisher.change(|edit| {
+                edit.remove_project(key.as_str());
+                digests.iter().for_each(|digest| edit.remove_grant(digest));
+            });
+            control.wait_until_live(&publisher, generation).await;
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn archive(tx: &mut dyn Tx, actor: &Actor, id: &Id, comment: String) -> Result<ProjectState, ControlError> {
+    let before = gate::project(tx, actor, Capability::ProjectArchive, id)?;
+    gate::usable_organization(tx, actor, &before.organization)?;
+    if before.lifecycle == Lifecycle::Archived {
+        return Err(ControlError::IllegalTransition("the project is already archived; restore it to use it".into()));
+    }
+    let now = unix_time();
+    let mut after = before.clone();
+    after.lifecycle = Lifecycle::Archived;
+    after.updated_at = now;
+    if let Some(number) = before.served_version {
+        let mut served = gate::version(tx, id, number)?;
+        served.state = next(served.state, Action::Archive)
+            .map_err(|illegal| ControlError::Internal(format!("the served version cannot be archived: {illegal:?}")))?;
+        tx.update_version(&served)?;
+        after.served_version = None;
+        after.generation += 1;
+        tx.insert_activation(&Activation {
+            project: id.clone(),
+            generation: after.generation,
+            version: None,
+            kind: ActivationKind::Archive,
+            actor: actor.author.clone(),
+            at: now,
+            comment: comment.clone(),
+        })?;
+    }
+    finish(tx, actor, "project.archive", (&before, &after), comment)
+}
+
+fn restore(tx: &mut dyn Tx, actor: &Actor, id: &Id, comment: String) -> Result<ProjectState, ControlError> {
+    let before = gate::project(tx, actor, Capability::ProjectArchive, id)?;
+    let limit = gate::usable_organization(tx, actor, &before.organization)?.project_limit;
+    if before.lifecycle == Lifecycle::Active {
+        return Err(ControlError::IllegalTransition("the project is not archived; there is nothing to restore".into()));
+    }
+    refuse_above_limit(tx, &before.organization, limit)?;
+    let after = Project { lifecycle: Lifecycle::Active, updated_at: unix_time(), ..before.clone() };
+    finish(tx, actor, "project.restore", (&before, &after), comment)
+}
+
+fn finish(
+    tx: &mut dyn Tx,
+    actor: &Actor,
+    action: &str,
+    (before, after): (&Project, &Project),
+    comment: String,
+) -> Result<ProjectState, ControlError> {
+    tx.update_project(after)?;
+    let mut event = gate::event(actor, action, after.id.as_str(), after);
+    event.before = project_json(before).to_string();
+    event.after = project_json(after).to_string();
+    event.comment = comment;
+    tx.append_audit(&event)?;
+    let stored = tx.project(&after.id)?.ok_or(ControlError::NotFound)?;
+    state_of(tx, stored)
+}
+
+/// Returns the digests under which its keys were looked up.
+fn delete(tx: &mut dyn Tx, actor: &Actor, id: &Id, revision: u64, confirm: &str) -> Result<Vec<Digest>, ControlError> {
+    let project = gate::project(tx, actor, Capability::ProjectRead, id)?;
+    permit(actor, Capability::ProjectDelete, Scope::Project(&project.organization, id))?;
+    gate::usable_organization(tx, actor, &project.organization)?;
+    if confirm != project.slug {
+        return Err(ControlError::field("confirm", "must be the slug of the project, since nothing brings it back"));
+    }
+    expect_revision(project.revision, revision)?;
+    let digests = tx.keys_of_project(id)?.iter().flat_map(digests_of).collect();
+    tx.delete_project(id)?;
+    let mut event = gate::event(actor, "project.delete", id.as_str(), &project);
+    event.before = project_json(&project).to_string();
+    tx.append_audit(&event)?;
+    Ok(digests)
+}

@@ -1,0 +1,137 @@
+//! The first snapshot of store mode: everything that is stored, compiled.
+//!
+//! A project whose stored configuration cannot be read or compiled answers 503 `config_error`; all others serve.
+
+use std::collections::HashSet;
+
+use crate::{
+    base::{
+        Id, KeyHasher,
+        log::{Level, Value, emit},
+    },
+    snapshot::{Edit, ProjectPart, Registries},
+    store::{ApiKey, Lifecycle, OrganizationStatus, Project, Store, Tx},
+};
+
+use super::{
+    check::{Candidate, listed},
+    error::ControlError,
+    grants::grants_of,
+    vault::{Pepper, Vault},
+    versions::digest_of,
+};
+
+/// What the store holds that workers must know.
+struct Stored {
+    served: Vec<Result<Candidate, (Project, String)>>,
+    archived: Vec<Project>,
+    keys: Vec<ApiKey>,
+    /// Projects of suspended organizations: their keys are refused.
+    suspended: HashSet<Id>,
+}
+
+/// Compiles everything that is stored.
+///
+/// # Errors
+/// The store's, when it cannot be read at all.
+pub async fn load(
+    store: &Store,
+    (vault, pepper): (&Vault, &Pepper),
+    registries: &Registries,
+) -> Result<Edit, ControlError> {
+    let stored = store.read(read).await?;
+    let mut edit = Edit::empty(KeyHasher::keyed(pepper.bytes()));
+    for served in stored.served {
+        let (id, part) = match served {
+            Ok(candidate) => (candidate.project.id.clone(), compiled(&candidate, vault, registries)),
+            Err((project, reason)) => {
+                report(&project, &reason);
+                (project.id.clone(), ProjectPart::broken(&project.slug))
+            }
+        };
+        edit.put_project(id.as_str().into(), part);
+    }
+    for project in stored.archived {
+        edit.put_project(project.id.as_str().into(), ProjectPart::archived(&project.slug));
+    }
+    for key in &stored.keys {
+        for (digest, mut grant) in grants_of(key) {
+            grant.enabled &= !stored.suspended.contains(&key.project);
+            edit.put_grant(digest, grant);
+        }
+    }
+    Ok(edit)
+}
+
+fn read(tx: &dyn Tx) -> Result<Stored, ControlError> {
+    let mut stored = Stored { served: Vec::new(), archived: Vec::new(), keys: Vec::new(), suspended: HashSet::new() };
+    let mut organizations = std::collections::HashMap::new();
+    for project in tx.all_projects()? {
+        let suspended = match organizations.get(&project.organization) {
+            Some(known) => *known,
+            None => {
+                let found = tx.organization(&project.organization)?;
+                let suspended = found.is_some_and(|row| row.status == OrganizationStatus::Suspended);
+                organizations.insert(project.organization.clone(), suspended);
+                suspended
+            }
+        };
+        if suspended {
+            stored.suspended.insert(project.id.clone());
+        }
+        match (project.lifecycle, project.served_version) {
+            (Lifecycle::Archived, _) => stored.archived.push(project),
+            (Lifecycle::Active, Some(number)) => stored.served.push(candidate(tx, project, number)),
+            (Lifecycle::Active, None) => {}
+        }
+    }
+    tx.each_key(&mut |key| stored.keys.push(key))?;
+    Ok(stored)
+}
+
+/// A served version as it was stored. Damage of it is no reason not to serve the others.
+fn candidate(tx: &dyn Tx, project: Project, number: u32) -> Result<Candidate, (Project, String)> {
+    let read = || -> Result<Candidate, ControlError> {
+        let version = tx.version(&project.id, number)?.ok_or(ControlError::NotFound)?;
+        let candidate = Candidate::read(tx, &project, number)?;
+        if digest_of(&candidate.text) != version.digest {
+            return Err(ControlError::Internal("the stored text is not the one that was saved".to_owned()));
+        }
+        Ok(candidate)
+    };
+    read().map_err(|error| {
+        let reason = match error {
+            ControlError::NotFound => "its served version is not stored".to_owned(),
+            ControlError::Internal(reason) => reason,
+            other => other.to_string(),
+        };
+        (project.clone(), reason)
+    })
+}
+
+fn compiled(candidate: &Candidate, vault: &Vault, registries: &Registries) -> ProjectPart {
+    let verdict = candidate.judge(vault, registries);
+    let errors = verdict.error_count();
+    if let Some(part) = verdict.part {
+        return part;
+    }
+    let first = verdict.problems.iter().find(|problem| problem.severity == crate::config::Severity::Error);
+    let first = first.map_or_else(String::new, |problem| problem.render(&candidate.place()));
+    let unreadable = candidate.credentials.open(vault).unreadable;
+    let sealed = if unreadable.is_empty() {
+        String::new()
+    } else {
+        format!("; these do not open with the master key: {}", listed(&unreadable))
+    };
+    report(&candidate.project, &format!("{errors} problem(s), the first: {first}{sealed}"));
+    ProjectPart::broken(&candidate.project.slug)
+}
+
+fn report(project: &Project, reason: &str) {
+    let fields = [
+        ("project", Value::Text(&project.slug)),
+        ("project_id", Value::Text(project.id.as_str())),
+        ("reason", Value::Text(reason)),
+    ];
+    emit(Level::Error, "a stored configuration cannot be served; its project answers 503 `config_error`", &fields);
+}
