@@ -21,5 +21,7 @@ mod reload;
 mod slow;
 mod smuggling;
 mod spread;
+mod store_crash;
+mod store_faults;
 mod tidy;
 mod wire;

@@ -46,6 +46,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("saphyr_parser", &["config/yaml.rs"]),
     ("monoio", &["http/", "worker/"]),
     ("hickory_resolver", &["upstream/resolve.rs"]),
+    ("rusqlite", &["store/sqlite/", "store/tests/"]),
     ("utoipa", &["admin/", "store/record/text_enum.rs"]),
     ("axum", &["admin/"]),
     ("serde_path_to_error", &["admin/rest/json.rs"]),
