@@ -14,6 +14,7 @@ mod diff;
 mod drafts;
 mod error;
 mod file_projects;
+mod file_mode;
 mod files;
 mod gate;
 mod grants;
