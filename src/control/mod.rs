@@ -13,13 +13,14 @@ mod demo;
 mod diff;
 mod drafts;
 mod error;
-mod file_projects;
 mod file_mode;
+mod file_projects;
 mod files;
 mod gate;
 mod grants;
 mod identity;
 mod instance;
+mod keys;
 #[cfg(test)]
 mod lifecycle_tests;
 mod live_routes;
@@ -53,6 +54,9 @@ pub use files::{FileSet, Loaded, Stamp};
 pub use grants::{digests_of, grants_of};
 pub use identity::{Authenticate, Presented, Proof};
 pub use instance::{Control, ControlParts};
+pub use keys::{
+    Force, KeyPatch, KeyUse, NewKey, NewProviderKey, NewSecret, ProviderKeyPatch, SecretPatch, keep_key_use,
+};
 pub use live_routes::{LiveRoute, LiveTarget};
 pub use permit::{Capability, Extent, Scope, permit};
 pub use project_settings::{Effective, NewProject, ProjectPatch, SettingSource};
