@@ -127,8 +127,13 @@ async fn run_admin(launch: Launch) -> Result<(), ServerError> {
 
     let output = Arc::new(Output::stdout().map_err(io_error("cannot write to standard output"))?);
     let access_log = if server.log.access { AccessLog::On } else { AccessLog::Off };
-    let pumping =
-        Pump { queue: Arc::clone(&queue), output: Arc::clone(&output), access_log, wake: Arc::new(Notify::new()) };
+    let pumping = Pump {
+        queue: Arc::clone(&queue),
+        output: Arc::clone(&output),
+        access_log,
+        key_use: None,
+        wake: Arc::new(Notify::new()),
+    };
     let pumped = tokio::spawn(pump(pumping, stopped.clone()));
     let state = AdminState {
         registry: Arc::clone(&registries.metrics),
