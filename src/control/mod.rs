@@ -21,6 +21,7 @@ mod gate;
 mod grants;
 mod identity;
 mod instance;
+mod keys;
 #[cfg(test)]
 mod lifecycle_tests;
 mod live_routes;
@@ -55,6 +56,9 @@ pub use first_operator::{admit_operator, default_organization};
 pub use grants::{digests_of, grants_of};
 pub use identity::{Authenticate, Presented, Proof};
 pub use instance::{Control, ControlParts};
+pub use keys::{
+    Force, KeyPatch, KeyUse, NewKey, NewProviderKey, NewSecret, ProviderKeyPatch, SecretPatch, keep_key_use,
+};
 pub use live_routes::{LiveRoute, LiveTarget};
 pub use permit::{Capability, Extent, Scope, permit};
 pub use project_settings::{Effective, NewProject, ProjectPatch, SettingSource};

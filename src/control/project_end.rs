@@ -14,7 +14,7 @@ use super::{
     gate::{self, expect_revision, project_json},
     grants::digests_of,
     instance::Control,
-    permit::{Capability, Scope, permit},
+    permit::Capability,
     project_settings::check_comment,
     projects::{ProjectState, refuse_above_limit, state_of},
     transitions::{Action, next},

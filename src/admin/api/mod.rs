@@ -26,7 +26,11 @@ mod comment;
 mod config;
 mod config_problem;
 mod config_schema;
+mod keys;
+mod owner;
 mod projects;
+mod provider_keys;
+mod secrets;
 mod serving;
 #[cfg(test)]
 mod tests;
@@ -37,7 +41,15 @@ use super::rest::{Endpoint, document};
 /// Every endpoint: the router, the document and the authorization test are made from this list.
 #[must_use]
 pub fn endpoints() -> Vec<Endpoint> {
-    let resources = [projects::endpoints(), config::endpoints(), serving::endpoints(), config_schema::endpoints()];
+    let resources = [
+        projects::endpoints(),
+        config::endpoints(),
+        serving::endpoints(),
+        keys::endpoints(),
+        secrets::endpoints(),
+        provider_keys::endpoints(),
+        config_schema::endpoints(),
+    ];
     resources.into_iter().flatten().collect()
 }
 

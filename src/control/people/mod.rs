@@ -1,0 +1,13 @@
+//! Organizations, their members and invitations, and the audit log.
+//!
+//! Two rules hold in every file: nobody grants more than they hold, and an organization always has an owner.
+
+mod audit;
+mod invitations;
+mod members;
+mod organizations;
+
+pub use audit::AuditScope;
+pub use invitations::{Joined, NewInvitation};
+pub use members::MemberPatch;
+pub use organizations::OrganizationPatch;
