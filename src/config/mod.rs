@@ -40,4 +40,4 @@ pub use settings::{
     Server, TlsRoots, Upstream,
 };
 pub use tree::read_tree;
-pub use words::project_slug;
+pub use words::{parse_time, project_slug};

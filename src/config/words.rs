@@ -268,7 +268,8 @@ fn first_address(address: IpAddr, prefix: u8) -> IpAddr {
 }
 
 /// Reads an RFC 3339 date and time, with `Z` or an offset. A leap second counts as the second after it.
-pub(super) fn parse_time(text: &str) -> Option<UnixTime> {
+#[must_use]
+pub fn parse_time(text: &str) -> Option<UnixTime> {
     let (date, clock) = text.split_once(['T', 't', ' '])?;
     let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
     let zone_at = clock.find(['Z', 'z', '+', '-'])?;

@@ -15,7 +15,7 @@ use crate::{
     store::{Project, Tx},
 };
 
-use super::{credentials::Credentials, error::ControlError, vault::Vault};
+use super::{error::ControlError, sealed_keys::SealedKeys, vault::Vault};
 
 /// Longest check.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(5);
@@ -25,7 +25,7 @@ pub(super) struct Candidate {
     pub(super) project: Project,
     pub(super) number: u32,
     pub(super) text: Vec<u8>,
-    pub(super) credentials: Credentials,
+    pub(super) keys: SealedKeys,
 }
 
 /// What a check found.
@@ -42,8 +42,8 @@ impl Candidate {
     /// # Errors
     /// The store's.
     pub(super) fn new(tx: &dyn Tx, project: &Project, number: u32, text: Vec<u8>) -> Result<Self, ControlError> {
-        let credentials = Credentials::read(tx, project)?;
-        Ok(Self { project: project.clone(), number, text, credentials })
+        let keys = SealedKeys::read(tx, project)?;
+        Ok(Self { project: project.clone(), number, text, keys })
     }
 
     /// Reads a stored text.
@@ -57,7 +57,7 @@ impl Candidate {
 
     /// Checks and compiles. `registries` of a data plane for what is to be served, [`rehearsal`] for all else.
     pub(super) fn judge(&self, vault: &Vault, registries: &Registries) -> Verdict {
-        let opened = self.credentials.open(vault);
+        let opened = self.keys.open(vault);
         let providers: Vec<Provider> = opened.provider_keys.iter().map(|key| key.provider).collect();
         let context = ProjectContext { secret_names: Some(&opened.names), provider_keys: &providers };
         let checked = match check_project(&self.text, context) {

@@ -29,5 +29,5 @@ pub trait Authenticate: Send + Sync {
     ///
     /// # Errors
     /// [`ControlError::NotAuthenticated`] for unknown and expired ones alike, [`ControlError::Unavailable`] without a store.
-    async fn authenticate(&self, credentials: Proof<'_>, presented: Presented<'_>) -> Result<Actor, ControlError>;
+    async fn authenticate(&self, proof: Proof<'_>, presented: Presented<'_>) -> Result<Actor, ControlError>;
 }

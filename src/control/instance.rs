@@ -8,7 +8,11 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::{snapshot::Registries, store::Store};
+use crate::{
+    shared::Shared,
+    snapshot::{Registries, Snapshot},
+    store::Store,
+};
 
 use super::{
     error::ControlError,
@@ -24,6 +28,7 @@ pub struct Control {
     vault: Arc<Vault>,
     pepper: Pepper,
     registries: Registries,
+    shared: Arc<Shared>,
     publication: Mutex<Publisher>,
     serves: Serves,
     files: Option<FileProjects>,
@@ -52,6 +57,7 @@ impl Control {
             vault: parts.vault,
             pepper: parts.pepper,
             registries: parts.publisher.registries().clone(),
+            shared: Arc::clone(parts.publisher.shared()),
             publication: Mutex::new(parts.publisher),
             serves: Serves::default(),
             files: parts.files,
@@ -80,6 +86,12 @@ impl Control {
     #[must_use]
     pub fn files(&self) -> Option<&FileProjects> {
         self.files.as_ref()
+    }
+
+    /// The snapshot that is served now, without waiting for a change that is on its way.
+    #[must_use]
+    pub fn served(&self) -> Arc<Snapshot> {
+        self.shared.snapshot.load()
     }
 
     /// Takes the publication lock. It is held from the read of what is stored until the workers show the new snapshot.

@@ -9,36 +9,40 @@ mod actor;
 mod answers;
 mod approve;
 mod check;
-mod credentials;
 mod demo;
 mod diff;
 mod drafts;
 mod error;
-mod file_mode;
 mod file_projects;
 mod files;
 mod gate;
 mod grants;
 mod identity;
 mod instance;
+#[cfg(test)]
+mod lifecycle_tests;
+mod live_routes;
 mod permit;
 mod project_end;
 mod project_settings;
+#[cfg(test)]
+mod project_tests;
 mod projects;
 mod publish;
+mod sealed_keys;
 mod serve;
+#[cfg(test)]
+mod serve_tests;
 mod start;
+#[cfg(test)]
+mod tests;
 mod transitions;
 mod vault;
 mod versions;
 
 pub use activation::Intent;
 pub use actor::{Actor, Membership};
-pub use answers::{ANSWER_KEPT_SECONDS, Answer, KeepAnswers};
-pub use credentials::{
-    Credentials, OpenCredentials, origins_of, place_of_provider_key, place_of_secret, provider_named,
-};
-
+pub use answers::{Answer, KeepAnswers};
 pub use demo::{Demo, DemoUpstream};
 pub use diff::{Change, Compared, Names, SemanticDiff, VersionName, semantic_diff};
 pub use drafts::{DraftText, Expected, Saved};
@@ -48,12 +52,14 @@ pub use files::{FileSet, Loaded, Stamp};
 pub use grants::{digests_of, grants_of};
 pub use identity::{Authenticate, Presented, Proof};
 pub use instance::{Control, ControlParts};
+pub use live_routes::{LiveRoute, LiveTarget};
 pub use permit::{Capability, Extent, Scope, permit};
 pub use project_settings::{Effective, NewProject, ProjectPatch, SettingSource};
 pub use projects::ProjectState;
 pub use publish::{Publisher, Unconfirmed, first, first_of};
+pub use sealed_keys::{OpenedKeys, SealedKeys, origins_of, place_of_provider_key, place_of_secret, provider_named};
 pub use serve::Activated;
-pub use start::load;
+pub use start::{load, open_pepper};
 pub use transitions::{Action, Facts, Illegal, next};
 pub use vault::{Pepper, Place, Purpose, Vault, VaultError, last4};
 pub use versions::{TEXT_BYTES_MAX, VersionText, version_revision};

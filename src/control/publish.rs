@@ -67,6 +67,12 @@ impl Publisher {
         &self.registries
     }
 
+    /// What it publishes to.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The snapshot that is served now.
     #[must_use]
     pub fn served(&self) -> Arc<Snapshot> {

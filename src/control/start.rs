@@ -17,9 +17,12 @@ use super::{
     check::{Candidate, listed},
     error::ControlError,
     grants::grants_of,
-    vault::{Pepper, Vault},
+    vault::{Pepper, Vault, VaultError},
     versions::digest_of,
 };
+
+/// Name under which the sealed pepper is stored.
+const PEPPER_NOTE: &str = "api_key_pepper";
 
 /// What the store holds that workers must know.
 struct Stored {
@@ -61,6 +64,28 @@ pub async fn load(
         }
     }
     Ok(edit)
+}
+
+/// Opens the pepper of API keys; makes it for a new store.
+///
+/// # Errors
+/// The store's; [`ControlError::Internal`] when the master key is not the one it was sealed with.
+pub async fn open_pepper(store: &Store, vault: &Vault) -> Result<Pepper, ControlError> {
+    let made = vault.make_pepper().map_err(sealed)?;
+    let kept = store
+        .write(move |tx| {
+            if let Some(kept) = tx.note(PEPPER_NOTE)? {
+                return Ok::<_, ControlError>(kept);
+            }
+            tx.put_note(PEPPER_NOTE, Some(&made))?;
+            Ok(made)
+        })
+        .await?;
+    vault.open_pepper(&kept).map_err(sealed)
+}
+
+fn sealed(error: VaultError) -> ControlError {
+    ControlError::Internal(format!("the pepper of API keys: {error}; put the master key file of this store back"))
 }
 
 fn read(tx: &dyn Tx) -> Result<Stored, ControlError> {
@@ -117,7 +142,7 @@ fn compiled(candidate: &Candidate, vault: &Vault, registries: &Registries) -> Pr
     }
     let first = verdict.problems.iter().find(|problem| problem.severity == crate::config::Severity::Error);
     let first = first.map_or_else(String::new, |problem| problem.render(&candidate.place()));
-    let unreadable = candidate.credentials.open(vault).unreadable;
+    let unreadable = candidate.keys.open(vault).unreadable;
     let sealed = if unreadable.is_empty() {
         String::new()
     } else {

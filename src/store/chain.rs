@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     record::AuditEvent,
-    tx::{Audit, Outcome},
+    tx::{Outcome, Tx},
 };
 use crate::base::UnixTime;
 
@@ -34,10 +34,10 @@ pub enum Chain {
 ///
 /// # Errors
 /// The store cannot be read.
-pub fn verify_chain(log: &(impl Audit + ?Sized)) -> Outcome<Chain> {
+pub fn verify_chain(tx: &dyn Tx) -> Outcome<Chain> {
     let (mut entries, mut last) = (0u64, [0u8; 32]);
     loop {
-        let page = log.audit_after(entries, PAGE_ROWS)?;
+        let page = tx.audit_after(entries, PAGE_ROWS)?;
         if page.is_empty() {
             return Ok(Chain::Whole { entries, last });
         }

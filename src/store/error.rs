@@ -25,6 +25,9 @@ pub enum StoreError {
         /// Newest schema this version knows.
         known: u32,
     },
+    /// The file of a backup cannot be made or written.
+    #[error("the backup cannot be written: {0}")]
+    Backup(String),
     /// Our own fault: a row that the schema refuses, or a panic.
     #[error("the store cannot do this: {0}")]
     Internal(String),

@@ -38,7 +38,8 @@ struct Shared {
     writes: Arc<Queue<Box<dyn Job>>>,
     reads: Arc<Queue<Reading>>,
     health: Arc<HealthCell>,
-    threads: Vec<JoinHandle<()>>,
+    writer: Vec<JoinHandle<()>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 /// What a reading thread is asked for.
@@ -62,14 +63,16 @@ impl Store {
             writes: Arc::new(Queue::new(WAITING_MAX)),
             reads: Arc::new(Queue::new(WAITING_MAX)),
             health: Arc::default(),
-            threads: Vec::new(),
+            writer: Vec::new(),
+            readers: Vec::new(),
         };
         let (queue, health) = (Arc::clone(&shared.writes), Arc::clone(&shared.health));
         let mut writer = engine.writer;
-        shared.start("store-write", move || write_loop(writer.as_mut(), &queue, &health))?;
+        shared.writer.push(start("store-write", move || write_loop(writer.as_mut(), &queue, &health))?);
         for (index, mut reader) in engine.readers.into_iter().enumerate() {
             let (queue, health) = (Arc::clone(&shared.reads), Arc::clone(&shared.health));
-            shared.start(&format!("store-read-{index}"), move || read_loop(reader.as_mut(), &queue, &health))?;
+            let work = move || read_loop(reader.as_mut(), &queue, &health);
+            shared.readers.push(start(&format!("store-read-{index}"), work)?);
         }
         let store = Self(Arc::new(shared));
         store.0.read(Reading::Check)?;
@@ -85,7 +88,7 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let (job, answer) = Closure::new(|tx: &mut dyn Tx| work(tx));
+        let (job, answer) = Closure::boxed(|tx: &mut dyn Tx| work(tx));
         self.0.read(Reading::Job(job))?;
         answer.await.unwrap_or_else(|_| Err(closed().into()))
     }
@@ -101,7 +104,7 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let (job, answer) = Closure::new(work);
+        let (job, answer) = Closure::boxed(work);
         self.0.writes.push(job).map_err(|_| busy())?;
         answer.await.unwrap_or_else(|_| Err(closed().into()))
     }
@@ -123,14 +126,15 @@ impl Store {
     }
 }
 
-impl Shared {
-    fn start(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Outcome<()> {
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
-        self.threads
-            .push(thread.map_err(|error| StoreError::Unavailable(format!("no thread can be started: {error}")))?);
-        Ok(())
+#[cfg(test)]
+impl Store {
+    /// Changes that wait now.
+    pub(super) fn waiting_writes(&self) -> usize {
+        self.0.writes.len()
     }
+}
 
+impl Shared {
     fn read(&self, reading: Reading) -> Outcome<()> {
         self.reads.push(reading).map_err(|_| busy())
     }
@@ -138,13 +142,24 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.writes.close();
+        // Readers first: the writer, as the last one on the file, then leaves it without a log.
         self.reads.close();
-        for thread in self.threads.drain(..) {
-            // The last handle may go inside a closure, on a thread of the store.
-            if thread.thread().id() != thread::current().id() {
-                let _ = thread.join();
-            }
+        join(&mut self.readers);
+        self.writes.close();
+        join(&mut self.writer);
+    }
+}
+
+fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Outcome<JoinHandle<()>> {
+    let started = thread::Builder::new().name(name.to_owned()).spawn(work);
+    started.map_err(|error| StoreError::Unavailable(format!("no thread can be started: {error}")))
+}
+
+fn join(threads: &mut Vec<JoinHandle<()>>) {
+    for thread in threads.drain(..) {
+        // The last handle may go inside a closure, on a thread of the store.
+        if thread.thread().id() != thread::current().id() {
+            let _ = thread.join();
         }
     }
 }
@@ -220,7 +235,7 @@ where
     T: Send + 'static,
     E: From<StoreError> + Send + 'static,
 {
-    fn new(work: W) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>) {
+    fn boxed(work: W) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>) {
         let (caller, answer) = oneshot::channel();
         (Box::new(Self { work: Some(work), returned: None, caller }), answer)
     }

@@ -73,6 +73,11 @@ impl<T> Queue<T> {
         self.changed.notify_all();
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().items.len()
+    }
+
     /// No code that can panic runs under the lock, so a poisoned one is as good as another.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -2,7 +2,8 @@
 //!
 //! The traits are shaped by what `control/` needs. All reads of a transaction see one state, all its writes become
 //! durable together or not at all. `update_*` takes a record as it was read and changed: its `revision` is the expected
-//! one, and the stored row gets the next; [`StoreError::Stale`] when another change came first.
+//! one, and the stored row gets the next; [`StoreError::Stale`] when another change came first. A `delete_*` of a row that
+//! is not there is stale too, except that of a session. Times are kept to the millisecond.
 
 use super::{
     error::StoreError,
@@ -32,7 +33,8 @@ pub trait People {
     fn insert_organization(&mut self, row: &Organization) -> Outcome<()>;
     /// Changes an organization.
     fn update_organization(&mut self, row: &Organization) -> Outcome<()>;
-    /// Deletes an organization with members, invitations, secrets and its archived or unserved projects.
+    /// Deletes an organization with members, invitations, tokens, secrets and projects; [`StoreError::Stale`] while one of
+    /// them is served.
     fn delete_organization(&mut self, id: &Id) -> Outcome<()>;
     /// One user.
     fn user(&self, id: &Id) -> Outcome<Option<User>>;
@@ -125,11 +127,14 @@ pub trait Projects {
     fn versions(&self, project: &Id, filter: &VersionFilter, page: &PageRequest) -> Outcome<Page<Version>>;
     /// One version.
     fn version(&self, project: &Id, number: u32) -> Outcome<Option<Version>>;
-    /// The exact text of a version.
+    /// The exact text of a version; [`StoreError::Corrupt`] when it does not fit its digest.
     fn version_text(&self, project: &Id, number: u32) -> Outcome<Option<Vec<u8>>>;
     /// Adds a version with its text.
     fn insert_version(&mut self, row: &Version, text: &[u8]) -> Outcome<()>;
-    /// Changes state, approval and times of a version. Its text never changes.
+    /// Changes state, problems, approval and times of a version. Its text never changes.
+    ///
+    /// A project has one served and one open version at most, at every moment: change the old one first, else
+    /// [`StoreError::Taken`] with `served_version` or `open_version`. [`StoreError::Stale`] when there is no such version.
     fn update_version(&mut self, row: &Version) -> Outcome<()>;
     /// Activations of a project, by generation.
     fn activations(&self, project: &Id, page: &PageRequest) -> Outcome<Page<Activation>>;
@@ -153,7 +158,7 @@ pub trait Keys {
     fn active_key_count(&self, organization: &Id, creator: Option<&Id>) -> Outcome<u64>;
     /// Adds a key; [`StoreError::Taken`] for a digest in use.
     fn insert_key(&mut self, row: &ApiKey) -> Outcome<()>;
-    /// Changes a key.
+    /// Changes a key, but not when it was last used.
     fn update_key(&mut self, row: &ApiKey) -> Outcome<()>;
     /// Deletes a key if its revision is the stored one.
     fn delete_key(&mut self, id: &Id, revision: u64) -> Outcome<()>;

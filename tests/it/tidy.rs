@@ -49,6 +49,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("utoipa", &["admin/", "store/record/text_enum.rs"]),
     ("axum", &["admin/"]),
     ("serde_path_to_error", &["admin/rest/json.rs"]),
+    ("rusqlite", &["store/sqlite/"]),
 ];
 
 /// Names that say nothing; see the glossary of the style page.

@@ -7,7 +7,7 @@
 //!    archive).refuses(&[Code::IllegalTransition])`. Method, path and capability stand there and nowhere else.
 //! 3. The handler: `async fn archive(State(api): State<Arc<Api>>, Caller(actor): Caller, ProjectId(project): ProjectId,
 //!    OptionalBody(body): OptionalBody<Comment>) -> Result<Tagged<ProjectView>, ApiError>`. At most five arguments; two
-//!    ids go into one as a pair. State first, a body last. It calls one method of `control/` with `&actor`, with `?`, and
+//!    ids go into one as a pair. State first, a body last. It calls one method of `api.control` with `&actor`, with `?`, and
 //!    turns records into views. `control/` calls `permit` with the capability of the row: the matrix test compares.
 //! 4. Arguments describe themselves: ids of [`super::rest`] (404 when they cannot be one), `IfMatch` for `PUT`, `PATCH`
 //!    and `DELETE` (428, 412), `Known` where nothing may exist yet, `Query<T>` (others are 422), `Listing` for lists,
@@ -22,7 +22,12 @@
 //! 9. Idempotency, rate, origin, sizes, `Accept`, request ids and the panic net are done before and around the handler.
 //! 10. `make openapi` rewrites `openapi.json`; a test fails when it differs.
 
+mod comment;
+mod config;
+mod config_problem;
 mod config_schema;
+mod projects;
+mod serving;
 #[cfg(test)]
 mod tests;
 
@@ -31,7 +36,7 @@ use super::rest::{Endpoint, document};
 /// Every endpoint: the router, the document and the authorization test are made from this list.
 #[must_use]
 pub fn endpoints() -> Vec<Endpoint> {
-    let resources = [config_schema::endpoints()];
+    let resources = [projects::endpoints(), config::endpoints(), serving::endpoints(), config_schema::endpoints()];
     resources.into_iter().flatten().collect()
 }
 
@@ -39,4 +44,12 @@ pub fn endpoints() -> Vec<Endpoint> {
 #[must_use]
 pub fn openapi_document() -> String {
     document(endpoints())
+}
+
+/// The schema of a text that is one of these words.
+fn words(words: &[&str]) -> utoipa::openapi::schema::Object {
+    utoipa::openapi::ObjectBuilder::new()
+        .schema_type(utoipa::openapi::schema::Type::String)
+        .enum_values(Some(words.iter().map(|word| serde_json::Value::from(*word))))
+        .build()
 }

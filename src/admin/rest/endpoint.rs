@@ -73,7 +73,7 @@ pub trait Input {
 }
 
 /// What every handler starts with; takes nothing from the request.
-impl Input for State<Arc<Api>> {
+impl<S> Input for State<S> {
     fn describe(_: &mut Operation) {}
 }
 
@@ -110,8 +110,8 @@ described!(A, B, C, D, E, G);
 described!(A, B, C, D, E, G, H);
 described!(A, B, C, D, E, G, H, I);
 
-/// One endpoint.
-pub struct Endpoint {
+/// One endpoint, whose handler works with `S`.
+pub struct Endpoint<S = Arc<Api>> {
     /// The method.
     pub method: Method,
     /// The path below `/api/v1`, with `{name}` for what varies.
@@ -123,14 +123,14 @@ pub struct Endpoint {
     /// Unique name: file and function of the handler.
     pub name: String,
     pub(super) operation: Operation,
-    pub(super) route: MethodRouter<Arc<Api>>,
+    pub(super) route: MethodRouter<S>,
 }
 
-impl Endpoint {
+impl<S: Clone + Send + Sync + 'static> Endpoint<S> {
     /// An endpoint that reads.
     pub fn get<H, T>(path: &'static str, access: Access, summary: &'static str, handler: H) -> Self
     where
-        H: Handler<T, Arc<Api>> + Described<T>,
+        H: Handler<T, S> + Described<T>,
         T: 'static,
     {
         Self::new((Method::Get, path), access, summary, handler)
@@ -139,7 +139,7 @@ impl Endpoint {
     /// An endpoint that creates or acts; takes an `Idempotency-Key`.
     pub fn post<H, T>(path: &'static str, access: Access, summary: &'static str, handler: H) -> Self
     where
-        H: Handler<T, Arc<Api>> + Described<T>,
+        H: Handler<T, S> + Described<T>,
         T: 'static,
     {
         Self::new((Method::Post, path), access, summary, handler)
@@ -148,7 +148,7 @@ impl Endpoint {
     /// An endpoint that replaces.
     pub fn put<H, T>(path: &'static str, access: Access, summary: &'static str, handler: H) -> Self
     where
-        H: Handler<T, Arc<Api>> + Described<T>,
+        H: Handler<T, S> + Described<T>,
         T: 'static,
     {
         Self::new((Method::Put, path), access, summary, handler)
@@ -157,7 +157,7 @@ impl Endpoint {
     /// An endpoint that changes.
     pub fn patch<H, T>(path: &'static str, access: Access, summary: &'static str, handler: H) -> Self
     where
-        H: Handler<T, Arc<Api>> + Described<T>,
+        H: Handler<T, S> + Described<T>,
         T: 'static,
     {
         Self::new((Method::Patch, path), access, summary, handler)
@@ -166,7 +166,7 @@ impl Endpoint {
     /// An endpoint that deletes.
     pub fn delete<H, T>(path: &'static str, access: Access, summary: &'static str, handler: H) -> Self
     where
-        H: Handler<T, Arc<Api>> + Described<T>,
+        H: Handler<T, S> + Described<T>,
         T: 'static,
     {
         Self::new((Method::Delete, path), access, summary, handler)
@@ -199,7 +199,7 @@ impl Endpoint {
 
     fn new<H, T>((method, path): (Method, &'static str), access: Access, summary: &'static str, handler: H) -> Self
     where
-        H: Handler<T, Arc<Api>> + Described<T>,
+        H: Handler<T, S> + Described<T>,
         T: 'static,
     {
         let mut operation = Operation::default();

@@ -23,20 +23,18 @@ use super::page::CursorKey;
 use super::rate::{Rates, Work};
 use super::{accept, query};
 use crate::base::{RequestId, now};
-use crate::control::{Actor, Authenticate, KeepAnswers};
+use crate::control::{Actor, Authenticate, Control, KeepAnswers};
 
 pub use super::rate::RateLimits;
 
 /// Where the API begins.
 pub const BASE: &str = "/api/v1";
 
-/// What the API works with.
+/// What handlers work with.
 pub struct Api {
-    authority: Arc<dyn Authenticate>,
-    pub(super) answers: Arc<dyn KeepAnswers>,
-    pub(super) cursor_key: CursorKey,
-    pub(super) running: Running,
-    rates: Rates,
+    /// The control plane.
+    pub control: Arc<Control>,
+    desk: Arc<Desk>,
 }
 
 impl Api {
@@ -45,6 +43,26 @@ impl Api {
     /// # Errors
     /// The error of the system's random source.
     pub fn new(
+        control: Arc<Control>,
+        authority: Arc<dyn Authenticate>,
+        limits: RateLimits,
+    ) -> Result<Self, getrandom::Error> {
+        let answers: Arc<dyn KeepAnswers> = Arc::<Control>::clone(&control);
+        Ok(Self { control, desk: Arc::new(Desk::new(authority, answers, limits)?) })
+    }
+}
+
+/// What the gate works with. It is among the extensions of each request.
+pub(super) struct Desk {
+    authority: Arc<dyn Authenticate>,
+    pub(super) answers: Arc<dyn KeepAnswers>,
+    pub(super) cursor_key: CursorKey,
+    pub(super) running: Running,
+    rates: Rates,
+}
+
+impl Desk {
+    pub(super) fn new(
         authority: Arc<dyn Authenticate>,
         answers: Arc<dyn KeepAnswers>,
         limits: RateLimits,
@@ -56,7 +74,7 @@ impl Api {
 
 /// What the gate knows about one endpoint.
 struct Rule {
-    api: Arc<Api>,
+    desk: Arc<Desk>,
     access: Access,
     method: Method,
     query_names: Vec<String>,
@@ -65,10 +83,15 @@ struct Rule {
 
 /// Routes the endpoints; nothing else of the API can be reached.
 pub(crate) fn routes(api: &Arc<Api>, endpoints: Vec<Endpoint>) -> Router {
+    guarded(&api.desk, endpoints).with_state(Arc::clone(api))
+}
+
+/// As [`routes`], for handlers over any state.
+pub(super) fn guarded<S: Clone + Send + Sync + 'static>(desk: &Arc<Desk>, endpoints: Vec<Endpoint<S>>) -> Router<S> {
     let mut router = Router::new();
     for endpoint in endpoints {
         let rule = Rule {
-            api: Arc::clone(api),
+            desk: Arc::clone(desk),
             access: endpoint.access,
             method: endpoint.method,
             query_names: endpoint.operation.query_names(),
@@ -77,14 +100,14 @@ pub(crate) fn routes(api: &Arc<Api>, endpoints: Vec<Endpoint>) -> Router {
         let route = endpoint.route.layer(from_fn_with_state(Arc::new(rule), gate));
         router = router.route(&format!("{BASE}{}", endpoint.path), route);
     }
-    router.with_state(Arc::clone(api))
+    router
 }
 
 async fn gate(State(rule): State<Arc<Rule>>, request: Request, next: Next) -> Response<Body> {
     let id = request.extensions().get::<RequestId>().cloned().unwrap_or_else(|| RequestId::made(0));
     let answer = match admit(&rule, request, &id).await {
         Ok(request) if rule.method == Method::Get => next.run(request).await,
-        Ok(request) => run_whole(Arc::clone(&rule.api), request, next, id.clone()).await,
+        Ok(request) => run_whole(Arc::clone(&rule.desk), request, next, id.clone()).await,
         Err(error) => error.into_response(),
     };
     render(answer, id.as_str())
@@ -94,11 +117,12 @@ async fn admit(rule: &Rule, request: Request, id: &RequestId) -> Result<Request,
     let (mut parts, body) = request.into_parts();
     check_origin(&parts.headers, rule.method)?;
     if let Access::Needs(_) = rule.access {
-        let actor = authenticate(rule.api.authority.as_ref(), &parts, id).await?;
+        let actor = authenticate(rule.desk.authority.as_ref(), &parts, id).await?;
         let work = if rule.method == Method::Get { Work::Read } else { Work::Write };
-        rule.api.rates.charge(actor.id.as_str(), work, now())?;
+        rule.desk.rates.charge(actor.id.as_str(), work, now())?;
         parts.extensions.insert(actor);
     }
+    parts.extensions.insert(Arc::clone(&rule.desk));
     accept::check(&parts.headers, &rule.produces)?;
     query::check_names(&parts.uri, &rule.query_names)?;
     let bytes = collect(&parts.headers, body).await?;
@@ -106,11 +130,11 @@ async fn admit(rule: &Rule, request: Request, id: &RequestId) -> Result<Request,
 }
 
 /// Runs a change to its end, whether or not somebody still waits for the answer.
-async fn run_whole(api: Arc<Api>, request: Request, next: Next, id: RequestId) -> Response<Body> {
+async fn run_whole(desk: Arc<Desk>, request: Request, next: Next, id: RequestId) -> Response<Body> {
     let actor = request.extensions().get::<Actor>().map(|actor| actor.id.as_str().to_owned());
     let task = tokio::spawn(async move {
         match actor {
-            Some(caller) => answer_once(&api, &caller, request, next, id.as_str()).await,
+            Some(caller) => answer_once(&desk, &caller, request, next, id.as_str()).await,
             None => next.run(request).await,
         }
     });

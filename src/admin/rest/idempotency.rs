@@ -18,7 +18,7 @@ use utoipa::openapi::Required;
 use super::body::BODY_BYTES_MAX;
 use super::code::Code;
 use super::error::{ApiError, render};
-use super::gate::Api;
+use super::gate::Desk;
 use super::operation::{Operation, text};
 use crate::base::log::{Level, Value, emit};
 use crate::control::{Answer, ControlError};
@@ -63,7 +63,7 @@ pub(super) fn describe(operation: &mut Operation) {
 
 /// Runs a change, or repeats the answer to the same request.
 pub(super) async fn answer_once(
-    api: &Api,
+    desk: &Desk,
     caller: &str,
     request: Request,
     next: Next,
@@ -75,12 +75,12 @@ pub(super) async fn answer_once(
         Err(error) => return error.into_response(),
     };
     let place = (caller.to_owned(), key);
-    if !api.running.0.lock().unwrap_or_else(PoisonError::into_inner).insert(place.clone()) {
+    if !desk.running.0.lock().unwrap_or_else(PoisonError::into_inner).insert(place.clone()) {
         let detail = "the first request with this `Idempotency-Key` is still running; wait for its answer";
         return ApiError::new(Code::IdempotencyRunning, detail).into_response();
     }
-    let turn = Turn(&api.running, place);
-    let answered = keep(api, (caller, &turn.1.1), request, next, request_id).await;
+    let turn = Turn(&desk.running, place);
+    let answered = keep(desk, (caller, &turn.1.1), request, next, request_id).await;
     answered.unwrap_or_else(IntoResponse::into_response)
 }
 
@@ -98,7 +98,7 @@ fn key(request: &Request) -> Result<Option<String>, ApiError> {
 }
 
 async fn keep(
-    api: &Api,
+    desk: &Desk,
     (caller, key): (&str, &str),
     request: Request,
     next: Next,
@@ -108,7 +108,7 @@ async fn keep(
     let unreadable = |_| ApiError::new(Code::BadRequest, "the body cannot be read");
     let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(unreadable)?;
     let request_digest = digest(&parts, &bytes);
-    if let Some(kept) = api.answers.kept_answer(caller, key).await? {
+    if let Some(kept) = desk.answers.kept_answer(caller, key).await? {
         if kept.request_digest != request_digest {
             let message = "this key was used for another request within 24 hours; choose a new one";
             return Err(ApiError::field("Idempotency-Key", message));
@@ -125,7 +125,7 @@ async fn keep(
         let body = serde_json::to_vec(&envelope).unwrap_or_default();
         let answer = Answer { request_digest, status: head.status.as_u16(), body };
         // What was done is done: that its answer could not be kept is no reason to hide it.
-        if let Err(error) = api.answers.keep_answer(caller, key, answer).await {
+        if let Err(error) = desk.answers.keep_answer(caller, key, answer).await {
             let text = error.to_string();
             emit(Level::Warn, "an answer was not kept for its repetition", &[("cause", Value::Text(&text))]);
         }

@@ -22,13 +22,13 @@ const TOKEN: &str = "admin_token";
 const SESSION: &str = "session";
 
 /// The document, as pretty JSON with a line feed at the end.
-pub(crate) fn document(endpoints: Vec<Endpoint>) -> String {
+pub(crate) fn document<S>(endpoints: Vec<Endpoint<S>>) -> String {
     let mut text = serde_json::to_string_pretty(&openapi(endpoints)).unwrap_or_default();
     text.push('\n');
     text
 }
 
-fn openapi(endpoints: Vec<Endpoint>) -> OpenApi {
+fn openapi<S>(endpoints: Vec<Endpoint<S>>) -> OpenApi {
     let mut of_all = Operation::default();
     let _ = of_all.schema::<ProblemView<'_>>();
     let mut schemas: BTreeMap<_, _> = of_all.schemas.into_iter().collect();
@@ -66,7 +66,7 @@ fn method_of(method: Method) -> HttpMethod {
     }
 }
 
-fn operation_of(endpoint: Endpoint) -> utoipa::openapi::path::Operation {
+fn operation_of<S>(endpoint: Endpoint<S>) -> utoipa::openapi::path::Operation {
     let Endpoint { operation, summary, name, access, .. } = endpoint;
     let tag = name.split('_').next().unwrap_or_default().to_owned();
     let mut built = OperationBuilder::new()

@@ -14,10 +14,10 @@ use utoipa::IntoParams;
 
 use super::endpoint::Input;
 use super::error::ApiError;
-use super::gate::Api;
+use super::gate::Desk;
 use super::operation::Operation;
 use super::query;
-use crate::control::Actor;
+use crate::control::{Actor, ControlError};
 use crate::store::{Order, PageRequest};
 
 const LIMIT_DEFAULT: u32 = 50;
@@ -41,7 +41,7 @@ impl CursorKey {
 pub struct Listing {
     /// For the store.
     pub page: PageRequest,
-    api: Arc<Api>,
+    desk: Arc<Desk>,
     bound_to: Vec<u8>,
 }
 
@@ -70,10 +70,10 @@ impl Input for Listing {
     }
 }
 
-impl FromRequestParts<Arc<Api>> for Listing {
+impl<S: Sync> FromRequestParts<S> for Listing {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let params: PageParams = query::read(&parts.uri)?;
         let limit = params.limit.unwrap_or(LIMIT_DEFAULT);
         if !(1..=LIMIT_MAX).contains(&limit) {
@@ -85,7 +85,9 @@ impl FromRequestParts<Arc<Api>> for Listing {
             Some(_) => return Err(ApiError::field("order", "expected `asc` or `desc`")),
         };
         let bound_to = binding(parts)?;
-        let mut listing = Self { page: PageRequest { limit, after: None, order }, api: Arc::clone(api), bound_to };
+        let desk = parts.extensions.get::<Arc<Desk>>().cloned();
+        let desk = desk.ok_or_else(|| ControlError::Internal("a list outside of the gate".to_owned()))?;
+        let mut listing = Self { page: PageRequest { limit, after: None, order }, desk, bound_to };
         if let Some(cursor) = params.cursor {
             let mark = listing.read(&cursor).ok_or_else(|| ApiError::field("cursor", REFUSED))?;
             listing.page.after = Some(mark);
@@ -125,7 +127,7 @@ impl Listing {
     }
 
     fn tag(&self, text: &[u8]) -> hmac::Tag {
-        let mut context = hmac::Context::with_key(&self.api.cursor_key.0);
+        let mut context = hmac::Context::with_key(&self.desk.cursor_key.0);
         context.update(&self.bound_to);
         context.update(&[0]);
         context.update(text);

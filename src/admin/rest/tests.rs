@@ -16,11 +16,12 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use utoipa::{IntoParams, ToSchema};
 
+use super::gate::{Desk, guarded};
 use super::{
     Access::{Needs, Open},
-    Api, ApiError, Body, Caller, Code, Created, Document, Endpoint, IfMatch, Known, Listed, Listing, NoContent,
+    ApiError, Body, Caller, Code, Created, Document, Endpoint, IfMatch, Known, Listed, Listing, NoContent,
     OptionalBody, PeerAddress, Plain, ProjectId, Query, RateLimits, Tagged, Time, Upload, VersionNumber, Visitor,
-    Wanted, document, routes,
+    Wanted, document,
 };
 use crate::base::{Id, RequestId, UnixTime};
 use crate::control::{Actor, Answer, Authenticate, Capability, ControlError, KeepAnswers, Presented, Proof};
@@ -95,7 +96,7 @@ static HELD: Notify = Notify::const_new();
 static FINISHED: AtomicU32 = AtomicU32::new(0);
 
 async fn create(
-    State(_): State<Arc<Api>>,
+    State(()): State<()>,
     Caller(_): Caller,
     Body(body): Body<NewThing>,
 ) -> Result<Created<Thing>, ApiError> {
@@ -111,7 +112,7 @@ async fn create(
 }
 
 async fn list(
-    State(_): State<Arc<Api>>,
+    State(()): State<()>,
     Caller(_): Caller,
     Query(filter): Query<Filter>,
     listing: Listing,
@@ -129,7 +130,7 @@ async fn list(
 }
 
 async fn show(
-    State(_): State<Arc<Api>>,
+    State(()): State<()>,
     Caller(actor): Caller,
     ProjectId(project): ProjectId,
     wanted: Wanted,
@@ -144,7 +145,7 @@ async fn show(
 }
 
 async fn delete(
-    State(_): State<Arc<Api>>,
+    State(()): State<()>,
     Caller(_): Caller,
     ProjectId(_): ProjectId,
     IfMatch(revision): IfMatch,
@@ -156,7 +157,7 @@ async fn delete(
 }
 
 async fn save(
-    State(_): State<Arc<Api>>,
+    State(()): State<()>,
     Caller(_): Caller,
     ProjectId(_): ProjectId,
     known: Known,
@@ -166,7 +167,7 @@ async fn save(
 }
 
 async fn act(
-    State(_): State<Arc<Api>>,
+    State(()): State<()>,
     Caller(_): Caller,
     (_, VersionNumber(version)): (ProjectId, VersionNumber),
     OptionalBody(body): OptionalBody<Comment>,
@@ -174,15 +175,15 @@ async fn act(
     Ok(Plain(thing(format!("{version}{}", body.comment))))
 }
 
-async fn enter(State(_): State<Arc<Api>>, visitor: Visitor) -> Result<Plain<Thing>, ApiError> {
+async fn enter(State(()): State<()>, visitor: Visitor) -> Result<Plain<Thing>, ApiError> {
     Ok(Plain(thing(visitor.address)))
 }
 
-async fn broken(State(_): State<Arc<Api>>, Caller(_): Caller) -> Result<NoContent, ApiError> {
+async fn broken(State(()): State<()>, Caller(_): Caller) -> Result<NoContent, ApiError> {
     Err(ControlError::from(StoreError::Unavailable("the disk is full".to_owned())).into())
 }
 
-fn endpoints() -> Vec<Endpoint> {
+fn endpoints() -> Vec<Endpoint<()>> {
     let needs = Needs(Capability::Self_);
     vec![
         Endpoint::post("/things", needs, "Makes.", create),
@@ -221,8 +222,8 @@ impl Seen {
 
 impl Site {
     fn new(limits: RateLimits) -> Self {
-        let api = Arc::new(Api::new(Arc::new(Names), Arc::new(Memory::default()), limits).unwrap());
-        Self(TowerToHyperService::new(routes(&api, endpoints())))
+        let desk = Arc::new(Desk::new(Arc::new(Names), Arc::new(Memory::default()), limits).unwrap());
+        Self(TowerToHyperService::new(guarded(&desk, endpoints()).with_state(())))
     }
 
     fn open() -> Self {

@@ -55,5 +55,5 @@ fn refused(to: &Path, error: &io::Error) -> StoreError {
         ErrorKind::AlreadyExists => "exists already; name a new file".to_owned(),
         _ => error.to_string(),
     };
-    StoreError::Unavailable(format!("backup: {}: {text}", to.display()))
+    StoreError::Backup(format!("{}: {text}", to.display()))
 }

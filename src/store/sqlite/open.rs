@@ -6,7 +6,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process,
     sync::Arc,
@@ -16,7 +16,11 @@ use std::{
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{fault::store_error, reader::SqliteReader, schema, writer::SqliteWriter};
-use crate::store::{engine::Engine, error::StoreError, tx::Outcome};
+use crate::store::{
+    engine::{Engine, Reader},
+    error::StoreError,
+    tx::Outcome,
+};
 
 /// Files up to this size are checked before they are used, which takes about 0.1 s; larger ones beside the work.
 const CHECKED_AT_ONCE_BYTES_MAX: u64 = 32 << 20;
@@ -43,6 +47,8 @@ const SETTINGS: &str = "
 /// The file, owned by this process as long as one of its connections is open.
 pub(super) struct StoreFile {
     path: PathBuf,
+    /// Device and number of the file: what stands at `path` may become another one.
+    identity: (u64, u64),
     _lock: File,
 }
 
@@ -60,7 +66,7 @@ pub(in crate::store) fn open(path: &Path) -> Outcome<Engine> {
         schema::quick_check(&connection)?;
     }
     let writer = Box::new(SqliteWriter::new(Arc::clone(&file), connection));
-    let mut readers: Vec<Box<dyn crate::store::engine::Reader>> = Vec::with_capacity(READERS);
+    let mut readers: Vec<Box<dyn Reader>> = Vec::with_capacity(READERS);
     for _ in 0..READERS {
         readers.push(Box::new(SqliteReader::new(Arc::clone(&file), check_now)?));
     }
@@ -77,17 +83,18 @@ impl StoreFile {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| at(folder, &error))?;
         let lock = take_lock(path)?;
         let file = private().open(path).map_err(|error| at(path, &error))?;
-        let permissions = file.metadata().map_err(|error| at(path, &error))?.permissions();
-        if permissions.mode() & 0o077 != 0 {
+        let found = file.metadata().map_err(|error| at(path, &error))?;
+        if found.permissions().mode() & 0o077 != 0 {
             file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(|error| at(path, &error))?;
         }
         // SQLite syncs what is in the file, not that there is one.
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| at(folder, &error))?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), identity: (found.dev(), found.ino()), _lock: lock })
     }
 
     /// Opens a connection that may change the file.
     pub(super) fn connect(&self) -> Outcome<Connection> {
+        self.check_place()?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = set_up(&self.path, flags).map_err(store_error)?;
         schema::check_version(&connection)?;
@@ -96,10 +103,22 @@ impl StoreFile {
 
     /// Opens a connection that only reads.
     pub(super) fn connect_read_only(&self) -> Outcome<Connection> {
+        self.check_place()?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = set_up(&self.path, flags).map_err(store_error)?;
         schema::check_version(&connection)?;
         Ok(connection)
+    }
+
+    /// Refuses to go on when the file was removed or replaced: SQLite would write into the old one, which nobody will open
+    /// again. Opening another one would play the log of the old one into it.
+    pub(super) fn check_place(&self) -> Outcome<()> {
+        let found = fs::metadata(&self.path).map_err(|error| at(&self.path, &error))?;
+        if (found.dev(), found.ino()) == self.identity {
+            return Ok(());
+        }
+        let text = format!("another file stands at {}; put the old one back, or restart", self.path.display());
+        Err(StoreError::Unavailable(text))
     }
 }
 

@@ -61,3 +61,40 @@ fn migrate_by(connection: &mut Connection, migrations: &[&str]) -> Outcome<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEPS: &[&str] =
+        &["CREATE TABLE a (x INTEGER) STRICT; INSERT INTO a VALUES (1)", "ALTER TABLE a ADD COLUMN y INTEGER"];
+
+    fn state(connection: &Connection) -> (u32, u32) {
+        let number = |sql| connection.query_row(sql, [], |row| row.get(0)).unwrap_or_default();
+        (number("PRAGMA user_version"), number("SELECT count(*) FROM a"))
+    }
+
+    #[test]
+    fn each_step_runs_once_and_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        for (steps, want) in [(&STEPS[..1], (1, 1)), (&STEPS[..1], (1, 1)), (STEPS, (2, 1)), (STEPS, (2, 1))] {
+            let mut connection = Connection::open(&path).unwrap();
+            migrate_by(&mut connection, steps).unwrap();
+            assert_eq!(state(&connection), want);
+        }
+        let mut older = Connection::open(&path).unwrap();
+        assert_eq!(migrate_by(&mut older, &STEPS[..1]), Err(StoreError::TooNew { found: 2, known: 1 }));
+    }
+
+    #[test]
+    fn step_that_fails_half_way_leaves_the_schema_before_it() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate_by(&mut connection, &STEPS[..1]).unwrap();
+        let broken = [STEPS[0], "INSERT INTO a VALUES (2); CREATE TABLE b (x); CREATE TABLE b (x)"];
+        assert!(migrate_by(&mut connection, &broken).is_err());
+        assert_eq!(state(&connection), (1, 1));
+        migrate_by(&mut connection, STEPS).unwrap();
+        assert_eq!(state(&connection), (2, 1));
+    }
+}

@@ -7,7 +7,7 @@ use super::{
     tx::SqliteTx,
 };
 use crate::{
-    base::Id,
+    base::{Id, UnixTime},
     store::{
         record::{Owner, ProviderKey, Sealed, Secret},
         tx::{Outcome, Secrets},
@@ -166,7 +166,7 @@ struct SealedColumns<'a> {
     version: Option<u32>,
     last4: Option<&'a str>,
     fingerprint: Option<&'a str>,
-    entered_at: Option<crate::base::UnixTime>,
+    entered_at: Option<UnixTime>,
 }
 
 impl<'a> SealedColumns<'a> {
@@ -196,7 +196,7 @@ fn sealed(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<Sealed>> {
     let version: Option<u32> = columns.take()?;
     let last4: Option<String> = columns.take()?;
     let fingerprint: Option<String> = columns.take()?;
-    let entered_at: Option<crate::base::UnixTime> = columns.take()?;
+    let entered_at: Option<UnixTime> = columns.take()?;
     let all = bytes.zip(version).zip(last4).zip(fingerprint).zip(entered_at);
     Ok(all.map(|((((bytes, version), last4), fingerprint), entered_at)| Sealed {
         bytes,

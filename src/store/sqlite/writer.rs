@@ -31,6 +31,8 @@ impl SqliteWriter {
             Some(connection) => connection,
             None => self.file.connect()?,
         };
+        // Also before a connection that was open all the time is used: the file may have gone from under it.
+        self.file.check_place()?;
         work(&connection)?;
         self.connection = Some(connection);
         Ok(())

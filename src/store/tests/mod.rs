@@ -2,6 +2,15 @@
 //!
 //! Each file holds one family of records, or one promise of the handle.
 
+mod access;
+mod audit;
+mod damage;
 mod fixture;
+mod handle;
+mod keys;
+mod notes;
+mod open;
 mod people;
 mod projects;
+mod secrets;
+mod versions;

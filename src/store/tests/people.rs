@@ -13,7 +13,7 @@ fn invitation(name: &str) -> Invitation {
         email: "New@Example.ORG".to_owned(),
         role: OrganizationRole::Auditor,
         grants: vec![ProjectGrant { project: id("prj_a"), role: ProjectRole::Editor }],
-        token_digest: [name.len() as u8; 32],
+        token_digest: [u8::try_from(name.len()).unwrap(); 32],
         status: InvitationStatus::Pending,
         expires_at: at(9_000),
         created_by: id("usr_a"),

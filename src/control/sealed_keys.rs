@@ -21,7 +21,7 @@ use super::{
 
 /// What is stored for a project, sealed.
 #[derive(Debug, Clone)]
-pub struct Credentials {
+pub struct SealedKeys {
     /// Those that the project may name, the first of a name wins.
     secrets: Vec<Secret>,
     /// Those for models without a key of their own, in order.
@@ -29,7 +29,7 @@ pub struct Credentials {
 }
 
 /// What is stored for a project, opened: as long as a configuration is checked and compiled.
-pub struct OpenCredentials {
+pub struct OpenedKeys {
     /// Every name that the project may use, those without a value included.
     pub names: BTreeSet<String>,
     /// Values by name.
@@ -40,7 +40,7 @@ pub struct OpenCredentials {
     pub unreadable: Vec<Id>,
 }
 
-impl Credentials {
+impl SealedKeys {
     /// Reads what is stored for a project.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl Credentials {
             shared.filter(|secret| secret.shared_with.as_ref().is_none_or(|projects| projects.contains(&project.id))),
         );
         let mut provider_keys = Vec::new();
-        // Credentials of its own are not used where credits pay.
+        // SealedKeys of its own are not used where credits pay.
         if project.mode != Mode::Credits {
             provider_keys = tx.provider_keys(&own)?;
             provider_keys.extend(tx.provider_keys(&of_organization)?);
@@ -65,8 +65,8 @@ impl Credentials {
 
     /// Opens the seals.
     #[must_use]
-    pub fn open(&self, vault: &Vault) -> OpenCredentials {
-        let mut opened = OpenCredentials {
+    pub fn open(&self, vault: &Vault) -> OpenedKeys {
+        let mut opened = OpenedKeys {
             names: self.secrets.iter().map(|secret| secret.name.clone()).collect(),
             secrets: Arc::default(),
             provider_keys: Vec::new(),

@@ -1,0 +1,200 @@
+//! What the tests of the control plane stand on.
+
+use std::{os::unix::net::UnixDatagram, sync::Arc};
+
+use tempfile::TempDir;
+
+use crate::{
+    base::{Id, IdKind, unix_time},
+    metrics::Registry,
+    shared::{Shared, tests::shared},
+    snapshot::{Registries, Snapshot},
+    store::{Order, Organization, OrganizationRole, OrganizationStatus, PageRequest, ProjectGrant, ProjectRole, Store},
+    upstream::{Guard, Origins, Resolver, Rules},
+};
+
+use super::{
+    Actor, Control, ControlError, ControlParts, DraftText, Expected, Intent, Membership, NewProject, ProjectState,
+    Publisher, Vault, first_of, load, open_pepper,
+};
+
+/// A configuration that serves one route.
+pub(super) const GOOD: &str = "chat_models: [{model_id: m, model: mock/m}]\nroutes: {chat: {chat_models: [m]}}\n";
+/// One that does not.
+pub(super) const BAD: &str = "chat_models: [{model_id: m, model: mock/m}]\nroutes: {chat: {chat_models: [n]}}\n";
+
+/// A control plane over a store in a folder of its own, with a data plane without workers unless asked for.
+pub(super) struct Rig {
+    pub(super) control: Arc<Control>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) organization: Id,
+    pub(super) owner: Actor,
+    pub(super) folder: TempDir,
+    registries: Registries,
+    _ears: Vec<UnixDatagram>,
+}
+
+impl Rig {
+    pub(super) async fn new() -> Self {
+        Self::with_workers(0).await
+    }
+
+    pub(super) async fn with_workers(workers: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("millrace.db")).unwrap();
+        let organization = Id::random(IdKind::Organization).unwrap();
+        let row = organization_row(&organization, "default");
+        store.write(move |tx| Ok::<_, ControlError>(tx.insert_organization(&row)?)).await.unwrap();
+        Self::over(folder, store, organization, workers).await
+    }
+
+    /// The same folder after the end of the process.
+    pub(super) async fn restarted(self) -> Self {
+        let Self { control, shared, organization, folder, .. } = self;
+        drop((control, shared));
+        let store = Store::open(&folder.path().join("millrace.db")).unwrap();
+        Self::over(folder, store, organization, 0).await
+    }
+
+    async fn over(folder: TempDir, store: Store, organization: Id, workers: usize) -> Self {
+        let guard = Arc::new(Guard::new(Rules::default(), Vec::new()));
+        let resolver = Resolver::with_name_servers(Arc::clone(&guard), Vec::new(), |_| {});
+        let metrics = Arc::new(Registry::new(workers));
+        let registries = Registries { metrics: Arc::clone(&metrics), origins: Arc::new(Origins::new(guard, resolver)) };
+        // The master key of every test, so that a restart opens what an earlier process sealed.
+        let vault = Vault::parse(&"5a".repeat(32)).unwrap();
+        let pepper = open_pepper(&store, &vault).await.unwrap();
+        let edit = load(&store, (&vault, &pepper), &registries).await.unwrap();
+        let (shared, ears) = shared(workers, first_of(edit, &registries), metrics);
+        let publisher = Publisher::new(Arc::clone(&shared), registries.clone());
+        let owner = actor(&organization, OrganizationRole::Owner, Vec::new());
+        let control =
+            Arc::new(Control::new(ControlParts { store, vault: Arc::new(vault), pepper, publisher, files: None }));
+        Self { control, shared, organization, owner, folder, registries, _ears: ears }
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registries.metrics
+    }
+
+    pub(super) fn served(&self) -> Arc<Snapshot> {
+        self.shared.snapshot.load()
+    }
+
+    pub(super) async fn project(&self, name: &str) -> ProjectState {
+        let new = NewProject { name: name.to_owned(), ..NewProject::default() };
+        self.control.create_project(&self.owner, &self.organization, new).await.unwrap()
+    }
+
+    /// Creates a project and returns its id.
+    pub(super) async fn project_id(&self, name: &str) -> Id {
+        self.project(name).await.project.id
+    }
+
+    pub(super) async fn state(&self, id: &Id) -> ProjectState {
+        self.control.project(&self.owner, id).await.unwrap()
+    }
+
+    /// Saves a text over whatever is open; returns its number.
+    pub(super) async fn save(&self, id: &Id, text: &str) -> u32 {
+        self.save_as(&self.owner, id, text).await.unwrap()
+    }
+
+    pub(super) async fn save_as(&self, actor: &Actor, id: &Id, text: &str) -> Result<u32, ControlError> {
+        let expected = self.open_now(id).await;
+        let draft = DraftText { text: text.as_bytes().to_vec(), comment: String::new() };
+        self.control.save_draft(actor, id, expected, draft).await.map(|saved| saved.version.number)
+    }
+
+    /// What a caller who has just read the open version expects.
+    pub(super) async fn open_now(&self, id: &Id) -> Expected {
+        match self.control.open_version(&self.owner, id).await {
+            Ok(open) => Expected::Open(super::version_revision(&open.version)),
+            Err(_) => Expected::NoneOpen,
+        }
+    }
+
+    pub(super) async fn approve(&self, id: &Id, number: u32) {
+        self.control.approve(&self.owner, id, number, String::new()).await.unwrap();
+    }
+
+    /// Saves, approves and serves a text; returns its number.
+    pub(super) async fn serve(&self, id: &Id, text: &str) -> u32 {
+        let number = self.save(id, text).await;
+        self.approve(id, number).await;
+        self.control.serve(&self.owner, id, number, Intent::default()).await.unwrap();
+        number
+    }
+
+    /// Names of the routes that are live, with the version that serves them.
+    pub(super) fn live(&self, id: &Id) -> Vec<(String, Option<u64>)> {
+        let snapshot = self.served();
+        let Some(part) = snapshot.project(id.as_str()) else {
+            return Vec::new();
+        };
+        part.routes().iter().map(|route| (route.full_name.to_string(), part.version())).collect()
+    }
+}
+
+pub(super) fn organization_row(id: &Id, name: &str) -> Organization {
+    Organization {
+        id: id.clone(),
+        name: name.to_owned(),
+        status: OrganizationStatus::Active,
+        project_limit: 10,
+        active_key_limit: None,
+        default_retention_days: 30,
+        log_payloads: false,
+        require_second_approver: false,
+        created_at: unix_time(),
+        revision: 1,
+    }
+}
+
+pub(super) fn actor(organization: &Id, role: OrganizationRole, grants: Vec<ProjectGrant>) -> Actor {
+    let id = Id::random(IdKind::User).unwrap();
+    let membership = Membership { organization: organization.clone(), role, grants };
+    Actor {
+        author: id.clone(),
+        name: format!("{}@example.com", id.as_str()),
+        id,
+        instance_admin: false,
+        memberships: vec![membership],
+        ..Actor::system()
+    }
+}
+
+/// A member with one role in one project.
+pub(super) fn member(organization: &Id, project: &Id, role: ProjectRole) -> Actor {
+    let grants = vec![ProjectGrant { project: project.clone(), role }];
+    actor(organization, OrganizationRole::Member, grants)
+}
+
+pub(super) fn page(limit: u32) -> PageRequest {
+    PageRequest { limit, after: None, order: Order::Ascending }
+}
+
+/// The kind of a refusal, for tables.
+pub(super) fn kind<T>(outcome: &Result<T, ControlError>) -> &'static str {
+    match outcome {
+        Ok(_) => "ok",
+        Err(ControlError::NotFound) => "not_found",
+        Err(ControlError::NotPermitted(_)) => "not_permitted",
+        Err(ControlError::LimitReached(_)) => "limit_reached",
+        Err(ControlError::SecondPersonRequired(_)) => "second_person_required",
+        Err(ControlError::IllegalTransition(_)) => "illegal_transition",
+        Err(ControlError::GenerationConflict(_)) => "generation_conflict",
+        Err(ControlError::ServeInProgress(_)) => "serve_in_progress",
+        Err(ControlError::NameTaken(_)) => "name_taken",
+        Err(ControlError::SlugTaken(_)) => "slug_taken",
+        Err(ControlError::SlugLocked) => "slug_locked",
+        Err(ControlError::ProjectArchived) => "project_archived",
+        Err(ControlError::FileOwned(_)) => "file_owned",
+        Err(ControlError::Stale { .. }) => "stale",
+        Err(ControlError::TooLarge(_)) => "too_large",
+        Err(ControlError::Invalid(_)) => "invalid",
+        Err(ControlError::ConfigInvalid(_)) => "config_invalid",
+        Err(ControlError::Unavailable(_)) => "unavailable",
+        Err(_) => "other",
+    }
+}
