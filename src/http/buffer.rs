@@ -7,29 +7,143 @@ use std::{cell::RefCell, mem};
 
 /// Room in front of the bytes: a chunk header of 16 hex digits would fit.
 const HEADROOM: usize = 24;
+/// Longest header of a chunk: 16 hex digits and a line end.
+const CHUNK_HEADER_BYTES_MAX: usize = 18;
 /// Room behind the bytes for the end of a chunk and of a body: `\r\n0\r\n\r\n`.
 const TAILROOM: usize = 8;
 /// Ends a chunk.
 pub const CHUNK_END: &[u8] = b"\r\n";
 /// Ends a chunk and the body.
 pub const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
-/// Size of a buffer of the free list.
+/// Size of the smallest buffers. Each larger size is twice the one before.
 const SIZE: usize = 16 * 1024;
-/// Buffers a worker keeps for reuse: 4 MiB.
+/// How many larger sizes are kept for reuse: 32 KiB to 256 KiB.
+const LARGER_COUNT: usize = 4;
+/// Free buffers of the smallest size that a worker keeps: 4 MiB.
 const FREE_MAX: usize = 256;
-/// Buffers that stay however long nobody uses them.
+/// Those of them that stay however long nobody uses them.
 const FREE_MIN: usize = 8;
+/// Free bytes in all larger sizes together that a worker keeps.
+const LARGER_FREE_BYTES_MAX: usize = 8 << 20;
+/// Bytes in larger buffers in use from which on none is taken ahead of what has arrived.
+const LARGER_LENT_BYTES_MAX: usize = 16 << 20;
+/// Most bytes that are taken ahead of what has arrived: with a head in front, the largest kept size holds them.
+const AHEAD_BYTES_MAX: usize = 192 * 1024;
 
 thread_local! {
-    static FREE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static FREE: RefCell<Free> = const { RefCell::new(Free::new()) };
 }
 
-/// Frees half of the buffers that nobody uses, but for a few; a worker calls it once a second.
+/// The free buffers of one worker.
+///
+/// All are full of zeros or of old bytes: only their length counts, so nothing is cleared before it is used again.
+struct Free {
+    smallest: FreeList,
+    larger: [FreeList; LARGER_COUNT],
+    larger_free_bytes: usize,
+    larger_lent_bytes: usize,
+}
+
+struct FreeList {
+    buffers: Vec<Vec<u8>>,
+    /// Fewest free buffers since the last trim: so many were not needed.
+    unneeded: usize,
+}
+
+impl Free {
+    const fn new() -> Self {
+        let larger = [const { FreeList::new() }; LARGER_COUNT];
+        Self { smallest: FreeList::new(), larger, larger_free_bytes: 0, larger_lent_bytes: 0 }
+    }
+
+    /// Gives a buffer of at least this size. Beyond the largest kept size it has just this size.
+    #[inline]
+    fn take(&mut self, bytes: usize) -> Vec<u8> {
+        if bytes <= SIZE {
+            return self.smallest.take().unwrap_or_else(|| vec![0; SIZE]);
+        }
+        self.take_larger(bytes)
+    }
+
+    #[cold]
+    fn take_larger(&mut self, bytes: usize) -> Vec<u8> {
+        let index = larger_index(bytes);
+        let found = self.larger.get_mut(index).and_then(FreeList::take);
+        self.larger_free_bytes -= found.as_ref().map_or(0, Vec::len);
+        let size = if index < LARGER_COUNT { (2 * SIZE) << index } else { bytes };
+        self.larger_lent_bytes += size;
+        found.unwrap_or_else(|| vec![0; size])
+    }
+
+    #[inline]
+    fn give(&mut self, buffer: Vec<u8>) {
+        if buffer.len() > SIZE {
+            self.give_larger(buffer);
+        } else if self.smallest.buffers.len() < FREE_MAX {
+            self.smallest.buffers.push(buffer);
+        }
+    }
+
+    #[cold]
+    fn give_larger(&mut self, buffer: Vec<u8>) {
+        let bytes = buffer.len();
+        self.larger_lent_bytes = self.larger_lent_bytes.saturating_sub(bytes);
+        if let Some(list) = self.larger.get_mut(larger_index(bytes))
+            && self.larger_free_bytes + bytes <= LARGER_FREE_BYTES_MAX
+        {
+            self.larger_free_bytes += bytes;
+            list.buffers.push(buffer);
+        }
+    }
+
+    fn trim(&mut self) {
+        self.smallest.trim(FREE_MIN);
+        self.larger_free_bytes = 0;
+        for list in &mut self.larger {
+            list.trim(0);
+            self.larger_free_bytes += list.buffers.iter().map(Vec::len).sum::<usize>();
+        }
+    }
+}
+
+impl FreeList {
+    const fn new() -> Self {
+        Self { buffers: Vec::new(), unneeded: 0 }
+    }
+
+    #[inline]
+    fn take(&mut self) -> Option<Vec<u8>> {
+        let found = self.buffers.pop();
+        self.unneeded = self.unneeded.min(self.buffers.len());
+        found
+    }
+
+    /// Frees what was not needed since the last time, but for `keep`.
+    fn trim(&mut self, keep: usize) {
+        let surplus = self.unneeded.min(self.buffers.len()).saturating_sub(keep);
+        // The last ones were used last and are still in the caches: the first ones go.
+        self.buffers.drain(..surplus);
+        self.unneeded = self.buffers.len();
+    }
+}
+
+/// Numbers the larger sizes from 0; [`LARGER_COUNT`] and above are not kept.
+fn larger_index(bytes: usize) -> usize {
+    let doublings = bytes.div_ceil(SIZE).next_power_of_two().trailing_zeros() as usize;
+    doublings.saturating_sub(1)
+}
+
+/// Frees the buffers that nobody needed since the last call, but for a few; a worker calls it four times a second.
 pub fn trim_free_buffers() {
-    FREE.with_borrow_mut(|free| {
-        let keep = free.len().div_ceil(2).max(FREE_MIN);
-        free.truncate(keep);
-    });
+    FREE.with_borrow_mut(Free::trim);
+}
+
+/// Tells how many announced bytes may be given room before they arrive: many while few large buffers are in use, none
+/// when many are, so that announcing costs a client's peer little memory.
+#[must_use]
+pub(super) fn ahead_bytes() -> usize {
+    let is_scarce = FREE.with_borrow(|free| free.larger_lent_bytes >= LARGER_LENT_BYTES_MAX);
+    if is_scarce { 0 } else { AHEAD_BYTES_MAX }
 }
 
 /// Bytes that were read and not yet used, in memory that grows up to the caller's limit.
@@ -75,28 +189,48 @@ impl Buffer {
 
     /// Makes room for at least `wanted` more bytes, moving or growing only when needed, and returns all the room.
     pub fn space(&mut self, wanted: usize) -> &mut [u8] {
-        if self.bytes.is_empty() {
-            self.bytes = FREE.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; SIZE]);
-            self.start = HEADROOM;
-            self.end = HEADROOM;
-        } else if self.is_empty() {
+        if self.is_empty() && !self.bytes.is_empty() {
             self.start = HEADROOM;
             self.end = HEADROOM;
         }
-        let room = |buffer: &Self| buffer.bytes.len().saturating_sub(TAILROOM + buffer.end);
-        if room(self) < wanted && self.start > HEADROOM {
-            self.bytes.copy_within(self.start..self.end, HEADROOM);
-            self.end -= self.start - HEADROOM;
-            self.start = HEADROOM;
-        }
-        if room(self) < wanted {
-            // Doubling keeps the copies linear; the limits of the callers bound the size.
-            let needed = self.end + wanted + TAILROOM;
-            let size = needed.max(self.bytes.len().saturating_mul(2).min(needed + (1 << 20)));
-            self.bytes.resize(size, 0);
+        if self.end + wanted + TAILROOM > self.bytes.len() || self.bytes.is_empty() {
+            self.make_room(wanted);
         }
         let limit = self.bytes.len() - TAILROOM;
         self.bytes.get_mut(self.end..limit).unwrap_or_default()
+    }
+
+    /// Takes memory, moves the unused bytes to the front, or takes more memory for them.
+    #[inline]
+    fn make_room(&mut self, wanted: usize) {
+        if self.bytes.is_empty() && HEADROOM + wanted + TAILROOM <= SIZE {
+            self.bytes = FREE.with_borrow_mut(|free| free.take(SIZE));
+            self.start = HEADROOM;
+            self.end = HEADROOM;
+            return;
+        }
+        self.move_bytes(wanted);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn move_bytes(&mut self, wanted: usize) {
+        let held = self.len();
+        let needed = HEADROOM + held + wanted + TAILROOM;
+        if needed <= self.bytes.len() {
+            self.bytes.copy_within(self.start..self.end, HEADROOM);
+        } else {
+            // Doubling keeps the copies linear; the limits of the callers bound the size.
+            let size = needed.max(self.bytes.len().saturating_mul(2).min(needed + (1 << 20)));
+            let mut larger = FREE.with_borrow_mut(|free| free.take(size));
+            if let Some(slot) = larger.get_mut(HEADROOM..HEADROOM + held) {
+                slot.copy_from_slice(self.filled());
+            }
+            self.release();
+            self.bytes = larger;
+        }
+        self.start = HEADROOM;
+        self.end = HEADROOM + held;
     }
 
     /// Counts `count` bytes of [`Self::space`] as filled.
@@ -154,20 +288,21 @@ impl Buffer {
     /// behind are kept in the returned value until [`Self::unframe`] puts them back. `tail` follows the bytes:
     /// [`CHUNK_END`] or [`LAST_CHUNK`].
     pub fn frame_chunk(&mut self, count: usize, tail: &'static [u8]) -> Framed {
-        let mut header = [0u8; 18];
-        let header = chunk_header(count, &mut header);
-        let from = self.start.saturating_sub(header.len());
+        // All copies have a fixed size, so that they are a few moves and no calls.
+        let (header, header_bytes) = chunk_header(count);
+        let front = self.start.saturating_sub(CHUNK_HEADER_BYTES_MAX);
+        if let Some(slot) = self.bytes.get_mut(front..self.start).and_then(|front| front.first_chunk_mut()) {
+            *slot = header;
+        }
         let body_end = self.start + count;
-        if let Some(slot) = self.bytes.get_mut(from..self.start) {
-            slot.copy_from_slice(header);
-        }
         let mut saved = [0u8; TAILROOM];
-        let end = body_end + tail.len();
-        if let (Some(slot), Some(saved)) = (self.bytes.get_mut(body_end..end), saved.get_mut(..tail.len())) {
-            saved.copy_from_slice(slot);
-            slot.copy_from_slice(tail);
+        if let Some(slot) = self.bytes.get_mut(body_end..).and_then(|rest| rest.first_chunk_mut::<TAILROOM>()) {
+            saved = *slot;
+            for (slot, byte) in slot.iter_mut().zip(tail) {
+                *slot = *byte;
+            }
         }
-        Framed { from, body_end, end, saved }
+        Framed { from: self.start.saturating_sub(header_bytes), body_end, end: body_end + tail.len(), saved }
     }
 
     /// The whole chunk: header, bytes and tail.
@@ -178,10 +313,8 @@ impl Buffer {
 
     /// Puts the bytes behind the chunk back and counts the chunk as used.
     pub fn unframe(&mut self, chunk: &Framed) {
-        if let Some(slot) = self.bytes.get_mut(chunk.body_end..chunk.end)
-            && let Some(saved) = chunk.saved.get(..slot.len())
-        {
-            slot.copy_from_slice(saved);
+        if let Some(slot) = self.bytes.get_mut(chunk.body_end..).and_then(|rest| rest.first_chunk_mut()) {
+            *slot = chunk.saved;
         }
         self.consume(chunk.body_end - self.start);
     }
@@ -191,13 +324,11 @@ impl Buffer {
         let bytes = mem::take(&mut self.bytes);
         self.start = 0;
         self.end = 0;
-        if bytes.len() == SIZE {
+        if !bytes.is_empty() {
             // A thread that is ending has no free list any more: then the memory is simply freed.
             let _ = FREE.try_with(|free| {
-                if let Ok(mut free) = free.try_borrow_mut()
-                    && free.len() < FREE_MAX
-                {
-                    free.push(bytes);
+                if let Ok(mut free) = free.try_borrow_mut() {
+                    free.give(bytes);
                 }
             });
         }
@@ -210,26 +341,23 @@ impl Drop for Buffer {
     }
 }
 
-/// Writes the size of a chunk in hex and `\r\n` to the end of `room`; returns the written part.
+/// Writes the size of a chunk in hex and `\r\n` to the end of the returned bytes; also returns their count.
 #[must_use]
-pub(super) fn chunk_header(size: usize, room: &mut [u8; 18]) -> &[u8] {
+fn chunk_header(size: usize) -> ([u8; CHUNK_HEADER_BYTES_MAX], usize) {
     const HEX: [u8; 16] = *b"0123456789abcdef";
-    let mut at = room.len() - 2;
+    let mut header = *b"0000000000000000\r\n";
+    let mut at = CHUNK_HEADER_BYTES_MAX - 2;
     let mut rest = size;
-    if let Some(end) = room.last_chunk_mut::<2>() {
-        *end = *b"\r\n";
-    }
     loop {
         at -= 1;
-        if let Some(slot) = room.get_mut(at) {
+        if let Some(slot) = header.get_mut(at) {
             *slot = HEX.get(rest & 15).copied().unwrap_or(b'0');
         }
         rest >>= 4;
         if rest == 0 || at == 0 {
-            break;
+            return (header, CHUNK_HEADER_BYTES_MAX - at);
         }
     }
-    room.get(at..).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -245,8 +373,11 @@ mod tests {
 
     #[test]
     fn chunk_header_is_the_size_in_hex() {
-        for (size, want) in [(0, "0\r\n"), (10, "a\r\n"), (255, "ff\r\n"), (4096, "1000\r\n")] {
-            assert_eq!(chunk_header(size, &mut [0; 18]), want.as_bytes(), "{size}");
+        for (size, want) in
+            [(0, "0\r\n"), (10, "a\r\n"), (255, "ff\r\n"), (4096, "1000\r\n"), (usize::MAX, "ffffffffffffffff\r\n")]
+        {
+            let (header, count) = chunk_header(size);
+            assert_eq!(&header[header.len() - count..], want.as_bytes(), "{size}");
         }
     }
 
@@ -266,6 +397,59 @@ mod tests {
         let room = buffer.space(100_000).len();
         assert!(room >= 100_000, "{room}");
         assert_eq!(buffer.filled(), b"cdef");
+    }
+
+    #[test]
+    fn large_buffers_are_used_again_until_nobody_needs_them() {
+        let free_bytes = || FREE.with_borrow(|free| (free.larger_free_bytes, free.larger_lent_bytes));
+        let mut buffer = holding(b"abc");
+        buffer.space(100_000);
+        assert_eq!(free_bytes(), (0, 128 << 10));
+        drop(buffer);
+        assert_eq!(free_bytes(), (128 << 10, 0));
+        trim_free_buffers();
+        assert_eq!(free_bytes(), (128 << 10, 0), "it was in use since the last trim");
+        let mut again = Buffer::default();
+        assert_eq!(again.space(70_000).len(), (128 << 10) - HEADROOM - TAILROOM);
+        assert_eq!(free_bytes(), (0, 128 << 10));
+        drop(again);
+        trim_free_buffers();
+        trim_free_buffers();
+        assert_eq!(free_bytes(), (0, 0));
+    }
+
+    #[test]
+    fn free_memory_and_room_ahead_have_a_bound() {
+        let mut all: Vec<Buffer> = Vec::new();
+        while ahead_bytes() > 0 {
+            let mut buffer = Buffer::default();
+            buffer.space(200_000);
+            all.push(buffer);
+        }
+        assert_eq!(all.len(), LARGER_LENT_BYTES_MAX / (256 << 10));
+        let mut huge = Buffer::default();
+        assert!(huge.space(1 << 20).len() >= 1 << 20);
+        drop(huge);
+        all.clear();
+        assert!(ahead_bytes() > 0);
+        let (free, lent) = FREE.with_borrow(|free| (free.larger_free_bytes, free.larger_lent_bytes));
+        assert_eq!((free, lent), (LARGER_FREE_BYTES_MAX, 0));
+    }
+
+    #[test]
+    fn trimming_keeps_what_is_in_use_and_a_few() {
+        let count = || FREE.with_borrow(|free| free.smallest.buffers.len());
+        let mut all: Vec<Buffer> = (0..FREE_MAX + 9).map(|_| holding(b"x")).collect();
+        all.clear();
+        assert_eq!(count(), FREE_MAX);
+        trim_free_buffers();
+        assert_eq!(count(), FREE_MAX);
+        all.extend((0..100).map(|_| holding(b"x")));
+        all.clear();
+        trim_free_buffers();
+        assert_eq!(count(), 100 + FREE_MIN);
+        trim_free_buffers();
+        assert_eq!(count(), FREE_MIN);
     }
 
     #[test]

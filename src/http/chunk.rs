@@ -71,6 +71,9 @@ impl ChunkDecoder {
             if self.state == State::Content {
                 return Ok(self.content(input, at));
             }
+            if self.take_plain_line(input.get(*at..).unwrap_or_default(), at) {
+                continue;
+            }
             let Some(byte) = input.get(*at).copied() else {
                 return Ok(Step::More);
             };
@@ -83,6 +86,28 @@ impl ChunkDecoder {
     #[must_use]
     pub fn is_end(&self) -> bool {
         self.state == State::End
+    }
+
+    /// Takes what mostly stands between two chunks at once: the line end behind the content, or a whole size line
+    /// without extension. False if something else is there, or not all of it yet; then nothing is taken.
+    #[inline]
+    fn take_plain_line(&mut self, rest: &[u8], at: &mut usize) -> bool {
+        if self.state == State::ContentCr && rest.starts_with(b"\r\n") {
+            *at += 2;
+            self.seen = 0;
+            self.state = State::Size;
+            return true;
+        }
+        if self.state != State::Size || self.seen > 0 {
+            return false;
+        }
+        let Some((size, used)) = plain_size(rest) else {
+            return false;
+        };
+        *at += used;
+        self.left = size;
+        self.state = if size == 0 { State::TrailerStart } else { State::Content };
+        true
     }
 
     fn content(&mut self, input: &[u8], at: &mut usize) -> Step {
@@ -141,11 +166,7 @@ impl ChunkDecoder {
         if self.digits > 15 {
             return Err(ChunkError);
         }
-        let value = match byte {
-            b'0'..=b'9' => byte - b'0',
-            _ => (byte | 0x20) - b'a' + 10,
-        };
-        self.left = self.left << 4 | u64::from(value);
+        self.left = self.left << 4 | u64::from(hex_value(byte));
         Ok(State::Size)
     }
 }
@@ -153,6 +174,46 @@ impl ChunkDecoder {
 /// Whether a field name may hold the byte: `tchar` of RFC 9110, section 5.6.2.
 fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// The value of each byte as a hex digit; [`NO_DIGIT`] for the others.
+static HEX_VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let digits = b"0123456789abcdefABCDEF";
+    let mut at = 0;
+    while at < digits.len() {
+        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+        #[expect(clippy::cast_possible_truncation, reason = "at most 21")]
+        {
+            values[digits[at] as usize] = if at < 16 { at as u8 } else { at as u8 - 6 };
+        }
+        at += 1;
+    }
+    values
+};
+const NO_DIGIT: u8 = 0xFF;
+
+/// The value of a hex digit.
+#[inline]
+fn hex_value(digit: u8) -> u8 {
+    HEX_VALUES.get(usize::from(digit)).copied().unwrap_or(NO_DIGIT)
+}
+
+/// Reads a line of 1 to 8 hex digits and CRLF: the size, and the bytes used.
+#[inline]
+fn plain_size(rest: &[u8]) -> Option<(u64, usize)> {
+    let mut size = 0;
+    let mut used = 0;
+    for byte in rest.iter().take(8) {
+        let value = hex_value(*byte);
+        if value == NO_DIGIT {
+            break;
+        }
+        size = size << 4 | u64::from(value);
+        used += 1;
+    }
+    let is_whole = used > 0 && rest.get(used..used + 2) == Some(b"\r\n");
+    is_whole.then_some((size, used + 2))
 }
 
 #[cfg(test)]
@@ -185,6 +246,23 @@ mod tests {
             assert!(ended);
             // What was used of the second piece counts from the cut, so the sum is the whole message.
             assert_eq!(used.max(wire.len() - 4), wire.len() - 4, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn sizes_of_any_length_are_read() {
+        for (line, want) in [
+            ("5", b"hello".as_slice()),
+            ("05", b"hello"),
+            ("00000005", b"hello"),
+            ("000000005", b"hello"),
+            ("000000000000005", b"hello"),
+            ("a", b"0123456789"),
+            ("A", b"0123456789"),
+            ("0F", b"0123456789abcde"),
+        ] {
+            let wire = [line.as_bytes(), b"\r\n", want, b"\r\n0\r\n\r\n"].concat();
+            assert_eq!(decode(&[&wire]), Ok((want.to_vec(), wire.len(), true)), "{line}");
         }
     }
 

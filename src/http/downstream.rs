@@ -16,7 +16,7 @@ use std::{
 use crate::base::{Instant, now};
 
 use super::{
-    buffer::Buffer,
+    buffer::{Buffer, ahead_bytes},
     chunk::{ChunkDecoder, Step},
     deadline::Deadline,
     head::{Framing, HeadError, HeadLimits, RequestHead, find_end, leading_blank, parse_request},
@@ -24,7 +24,8 @@ use super::{
 };
 
 /// A client that ends its sending side this soon after its request went on its way only half-closes; later it is leaving.
-/// TCP does not tell the two apart, and a client that gave up must free its provider connection at once.
+/// TCP does not tell the two apart, and a client that gave up must free its provider connection at once. The edge's socket
+/// does tell.
 const HALF_CLOSE_GRACE: Duration = Duration::from_millis(50);
 /// Unread body that is read and dropped after a local answer, so that the connection can be used again.
 const DISCARD_BYTES_MAX: u64 = 64 * 1024;
@@ -95,6 +96,8 @@ pub struct Downstream {
     half_closed: Cell<bool>,
     /// Bytes at the front of the input that belong to the request in hand.
     request_len: usize,
+    /// Length of the last request: the next one is likely to be as long.
+    likely_len: usize,
     /// The deadline of whatever this connection waits for at present.
     pub deadline: Deadline,
 }
@@ -114,6 +117,7 @@ impl Downstream {
             waits_since: accepted_at,
             half_closed: Cell::new(false),
             request_len: 0,
+            likely_len: 0,
             deadline: Deadline::new(),
         }
     }
@@ -180,7 +184,9 @@ impl Downstream {
                 Err(_) | Ok(Err(_)) => return Err(NoHead::Closed),
                 Ok(Ok(())) => {}
             }
-            if self.read_some(2048).is_err() {
+            // With room for all of it, a long request is read at once and never moved.
+            let wanted = if idle { self.likely_len.min(ahead_bytes()).max(2048) } else { 2048 };
+            if self.read_some(wanted).is_err() {
                 return Err(NoHead::Closed);
             }
         }
@@ -259,8 +265,8 @@ impl Downstream {
             Ok(Err(_)) => return Err(NoBody::Gone),
             Ok(Ok(())) => {}
         }
-        // Memory grows with what has arrived, not with what was announced.
-        self.read_some(wanted.min((received + 16 * 1024).max(2048))).map_err(|_| NoBody::Gone)
+        // Memory grows with what has arrived, not with what was announced; but a few large buffers are at hand.
+        self.read_some(wanted.min((received + 16 * 1024).max(ahead_bytes()))).map_err(|_| NoBody::Gone)
     }
 
     /// Reads once. The end of the input is an error here: a message is incomplete.
@@ -292,6 +298,7 @@ impl Downstream {
     pub fn finish_request(&mut self, head: &RequestHead, body_len: usize) {
         self.input.consume(head.len + body_len);
         self.request_len = 0;
+        self.likely_len = head.len + body_len;
     }
 
     /// Largest body that [`Self::discard_body`] would read: what has arrived already, and a little more.
@@ -446,7 +453,7 @@ async fn watch(
             return;
         }
         match socket.try_read(input.space(1024)) {
-            Ok(0) if is_half_close(waits_since) => half_closed.set(true),
+            Ok(0) if is_half_close(waits_since) && !socket.is_abandoned() => half_closed.set(true),
             Ok(0) => return,
             Ok(count) => input.fill(count),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -29,12 +29,14 @@ pub fn set_epoll(epoll: bool) {
     EPOLL.with(|cell| cell.set(epoll));
 }
 
-/// A connected TCP socket with `TCP_NODELAY`.
+/// A connected socket: TCP with `TCP_NODELAY`, or a Unix socket.
 pub struct Socket {
     stream: TcpStream,
     fd: RawFd,
     /// Whether monoio remembers no readiness to read, as of our last look.
     unready: Cell<bool>,
+    /// The last read filled all the room it was given: more is likely to be there, so that no wait is needed.
+    brimful: Cell<bool>,
 }
 
 impl Socket {
@@ -43,16 +45,20 @@ impl Socket {
     /// # Errors
     /// The error of `setsockopt`: the peer may be gone already.
     pub fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
+        match stream.set_nodelay(true) {
+            // A Unix socket knows neither Nagle's algorithm nor the switch.
+            Err(error) if error.raw_os_error() != Some(Errno::EOPNOTSUPP as i32) => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
         let fd = stream.as_raw_fd();
-        Ok(Self { stream, fd, unready: Cell::new(false) })
+        Ok(Self { stream, fd, unready: Cell::new(false), brimful: Cell::new(false) })
     }
 
     /// Takes over any descriptor, only to wait for it: a listener or a datagram socket in a stream's clothes.
     #[must_use]
     pub fn waiting(stream: TcpStream) -> Self {
         let fd = stream.as_raw_fd();
-        Self { stream, fd, unready: Cell::new(false) }
+        Self { stream, fd, unready: Cell::new(false), brimful: Cell::new(false) }
     }
 
     /// Connects to an address. The caller bounds the time.
@@ -71,7 +77,10 @@ impl Socket {
         loop {
             match recv(self.fd, into, MsgFlags::MSG_DONTWAIT) {
                 Err(Errno::EINTR) => {}
-                other => return other.map_err(io::Error::from),
+                other => {
+                    self.brimful.set(other == Ok(into.len()));
+                    return other.map_err(io::Error::from);
+                }
             }
         }
     }
@@ -118,25 +127,53 @@ impl Socket {
         }
     }
 
-    /// Waits until a read would not block: bytes, the end or an error are there.
+    /// Waits until a read is worth trying: bytes, the end or an error are there, or are likely to be.
     ///
     /// # Errors
     /// The driver's error.
     pub async fn readable(&self) -> io::Result<()> {
+        if self.brimful.get() {
+            return Ok(());
+        }
         if !EPOLL.with(Cell::get) {
             return self.stream.readable(false).await;
         }
         // monoio keeps the last readiness of an epoll socket, which our own `recv` does not clear. The strict form asks
-        // the kernel and clears it; after that the relaxed form needs no further system call.
-        if !self.unready.get() {
-            if let Poll::Ready(ready) = poll_now(self.stream.readable(false)).await {
-                return ready;
-            }
-            self.unready.set(true);
+        // the kernel and clears it; after that the relaxed form needs no further system call. Neither form has to live
+        // longer than its poll: the waker stays with the driver.
+        poll_fn(|context| {
+            let form = pin!(self.stream.readable(self.unready.get()));
+            let polled = form.poll(context);
+            self.unready.set(polled.is_pending());
+            polled
+        })
+        .await
+    }
+
+    /// As [`Self::readable`], but ends with the first wake of the task, whatever it was for: a read tells soon enough.
+    ///
+    /// Saves a question to the driver for each event of a stream. The caller must not set its deadline anew before it
+    /// waits again, for the wake may have been the deadline's.
+    ///
+    /// # Errors
+    /// The driver's error.
+    pub async fn stirred(&self) -> io::Result<()> {
+        if self.brimful.get() || !EPOLL.with(Cell::get) {
+            return self.readable().await;
         }
-        let ready = self.stream.readable(true).await;
-        self.unready.set(false);
-        ready
+        let mut has_waited = false;
+        poll_fn(|context| {
+            if has_waited {
+                self.unready.set(false);
+                return Poll::Ready(Ok(()));
+            }
+            has_waited = true;
+            let form = pin!(self.stream.readable(self.unready.get()));
+            let polled = form.poll(context);
+            self.unready.set(polled.is_pending());
+            polled
+        })
+        .await
     }
 
     /// Waits until a write would take at least one byte.
@@ -163,6 +200,14 @@ impl Socket {
         !matches!(self.try_peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Whether the peer is known to take nothing any more. A Unix socket tells a peer that closed from one that only sends
+    /// no more; TCP knows only after a reset.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        // Writing nothing moves nothing, but fails as a write would.
+        self.try_write(&[]).is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock)
+    }
+
     /// Ends our sending direction; the peer reads the end after what was written.
     pub fn shutdown_write(&self) {
         // An error means that the peer is gone, which is what the caller wants anyway.
@@ -174,4 +219,63 @@ impl Socket {
 async fn poll_now<F: Future>(future: F) -> Poll<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write as _, net::TcpListener, time::Duration};
+
+    use super::*;
+
+    fn run(test: impl Future<Output = ()>) {
+        let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().enable_timer().build().unwrap();
+        runtime.block_on(test);
+    }
+
+    fn pair() -> (Socket, std::net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        (Socket::new(TcpStream::from_std(stream).unwrap()).unwrap(), peer)
+    }
+
+    /// Lets the driver look at its sockets.
+    async fn look() {
+        monoio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    #[test]
+    fn readiness_that_was_used_up_does_not_end_the_next_wait() {
+        run(async {
+            let (socket, mut peer) = pair();
+            for _ in 0..3 {
+                assert!(!socket.is_readable().await);
+                peer.write_all(b"x").unwrap();
+                look().await;
+                socket.stirred().await.unwrap();
+                assert_eq!(socket.try_read(&mut [0; 8]).unwrap(), 1);
+                assert!(poll_now(socket.stirred()).await.is_pending());
+                assert!(poll_now(socket.readable()).await.is_pending());
+                peer.write_all(b"x").unwrap();
+                look().await;
+                socket.readable().await.unwrap();
+                assert_eq!(socket.try_read(&mut [0; 8]).unwrap(), 1);
+                assert!(poll_now(socket.readable()).await.is_pending());
+            }
+        });
+    }
+
+    #[test]
+    fn read_that_filled_its_room_is_followed_by_another() {
+        run(async {
+            let (socket, mut peer) = pair();
+            peer.write_all(b"abcd").unwrap();
+            socket.readable().await.unwrap();
+            assert_eq!(socket.try_read(&mut [0; 4]).unwrap(), 4);
+            assert!(poll_now(socket.readable()).await.is_ready(), "more may be there");
+            assert_eq!(socket.try_read(&mut [0; 4]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            assert!(poll_now(socket.readable()).await.is_pending());
+        });
+    }
 }

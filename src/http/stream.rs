@@ -47,13 +47,13 @@ impl Stream {
         }
     }
 
-    /// Waits until a read would not block.
+    /// Waits until a read is worth trying. See [`Socket::stirred`].
     ///
     /// # Errors
     /// The driver's error.
     pub async fn readable(&self) -> io::Result<()> {
         match self {
-            Self::Plain(socket) => socket.readable().await,
+            Self::Plain(socket) => socket.stirred().await,
             Self::Tls(stream) => stream.readable().await,
         }
     }

@@ -29,7 +29,7 @@ const INTERIM_MAX: u32 = 4;
 /// Largest response head.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes asked from the socket at once.
-const READ_BYTES_MAX: usize = 256 * 1024;
+const READ_BYTES_MAX: usize = 192 * 1024;
 
 /// Why an exchange with a provider ended early. The connection must be dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -336,7 +336,7 @@ impl Upstream {
             }
             Body::Chunked(decoder) => {
                 let mut at = self.plain;
-                loop {
+                while at < self.input.len() {
                     match decoder.step(self.input.filled(), &mut at).map_err(|_| Cut::Framing)? {
                         Step::Content(range) => {
                             // The first chunk stays where it is; later ones move up to it by the length of a header.

@@ -19,6 +19,16 @@ pub enum ServerError {
     /// A worker ended although nobody asked it to.
     #[error("a worker ended unexpectedly; the process has drained and stops")]
     WorkerDied,
+    /// The admin thread ended before it could say how the process did.
+    #[error("the admin thread ended unexpectedly; please report what the lines before this say")]
+    AdminDied,
+}
+
+impl ServerError {
+    /// Makes an error of what the machine says, for `map_err`.
+    pub(super) fn io(what: &'static str) -> impl Fn(io::Error) -> Self {
+        move |error| Self::Io(what, error)
+    }
 }
 
 fn list(refusals: &[Refusal]) -> String {

@@ -42,10 +42,11 @@ pub(super) fn prepare_process() {
 pub(super) fn check_file_limit(server: &Server) -> Result<u32, ServerError> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)
         .map_err(|error| ServerError::Io("cannot read the file limit", error.into()))?;
-    let fits = (hard.saturating_sub(FILES_RESERVED) / 2).min(CONNECTIONS_DEFAULT);
+    // Each client connection may need one to a provider. One of the edge has a hop between, with two ends.
+    let each = if server.edge.is_some() { 4 } else { 2 };
+    let fits = (hard.saturating_sub(FILES_RESERVED) / each).min(CONNECTIONS_DEFAULT);
     let wanted = server.limits.max_connections.map_or(fits, u64::from);
-    // Each client connection may need one to a provider.
-    let needed = wanted * 2 + FILES_RESERVED;
+    let needed = wanted * each + FILES_RESERVED;
     if needed > hard || wanted == 0 {
         return Err(ServerError::Limits(format!(
             "`limits.max_connections: {wanted}` needs {needed} open files, but the process may open {hard}; raise \

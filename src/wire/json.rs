@@ -6,7 +6,8 @@
 
 use super::json_place::{JsonFault, Span, Text, Value};
 use super::json_text::{
-    BLOCK_BYTES, after_space, byte_at, digits_count, has_special, parse_code_unit, short_string_end, special_bytes,
+    BLOCK_BYTES, PAGE_BYTES, after_space, byte_at, digits_count, has_special, is_plain_page, middling_string_end,
+    parse_code_unit, parse_short_count, short_string_end, special_bytes,
 };
 
 /// Most bytes of one document.
@@ -15,6 +16,8 @@ pub(super) const BYTES_MAX: usize = 1 << 30;
 pub(super) const DEPTH_CEILING: u32 = 128;
 /// Longest number, in bytes; longer ones take some readers quadratic time.
 const NUMBER_BYTES_MAX: usize = 256;
+/// Bytes of a string without a special one after which the next ones are looked at a page at a time.
+const LONG_TEXT_BYTES: usize = 1024;
 
 /// The position in a document; see the file's head.
 pub(super) struct Scanner<'a> {
@@ -282,6 +285,17 @@ impl<'a> Scanner<'a> {
         Ok(self.at)
     }
 
+    /// Steps over an unsigned integer of at most 18 digits and gives it; for anything else steps over nothing.
+    #[inline]
+    pub(super) fn short_count(&mut self) -> Result<Option<u64>, JsonFault> {
+        let Some((count, digits)) = parse_short_count(self.bytes.get(self.at..).unwrap_or_default()) else {
+            return Ok(None);
+        };
+        self.count_node()?;
+        self.at += digits;
+        Ok(Some(count))
+    }
+
     #[inline(never)]
     fn other_scalar(&mut self, first: u8) -> Result<(), JsonFault> {
         match first {
@@ -366,6 +380,10 @@ impl<'a> Scanner<'a> {
             return Err(self.unexpected());
         }
         self.at += 1;
+        if let Some(end) = middling_string_end(self.bytes, self.at) {
+            self.at = end;
+            return Ok(false);
+        }
         let mut escaped = false;
         loop {
             self.skip_plain();
@@ -402,15 +420,31 @@ impl<'a> Scanner<'a> {
             rest = after;
             if is_first {
                 is_first = false;
-                while let Some((block, after)) = rest.split_first_chunk::<BLOCK_BYTES>() {
-                    if has_special(block) {
-                        break;
-                    }
-                    self.at += block.len();
+                rest = self.skip_large_blocks(rest);
+            }
+        }
+    }
+
+    /// Steps over large blocks of a string without a special byte; a long text is searched in pieces of a page.
+    #[inline]
+    fn skip_large_blocks(&mut self, mut rest: &'a [u8]) -> &'a [u8] {
+        let start = self.at;
+        while let Some((block, after)) = rest.split_first_chunk::<BLOCK_BYTES>() {
+            if has_special(block) {
+                return rest;
+            }
+            self.at += block.len();
+            rest = after;
+            if self.at - start >= LONG_TEXT_BYTES {
+                while let Some((page, after)) = rest.split_first_chunk::<PAGE_BYTES>()
+                    && is_plain_page(page)
+                {
+                    self.at += page.len();
                     rest = after;
                 }
             }
         }
+        rest
     }
 
     /// Steps over a backslash and what it escapes.

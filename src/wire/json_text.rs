@@ -44,6 +44,25 @@ pub(super) fn digits_count(rest: &[u8]) -> usize {
     count + rest.iter().take_while(|b| b.is_ascii_digit()).count()
 }
 
+/// Reads an unsigned integer of at most 18 digits, which fit into 64 bits whatever they are, and counts its digits;
+/// `None` for anything else.
+#[inline]
+pub(super) fn parse_short_count(rest: &[u8]) -> Option<(u64, usize)> {
+    let (mut count, mut digits) = (0, 0);
+    for byte in rest.iter().take(18) {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        count = count * 10 + u64::from(digit);
+        digits += 1;
+    }
+    let is_padded = digits > 1 && byte_at(rest, 0) == b'0';
+    // A comma or an end follows nearly always. Behind more digits, a fraction or an exponent this is no count.
+    let is_ended = matches!(byte_at(rest, digits), b',' | b'}' | b']' | b' ' | b'\n' | b'\r');
+    (digits > 0 && !is_padded && is_ended).then_some((count, digits))
+}
+
 /// Gives the offset after the closing quote of a string that ends within 16 bytes and has nothing special in it.
 #[inline(always)]
 pub(super) fn short_string_end(bytes: &[u8], from: usize) -> Option<usize> {
@@ -52,6 +71,17 @@ pub(super) fn short_string_end(bytes: &[u8], from: usize) -> Option<usize> {
         Some(block) => special_bytes(block),
         None => special_bytes(&padded(rest)),
     };
+    if special == 0 {
+        return None;
+    }
+    end_at_quote(bytes, from + special.trailing_zeros() as usize)
+}
+
+/// As [`short_string_end`], for a string that ends within 32 bytes: the long names of usage fields.
+#[inline]
+pub(super) fn middling_string_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let (first, rest) = bytes.get(from..)?.split_first_chunk::<16>()?;
+    let special = special_bytes(first) | special_bytes(rest.first_chunk::<16>()?) << 16;
     if special == 0 {
         return None;
     }
@@ -81,6 +111,8 @@ pub(super) fn parse_code_unit(escape: &[u8]) -> Option<u32> {
 
 /// Bytes of a string that are looked at together.
 pub(super) const BLOCK_BYTES: usize = 64;
+/// Bytes of a long string that are looked at together.
+pub(super) const PAGE_BYTES: usize = 1024;
 
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
@@ -105,6 +137,15 @@ pub(super) fn has_special(block: &[u8; BLOCK_BYTES]) -> bool {
         any |= special_lanes(u8x16::new(*lanes));
     }
     any.to_bitmask() != 0
+}
+
+/// Tells whether a piece of a long text has no special byte.
+///
+/// Two passes over a page that lies in the nearest cache: the search uses the widest vectors that the processor has,
+/// which the blocks cannot, since a build for any processor knows only the narrowest.
+#[inline]
+pub(super) fn is_plain_page(page: &[u8; PAGE_BYTES]) -> bool {
+    memchr::memchr2(b'"', b'\\', page).is_none() && page.iter().fold(0xFF, |least: u8, &byte| least.min(byte)) >= b' '
 }
 
 /// Undoes the escapes of a checked string, given without quotes; `None` if it is malformed.

@@ -68,31 +68,64 @@ pub(super) fn scan_usage(scanner: &mut Scanner<'_>, body: &[u8]) -> Result<Found
         return Ok(found);
     }
     loop {
-        match scanner.name()?.span.inner_of(body) {
-            b"prompt_tokens" | b"input_tokens" => found.input = found.count(scanner, body)?,
-            b"completion_tokens" | b"output_tokens" => found.output = found.count(scanner, body)?,
-            b"total_tokens" => found.total = found.count(scanner, body)?,
-            b"prompt_tokens_details" | b"input_tokens_details" => {
-                scan_details(scanner, body, &mut found)?;
-            }
-            b"completion_tokens_details" | b"output_tokens_details" => {
-                scan_details(scanner, body, &mut found)?;
-            }
-            b"prompt_cache_hit_tokens" | b"cached_tokens" | b"num_cached_tokens" => {
+        match Field::find(scanner.name()?.span.inner_of(body)) {
+            Some(Field::Input) => found.input = found.count(scanner, body)?,
+            Some(Field::Output) => found.output = found.count(scanner, body)?,
+            Some(Field::Total) => found.total = found.count(scanner, body)?,
+            Some(Field::Details) => scan_details(scanner, body, &mut found)?,
+            Some(Field::CacheRead | Field::CacheHit) => {
                 // Beside `prompt_tokens_details`, where both stand, these say the same.
                 let count = found.count(scanner, body)?;
                 found.cache_read = found.cache_read.max(count.unwrap_or(0));
             }
-            b"reasoning_tokens" => {
+            Some(Field::Reasoning) => {
                 let count = found.count(scanner, body)?;
                 found.reasoning = found.reasoning.max(count.unwrap_or(0));
             }
-            _ => {
+            Some(Field::CacheWrite) | None => {
                 scanner.value()?;
             }
         }
         if !scanner.next_member()? {
             return Ok(found);
+        }
+    }
+}
+
+/// A field that is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Input,
+    Output,
+    Total,
+    Details,
+    /// The name that stands in the details too.
+    CacheRead,
+    /// Names that stand outside the details only.
+    CacheHit,
+    CacheWrite,
+    Reasoning,
+}
+
+impl Field {
+    #[inline]
+    fn find(name: &[u8]) -> Option<Self> {
+        // By length first, so that a name is compared once or twice.
+        match name.len() {
+            12 if name == b"input_tokens" => Some(Self::Input),
+            12 if name == b"total_tokens" => Some(Self::Total),
+            13 if name == b"prompt_tokens" => Some(Self::Input),
+            13 if name == b"output_tokens" => Some(Self::Output),
+            13 if name == b"cached_tokens" => Some(Self::CacheRead),
+            16 if name == b"reasoning_tokens" => Some(Self::Reasoning),
+            17 if name == b"completion_tokens" => Some(Self::Output),
+            17 if name == b"num_cached_tokens" => Some(Self::CacheHit),
+            18 if name == b"cache_write_tokens" => Some(Self::CacheWrite),
+            20 if name == b"input_tokens_details" => Some(Self::Details),
+            21 if name == b"prompt_tokens_details" || name == b"output_tokens_details" => Some(Self::Details),
+            23 if name == b"prompt_cache_hit_tokens" => Some(Self::CacheHit),
+            25 if name == b"completion_tokens_details" => Some(Self::Details),
+            _ => None,
         }
     }
 }
@@ -106,15 +139,13 @@ fn scan_details(scanner: &mut Scanner<'_>, body: &[u8], found: &mut Found) -> Re
         return Ok(());
     }
     loop {
-        match scanner.name()?.span.inner_of(body) {
-            b"cached_tokens" => {
+        match Field::find(scanner.name()?.span.inner_of(body)) {
+            Some(Field::CacheRead) => {
                 let count = found.count(scanner, body)?;
                 found.cache_read = found.cache_read.max(count.unwrap_or(0));
             }
-            b"cache_write_tokens" => {
-                found.cache_write = found.count(scanner, body)?.unwrap_or(0);
-            }
-            b"reasoning_tokens" => {
+            Some(Field::CacheWrite) => found.cache_write = found.count(scanner, body)?.unwrap_or(0),
+            Some(Field::Reasoning) => {
                 let count = found.count(scanner, body)?;
                 found.reasoning = found.reasoning.max(count.unwrap_or(0));
             }
@@ -131,6 +162,9 @@ fn scan_details(scanner: &mut Scanner<'_>, body: &[u8], found: &mut Found) -> Re
 impl Found {
     /// Reads one count; anything but an unsigned integer or `null` makes the whole usage invalid.
     fn count(&mut self, scanner: &mut Scanner<'_>, body: &[u8]) -> Result<Option<u64>, JsonFault> {
+        if let Some(count) = scanner.short_count()? {
+            return Ok(Some(count));
+        }
         let value = scanner.value()?;
         if value.first == b'n' {
             return Ok(None);
@@ -195,6 +229,11 @@ mod tests {
                 counts(5, 1, 0, 0, 0),
             ),
             (
+                "zero, and 18 and 19 digits",
+                r#"{"prompt_tokens":0,"completion_tokens":123456789012345678,"prompt_tokens_details":{"cached_tokens":1234567890123456789 }}"#,
+                counts(0, 123_456_789_012_345_678, 1_234_567_890_123_456_789, 0, 0),
+            ),
+            (
                 "the largest number",
                 r#"{"prompt_tokens":18446744073709551615,"completion_tokens":0}"#,
                 counts(u64::MAX, 0, 0, 0, 0),
@@ -217,6 +256,9 @@ mod tests {
             r#"{"prompt_tokens":3.0,"completion_tokens":4}"#,
             r#"{"prompt_tokens":3e2,"completion_tokens":4}"#,
             r#"{"prompt_tokens":"3","completion_tokens":4}"#,
+            r#"{"prompt_tokens":03,"completion_tokens":4}"#,
+            r#"{"prompt_tokens":3 4,"completion_tokens":4}"#,
+            r#"{"prompt_tokens":1000000000000000000.5,"completion_tokens":4}"#,
             r#"{"prompt_tokens":18446744073709551616,"completion_tokens":4}"#,
             r#"{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":-1}}"#,
             r#"{"prompt_tokens":3,"completion_tokens":4"#,

@@ -14,6 +14,8 @@ use crate::{
 
 /// Ticks in a second.
 const TICKS_A_SECOND: u32 = 20;
+/// Ticks between two looks for memory that nobody needs.
+const TICKS_A_TRIM: u32 = 5;
 /// Time that cut connections get to write their last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -33,6 +35,8 @@ pub(super) async fn run(context: Rc<Context>) {
         if ticks.is_multiple_of(TICKS_A_SECOND) {
             context.tick();
             context.pools.borrow_mut().sweep();
+        }
+        if ticks.is_multiple_of(TICKS_A_TRIM) {
             trim_free_buffers();
             return_free_memory();
         }

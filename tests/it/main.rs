@@ -13,6 +13,7 @@
 
 mod corpus;
 mod drain;
+mod edge;
 mod faults;
 mod harness;
 mod leaving;
@@ -21,5 +22,7 @@ mod reload;
 mod slow;
 mod smuggling;
 mod spread;
+mod store_crash;
+mod store_faults;
 mod tidy;
 mod wire;

@@ -45,11 +45,15 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("arc_swap", &["base/swap.rs"]),
     ("saphyr_parser", &["config/yaml.rs"]),
     ("monoio", &["http/", "worker/"]),
+    ("pingora_core", &["server/", "edge/"]),
+    ("pingora_proxy", &["edge/"]),
+    ("pingora_http", &["edge/"]),
     ("hickory_resolver", &["upstream/resolve.rs"]),
+    ("rusqlite", &["store/sqlite/", "store/tests/"]),
     ("utoipa", &["admin/", "store/record/text_enum.rs"]),
     ("axum", &["admin/"]),
     ("serde_path_to_error", &["admin/rest/json.rs"]),
-    ("rusqlite", &["store/sqlite/"]),
+    ("argon2", &["control/login/password.rs"]),
 ];
 
 /// Names that say nothing; see the glossary of the style page.

@@ -4,6 +4,7 @@
 
 mod audit;
 mod invitations;
+mod live;
 mod members;
 mod organizations;
 

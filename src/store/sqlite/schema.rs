@@ -1,4 +1,4 @@
-//! Which schema a file has, and how an older one becomes this one.
+//! Which schema a file has, and how an older one is updated.
 //!
 //! A migration never changes once it was released: it is what files in the world have run.
 

@@ -1,4 +1,4 @@
-//! The audit log: in order, append only, and every forgery found.
+//! The audit log: append only, and every forgery found.
 
 use rusqlite::Connection;
 

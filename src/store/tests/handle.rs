@@ -1,4 +1,4 @@
-//! What the handle promises: atomic, durable, isolated, bounded.
+//! The promises of the handle: atomic, durable, isolated.
 
 use std::sync::{Arc, mpsc};
 

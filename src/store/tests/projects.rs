@@ -1,4 +1,4 @@
-//! Projects: uniqueness, filters, and what a deletion takes along.
+//! Projects: uniqueness, filters, deletion.
 
 use super::fixture::{Fixture, at, event, id, key, organization, page, pages, project, version};
 use crate::store::{

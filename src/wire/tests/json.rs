@@ -119,6 +119,29 @@ fn long_strings_end_at_their_quote_wherever_it_stands() {
 }
 
 #[test]
+fn a_text_of_many_pages_is_checked_at_every_place() {
+    let text = "x".repeat(5 * 1024);
+    let plain = format!("\"{text}\"");
+    assert_eq!(check(plain.as_bytes()), Ok(()));
+    for at in (1..=text.len()).step_by(7) {
+        for (byte, want) in [
+            (b'\x1f', JsonFault::Control),
+            (b'\0', JsonFault::Control),
+            (b'"', JsonFault::Trailing),
+            (b'\\', JsonFault::Escape),
+        ] {
+            let mut document = plain.clone().into_bytes();
+            document[at] = byte;
+            if at == text.len() && byte == b'"' {
+                continue;
+            }
+            let fault = if at == text.len() && byte == b'\\' { JsonFault::End } else { want };
+            assert_eq!(check(&document), Err(fault), "{byte} at {at}");
+        }
+    }
+}
+
+#[test]
 fn every_control_character_is_refused_in_strings_of_any_length() {
     for byte in 0..0x80u8 {
         for length in [0, 7, 8, 15, 16, 17, 80, 81, 200] {

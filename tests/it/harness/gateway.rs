@@ -111,6 +111,11 @@ impl Gateway {
         Self { address, admin, process, folder }
     }
 
+    /// Where it offers TLS.
+    pub(crate) fn edge(&mut self) -> SocketAddr {
+        self.process.address_after("edge on https://")
+    }
+
     /// A new connection to the data plane.
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.address)
