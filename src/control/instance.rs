@@ -4,7 +4,7 @@
 //! `permit` inside the transaction that reads the object's tenancy, and writes its audit event in the same transaction as
 //! the change. What workers must see goes live under the publication lock, so changes become visible one after the other.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -17,6 +17,7 @@ use crate::{
 use super::{
     error::ControlError,
     file_projects::FileProjects,
+    login::{Passwords, Throttle},
     publish::Publisher,
     serve::Serves,
     vault::{Pepper, Vault},
@@ -31,6 +32,8 @@ pub struct Control {
     shared: Arc<Shared>,
     publication: Mutex<Publisher>,
     serves: Serves,
+    passwords: Passwords,
+    throttle: std::sync::Mutex<Throttle>,
     files: Option<FileProjects>,
 }
 
@@ -60,6 +63,8 @@ impl Control {
             shared: Arc::clone(parts.publisher.shared()),
             publication: Mutex::new(parts.publisher),
             serves: Serves::default(),
+            passwords: Passwords::new(),
+            throttle: std::sync::Mutex::default(),
             files: parts.files,
         }
     }
@@ -106,6 +111,15 @@ impl Control {
 
     pub(super) fn serves(&self) -> &Serves {
         &self.serves
+    }
+
+    pub(super) fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+
+    /// Wrong logins. Never held across an `.await`.
+    pub(super) fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses a change of what files own.

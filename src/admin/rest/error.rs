@@ -179,7 +179,6 @@ impl From<ControlError> for ApiError {
             ControlError::LastOwner => Code::LastOwner,
             ControlError::TooLarge(_) => Code::TooLarge,
             ControlError::InUse(_) => Code::InUse,
-            ControlError::TooLarge(_) => Code::TooLarge,
             ControlError::Unavailable(_) => Code::StoreUnavailable,
         };
         Self::new(code, detail)
