@@ -41,15 +41,22 @@ impl Control {
         Ok(self.store().read(move |tx| tx.members(&organization, &page)).await?)
     }
 
-    /// One member; every member may see itself.
+    /// One member.
     ///
     /// # Errors
     /// As [`permit`]; [`ControlError::NotFound`].
     pub async fn member(&self, actor: &Actor, organization: Id, user: Id) -> Result<Member, ControlError> {
-        let is_own = actor.author == user && actor.membership(&organization).is_some();
-        if !is_own {
-            permit(actor, Capability::MembersRead, Scope::Organization(&organization))?;
-        }
+        permit(actor, Capability::MembersRead, Scope::Organization(&organization))?;
+        self.store().read(move |tx| tx.member(&organization, &user)?.ok_or(ControlError::NotFound)).await
+    }
+
+    /// The caller's own membership; with a token that of its maker.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`] for an organization that the caller does not belong to.
+    pub async fn own_membership(&self, actor: &Actor, organization: Id) -> Result<Member, ControlError> {
+        actor.membership(&organization).ok_or(ControlError::NotFound)?;
+        let user = actor.author.clone();
         self.store().read(move |tx| tx.member(&organization, &user)?.ok_or(ControlError::NotFound)).await
     }
 
