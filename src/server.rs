@@ -14,6 +14,7 @@ mod ground;
 mod resolution_log;
 mod settings;
 mod source;
+mod store_mode;
 
 use std::net::SocketAddr;
 

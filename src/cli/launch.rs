@@ -35,7 +35,10 @@ pub(crate) fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
         server.data_dir = folder;
     }
     let ready = Box::new(|listening: Listening| say(&addresses(listening)));
-    start(Launch { server, source: Source::Files, ready })
+    // Files of projects or keys are the whole configuration; without them it is what the admin API has stored.
+    let has_files = server.projects_dir.is_some() || server.keys_file.is_some();
+    let source = if has_files { Source::Files } else { Source::Store };
+    start(Launch { server, source, ready })
 }
 
 /// `millrace demo`. Whatever is refused before the start was said by a flag or its variable.

@@ -343,5 +343,7 @@ fn read_limits(fields: &Fields<'_>) -> Option<Limits> {
         json_depth: fields.integer("json_depth")?,
         sse_event_bytes: size("sse_event_bytes")?,
         stream_bytes: size("stream_bytes")?,
+        admin_reads_per_minute: fields.integer("admin_reads_per_minute")?,
+        admin_writes_per_minute: fields.integer("admin_writes_per_minute")?,
     })
 }

@@ -50,8 +50,8 @@ pub(super) static SERVER: Table = Table {
         Field::new(
             "data_dir",
             Kind::Word(&words::PATH),
-            "Folder for what the process writes, made at start if it does not exist. Holds the sockets of the edge, if \
-             there is one. Relative to this file. Default `./millrace-data`.",
+            "Folder of the store, its master key and the sockets of the edge, made at start if it does not exist. Relative to \
+             this file. Default `./millrace-data`.",
         )
         .default("./millrace-data"),
         Field::new(
@@ -199,6 +199,18 @@ static LIMITS: Table = Table {
             "Bytes of one stream, 64 KiB to 1 GiB. Default 64 MiB.",
         )
         .default("64 MiB"),
+        Field::new(
+            "admin_reads_per_minute",
+            Kind::Int { min: 1, max: 1_000_000 },
+            "Reads of the admin API a minute and caller. Default 100.",
+        )
+        .default("100"),
+        Field::new(
+            "admin_writes_per_minute",
+            Kind::Int { min: 1, max: 1_000_000 },
+            "Changes by the admin API a minute and caller. Default 30.",
+        )
+        .default("30"),
     ],
 };
 

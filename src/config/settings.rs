@@ -26,7 +26,8 @@ pub struct Server {
     pub projects_dir: Option<At<PathBuf>>,
     /// File with the API keys.
     pub keys_file: Option<At<PathBuf>>,
-    /// Folder for what the process writes, made at start with mode 0700. Default `./millrace-data`.
+    /// Folder of the store, its master key and the sockets of the edge, made at start with mode 0700. Default
+    /// `./millrace-data`.
     pub data_dir: PathBuf,
     /// Secrets that project files may name.
     pub secrets: BTreeMap<String, SecretSource>,
@@ -205,6 +206,10 @@ pub struct Limits {
     pub sse_event_bytes: ByteSize,
     /// Bytes of one stream. Default 64 MiB.
     pub stream_bytes: ByteSize,
+    /// Reads of the admin API a minute and caller. Default 100.
+    pub admin_reads_per_minute: u32,
+    /// Changes by the admin API a minute and caller. Default 30.
+    pub admin_writes_per_minute: u32,
 }
 
 /// Connections to providers.

@@ -1,4 +1,4 @@
-//! What is served, and how it changes: check, compile, commit, publish.
+//! What is served, and how it changes.
 //!
 //! [`Control`] holds the rules of store mode: projects, versions, what is live. Every change goes through [`Publisher`],
 //! whatever it came from: nothing is visible before all of it was checked and compiled, and a refused change leaves what
@@ -64,7 +64,7 @@ pub use projects::ProjectState;
 pub use publish::{Publisher, Unconfirmed, first, first_of};
 pub use sealed_keys::{OpenedKeys, SealedKeys, origins_of, place_of_provider_key, place_of_secret, provider_named};
 pub use serve::Activated;
-pub use start::{load, open_pepper};
+pub use start::{has_pepper, load, open_pepper};
 pub use transitions::{Action, Facts, Illegal, next};
 pub use vault::{Pepper, Place, Purpose, Vault, VaultError, last4};
 pub use versions::{TEXT_BYTES_MAX, VersionText, version_revision};

@@ -1,4 +1,4 @@
-//! Settings of projects: their rules, defaults and effective values.
+//! Settings of projects: rules, defaults, what holds.
 
 use crate::{config::project_slug, store::Mode};
 

@@ -1,4 +1,4 @@
-//! The first snapshot of store mode: everything that is stored, compiled.
+//! The first snapshot of store mode: all that is stored.
 //!
 //! A project whose stored configuration cannot be read or compiled answers 503 `config_error`; all others serve.
 
@@ -82,6 +82,14 @@ pub async fn open_pepper(store: &Store, vault: &Vault) -> Result<Pepper, Control
         })
         .await?;
     vault.open_pepper(&kept).map_err(sealed)
+}
+
+/// Whether the store was used before: then its master key must be there.
+///
+/// # Errors
+/// The store's.
+pub async fn has_pepper(store: &Store) -> Result<bool, ControlError> {
+    Ok(store.read(|tx| tx.note(PEPPER_NOTE)).await?.is_some())
 }
 
 fn sealed(error: VaultError) -> ControlError {

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    admin::{AccessLog, AdminState, Check, Output, Pump, Readiness, pump, serve},
+    admin::{AccessLog, AdminState, Check, Output, Pump, RateLimits, Readiness, pump, serve},
     config::Server,
     control::Publisher,
     metrics::Registry,
@@ -37,6 +37,7 @@ use super::{
     ground::Ground,
     resolution_log::log_resolution,
     settings::{connector, data_path_settings, driver, ttl_bounds},
+    source::Opened,
 };
 
 /// Records that may wait for the admin thread: a tenth of a second of full load.
@@ -107,7 +108,7 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
         metrics: Arc::new(Registry::new(ground.pins.len())),
         origins: Arc::new(Origins::new(guard, resolver.clone())),
     };
-    let (snapshot, follow) = source.open(&server, &registries)?;
+    let Opened { snapshot, follow, kept, files } = source.open(&server, &registries).await?;
     tokio::spawn(resolver.clone().run(until(stopped.clone())));
     // If the names take longer, the workers start all the same and their first requests may fail.
     let _ = tokio::time::timeout(NAMES_WAIT, resolver.first_lookups(&registries.origins.addresses())).await;
@@ -128,6 +129,8 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     ready.notify_ready();
     roster.started().await?;
 
+    let publisher = Arc::new(Publisher::new(Arc::clone(&shared), registries.clone()));
+    let api = kept.map(|kept| kept.api(Arc::clone(&publisher), files, rate_limits(&server))).transpose()?;
     let output = Arc::new(Output::stdout().map_err(ServerError::io("cannot write to standard output"))?);
     let pumped = start_pump(&server, &queue, &output, stopped.clone());
     let state = AdminState {
@@ -136,7 +139,7 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
         output,
         readiness: readiness(Arc::clone(&shared)),
         hosts: server.admin_hosts.clone(),
-        api: None,
+        api,
     };
     let admin_listener = tokio::net::TcpListener::from_std(ground.admin_listener)
         .map_err(ServerError::io("cannot listen on `admin_listen`"))?;
@@ -144,13 +147,19 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     let signals = Signals::listen()?;
     say_ready(listening);
 
-    let publisher = Publisher::new(Arc::clone(&shared), registries);
     let control = edge.map(EdgeControl::new);
     let verdict = attend(&shared, &publisher, Attended { follow, roster, signals, edge: control }).await;
     // The rows of the last requests are in the queue: the pump empties it before it ends.
     let _ = stop.send(true);
     let _ = pumped.await;
     verdict
+}
+
+fn rate_limits(server: &Server) -> RateLimits {
+    RateLimits {
+        reads_per_minute: server.limits.admin_reads_per_minute,
+        writes_per_minute: server.limits.admin_writes_per_minute,
+    }
 }
 
 /// Where no project may send a request: to ourselves.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::snapshot::Refusal;
+use crate::{control::ControlError, snapshot::Refusal};
 
 /// Why the process does not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,9 @@ pub enum ServerError {
     /// The limits of the process do not fit its settings.
     #[error("{0}")]
     Limits(String),
+    /// The store cannot be used.
+    #[error("{0}")]
+    Store(#[from] ControlError),
     /// A worker ended although nobody asked it to.
     #[error("a worker ended unexpectedly; the process has drained and stops")]
     WorkerDied,

@@ -150,7 +150,7 @@ pub fn ttl_bounds(server: &Server) -> TtlBounds {
 
 /// Makes the folder for what the process writes, for its owner alone.
 ///
-/// Nothing is written there yet, so a file system that refuses the folder is reported and no reason to stop.
+/// A file system that refuses the folder is reported and no reason to stop: who needs it finds that out.
 pub(super) fn make_data_dir(folder: &Path) {
     if folder.is_dir() {
         return;
@@ -158,7 +158,7 @@ pub(super) fn make_data_dir(folder: &Path) {
     if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(folder) {
         let (path, text) = (folder.display().to_string(), error.to_string());
         let fields = [("path", Value::Text(&path)), ("error", Value::Text(&text))];
-        emit(Level::Warn, "`data_dir` cannot be made; nothing is written there in this version", &fields);
+        emit(Level::Warn, "`data_dir` cannot be made", &fields);
     }
 }
 

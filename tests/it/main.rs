@@ -17,6 +17,7 @@ mod edge;
 mod faults;
 mod harness;
 mod leaving;
+mod lifecycle;
 mod locked;
 mod reload;
 mod slow;

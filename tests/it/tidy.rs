@@ -52,6 +52,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("rusqlite", &["store/sqlite/", "store/tests/"]),
     ("utoipa", &["admin/", "store/record/text_enum.rs"]),
     ("axum", &["admin/"]),
+    ("ureq", &["cli/remote/client.rs"]),
     ("serde_path_to_error", &["admin/rest/json.rs"]),
     ("argon2", &["control/login/password.rs"]),
 ];

@@ -38,6 +38,7 @@ mod sessions;
 mod tests;
 mod times;
 mod tokens;
+mod words;
 
 use super::rest::{Endpoint, document};
 
@@ -60,12 +61,4 @@ pub fn endpoints() -> Vec<Endpoint> {
 #[must_use]
 pub fn openapi_document() -> String {
     document(endpoints())
-}
-
-/// The schema of a text that is one of these words.
-fn words(words: &[&str]) -> utoipa::openapi::schema::Object {
-    utoipa::openapi::ObjectBuilder::new()
-        .schema_type(utoipa::openapi::schema::Type::String)
-        .enum_values(Some(words.iter().map(|word| serde_json::Value::from(*word))))
-        .build()
 }
