@@ -4,7 +4,7 @@
 //! `permit` inside the transaction that reads the object's tenancy, and writes its audit event in the same transaction as
 //! the change. What workers must see goes live under the publication lock, so changes become visible one after the other.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -18,6 +18,7 @@ use super::{
     error::ControlError,
     file_projects::FileProjects,
     keys::KeyUse,
+    login::{Passwords, Throttle},
     publish::Publisher,
     serve::Serves,
     vault::{Pepper, Vault},
@@ -33,6 +34,8 @@ pub struct Control {
     publication: Mutex<Arc<Publisher>>,
     serves: Serves,
     key_use: Arc<KeyUse>,
+    passwords: Passwords,
+    throttle: std::sync::Mutex<Throttle>,
     files: Option<Arc<FileProjects>>,
 }
 
@@ -63,6 +66,8 @@ impl Control {
             publication: Mutex::new(parts.publisher),
             serves: Serves::default(),
             key_use: Arc::default(),
+            passwords: Passwords::new(),
+            throttle: std::sync::Mutex::default(),
             files: parts.files,
         }
     }
@@ -115,6 +120,15 @@ impl Control {
 
     pub(super) fn serves(&self) -> &Serves {
         &self.serves
+    }
+
+    pub(super) fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+
+    /// Wrong logins. Never held across an `.await`.
+    pub(super) fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses a change of what files own.

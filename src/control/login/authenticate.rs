@@ -5,19 +5,19 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 
 use super::super::{
     actor::{Actor, Membership},
     error::ControlError,
+    identity::{Authenticate, Presented, Proof},
     instance::Control,
 };
+use super::token::covers;
 use crate::{
     base::{Id, UnixTime, unix_time},
-    store::{
-        ActorKind, AdminToken, Member, OrganizationRole, OrganizationStatus, Outcome, ProjectGrant, ProjectRole, Session,
-        Tx,
-    },
+    store::{ActorKind, AdminToken, Member, OrganizationRole, Outcome, ProjectGrant, Session, Tx},
 };
 
 /// A session ends after this time without a request.
@@ -27,14 +27,10 @@ pub(super) const SESSION_TOTAL: Duration = Duration::from_secs(12 * 3_600);
 /// Uses are noted to the minute, so that reading needs no write each time.
 const TOUCH_EVERY: Duration = Duration::from_secs(60);
 
-/// What a request carries.
-#[derive(Clone, Copy)]
-pub enum Credentials<'a> {
-    /// `Authorization: Bearer`.
-    Token(&'a str),
-    /// The cookie of a session.
-    Session(&'a str),
-}
+/// Note that lists the organizations that a token without a user has made, one id a line: it owns them.
+const ENVIRONMENT_OWNS_NOTE: &str = "environment_owns";
+/// Longest token or cookie that is looked up, in bytes.
+const PROOF_BYTES_MAX: usize = 512;
 
 /// What was found, and whether its use is to be noted.
 enum Found {
@@ -42,46 +38,44 @@ enum Found {
     Session(Session, Actor),
 }
 
-impl Control {
-    /// Finds out who asks.
-    ///
-    /// # Errors
-    /// [`ControlError::NotAuthenticated`] for unknown, expired and ended credentials alike.
-    pub async fn authenticate(
-        &self,
-        credentials: Credentials<'_>,
-        address: &str,
-        request_id: &str,
-    ) -> Result<Actor, ControlError> {
+#[async_trait]
+impl Authenticate for Control {
+    async fn authenticate(&self, proof: Proof<'_>, presented: Presented<'_>) -> Result<Actor, ControlError> {
         let now = unix_time();
-        let from = (address.to_owned(), request_id.to_owned());
-        let (digest, by_token) = match credentials {
-            Credentials::Token(text) => (digest_of(text), true),
-            Credentials::Session(text) => (digest_of(text), false),
+        let (text, by_token) = match proof {
+            Proof::Bearer(text) => (text, true),
+            Proof::Session(text) => (text, false),
         };
+        if text.len() > PROOF_BYTES_MAX {
+            return Err(ControlError::NotAuthenticated);
+        }
+        let digest = digest_of(text);
+        let (address, request_id) = (presented.address.to_owned(), presented.request_id.to_owned());
         let found = self.store().read(move |tx| {
             let found = if by_token { by_token_digest(tx, &digest, now)? } else { by_session(tx, &digest, now)? };
             found.ok_or(ControlError::NotAuthenticated)
         });
-        let (actor, touch) = match found.await? {
-            Found::Token(token, actor) => (actor, is_due(token.last_used_at, now).then_some(token.id)),
+        // A store that cannot be written is no reason to refuse a reader, so the outcome of a touch does not matter.
+        let actor = match found.await? {
+            Found::Token(token, actor) => {
+                if is_due(token.last_used_at, now) {
+                    let _ = self.store().write(move |tx| tx.touch_admin_token(&token.id, now)).await;
+                }
+                actor
+            }
             Found::Session(session, actor) => {
                 if is_due(Some(session.last_seen_at), now) {
-                    self.touch_session(session, now).await;
+                    let _ = self.store().write(move |tx| touch(tx, &session, now)).await;
                 }
-                (actor, None)
+                actor
             }
         };
-        if let Some(id) = touch {
-            // A store that cannot be written is no reason to refuse a reader.
-            let _ = self.store().write(move |tx| Ok::<_, ControlError>(tx.touch_admin_token(&id, now)?)).await;
-        }
-        Ok(Actor { address: from.0, request_id: from.1, ..actor })
+        Ok(Actor { address, request_id, ..actor })
     }
+}
 
-    async fn touch_session(&self, session: Session, now: UnixTime) {
-        let _ = self.store().write(move |tx| Ok::<_, ControlError>(tx.touch_session(&session.digest, now)?)).await;
-    }
+fn touch(tx: &mut dyn Tx, session: &Session, now: UnixTime) -> Outcome<()> {
+    tx.touch_session(&session.digest, now)
 }
 
 /// Digest under which a token or session id is stored.
@@ -94,16 +88,12 @@ fn is_due(last: Option<UnixTime>, now: UnixTime) -> bool {
 }
 
 fn by_token_digest(tx: &dyn Tx, digest: &[u8; 32], now: UnixTime) -> Outcome<Option<Found>> {
-    let Some(token) = tx.admin_token_by_digest(digest)?.filter(|token| token.expires_at.is_none_or(|end| now < end))
-    else {
+    let Some(token) = tx.admin_token_by_digest(digest)?.filter(|token| is_valid(token, now)) else {
         return Ok(None);
     };
-    let mut memberships = Vec::new();
-    if let Some(organization) = &token.organization {
-        let membership =
-            Membership { organization: organization.clone(), role: token.role, grants: token.grants.clone() };
-        memberships.extend(within_maker(tx, &token, membership)?);
-    }
+    let Some(memberships) = memberships_of_token(tx, &token, now)? else {
+        return Ok(None);
+    };
     let instance_admin = token.instance_admin && maker_is_instance_admin(tx, &token)?;
     let author = token.created_by.clone().unwrap_or_else(|| token.id.clone());
     let actor = Actor {
@@ -119,24 +109,74 @@ fn by_token_digest(tx: &dyn Tx, digest: &[u8; 32], now: UnixTime) -> Outcome<Opt
     Ok(Some(Found::Token(Box::new(token), actor)))
 }
 
-/// A token is never more than its maker is now: who left the organization or was demoted takes the token along.
-fn within_maker(tx: &dyn Tx, token: &AdminToken, own: Membership) -> Outcome<Option<Membership>> {
-    let suspended = is_suspended(tx, &own.organization)?;
+/// A token is never more than its maker is now: who left the organization or was demoted takes the token along. None when
+/// nothing is left of it.
+fn memberships_of_token(tx: &dyn Tx, token: &AdminToken, now: UnixTime) -> Outcome<Option<Vec<Membership>>> {
     let Some(maker) = &token.created_by else {
-        return Ok(Some(if suspended { read_only(own) } else { own }));
+        return own_memberships(tx, token).map(Some);
     };
-    let Some(member) = tx.member(&own.organization, maker)? else {
-        return Ok(None);
+    let Some(organization) = &token.organization else {
+        return Ok(Some(Vec::new()));
     };
-    let role = lower(own.role, member.role);
-    let is_wide = |role| role == OrganizationRole::Owner || role == OrganizationRole::Admin;
-    let grants = if is_wide(member.role) {
-        own.grants
-    } else {
-        own.grants.into_iter().filter(|grant| member.grants.contains(grant)).collect()
+    let own = Membership { organization: organization.clone(), role: token.role, grants: token.grants.clone() };
+    let held = match tx.member(organization, maker)? {
+        Some(Member { organization, role, grants, .. }) => Some(Membership { organization, role, grants }),
+        // The maker may be a token without a user, which has no maker itself.
+        None => match tx.admin_token(maker)?.filter(|maker| maker.created_by.is_none() && is_valid(maker, now)) {
+            Some(maker) => own_memberships(tx, &maker)?.into_iter().find(|held| held.organization == *organization),
+            None => None,
+        },
     };
-    let own = Membership { role, grants, ..own };
-    Ok(Some(if suspended { read_only(own) } else { own }))
+    Ok(held.map(|held| vec![within(own, &held)]))
+}
+
+/// What a token without a maker may do: its organization, and those that were made with it.
+fn own_memberships(tx: &dyn Tx, token: &AdminToken) -> Outcome<Vec<Membership>> {
+    let mut memberships = Vec::new();
+    if let Some(organization) = token.organization.clone() {
+        memberships.push(Membership { organization, role: token.role, grants: token.grants.clone() });
+    }
+    if token.instance_admin {
+        for organization in environment_owns(tx)? {
+            memberships.push(Membership { organization, role: OrganizationRole::Owner, grants: Vec::new() });
+        }
+    }
+    Ok(memberships)
+}
+
+fn environment_owns(tx: &dyn Tx) -> Outcome<Vec<Id>> {
+    let text = tx.note(ENVIRONMENT_OWNS_NOTE)?.and_then(|text| String::from_utf8(text).ok()).unwrap_or_default();
+    Ok(text.lines().map(Id::stored).collect())
+}
+
+/// Notes that an organization was made by a token without a user: without an owner nobody could invite one.
+pub(in crate::control) fn note_environment_owns(tx: &mut dyn Tx, organization: &Id) -> Outcome<()> {
+    let mut lines: Vec<String> = Vec::new();
+    for known in environment_owns(tx)? {
+        // Ids are never used again, so those of deleted organizations can be dropped.
+        if tx.organization(&known)?.is_some() {
+            lines.push(known.as_str().to_owned());
+        }
+    }
+    lines.push(organization.as_str().to_owned());
+    tx.put_note(ENVIRONMENT_OWNS_NOTE, Some(lines.join("\n").as_bytes()))
+}
+
+/// What of a membership another one covers.
+fn within(own: Membership, held: &Membership) -> Membership {
+    let is_wide = matches!(held.role, OrganizationRole::Owner | OrganizationRole::Admin);
+    let covered = |grant: &ProjectGrant| {
+        is_wide || held.project_role(&grant.project).is_some_and(|role| covers(role, grant.role))
+    };
+    Membership {
+        role: lower(own.role, held.role),
+        grants: own.grants.iter().filter(|grant| covered(grant)).cloned().collect(),
+        organization: own.organization,
+    }
+}
+
+fn is_valid(token: &AdminToken, now: UnixTime) -> bool {
+    token.expires_at.is_none_or(|end| now < end)
 }
 
 fn maker_is_instance_admin(tx: &dyn Tx, token: &AdminToken) -> Outcome<bool> {
@@ -159,9 +199,7 @@ fn by_session(tx: &dyn Tx, digest: &[u8; 32], now: UnixTime) -> Outcome<Option<F
     };
     let mut memberships = Vec::new();
     for Member { organization, role, grants, .. } in tx.memberships(&user.id)? {
-        let suspended = is_suspended(tx, &organization)?;
-        let membership = Membership { organization, role, grants };
-        memberships.push(if suspended { read_only(membership) } else { membership });
+        memberships.push(Membership { organization, role, grants });
     }
     let actor = Actor {
         kind: ActorKind::User,
@@ -174,20 +212,6 @@ fn by_session(tx: &dyn Tx, digest: &[u8; 32], now: UnixTime) -> Outcome<Option<F
         memberships,
     };
     Ok(Some(Found::Session(session, actor)))
-}
-
-fn is_suspended(tx: &dyn Tx, organization: &Id) -> Outcome<bool> {
-    Ok(tx.organization(organization)?.is_some_and(|found| found.status == OrganizationStatus::Suspended))
-}
-
-/// What is left of a membership in a suspended organization: looking, not changing.
-fn read_only(membership: Membership) -> Membership {
-    let role = match membership.role {
-        OrganizationRole::Member => OrganizationRole::Member,
-        _ => OrganizationRole::Auditor,
-    };
-    let look = |grant: ProjectGrant| ProjectGrant { role: ProjectRole::Viewer, ..grant };
-    Membership { role, grants: membership.grants.into_iter().map(look).collect(), ..membership }
 }
 
 /// The role that allows less. An auditor sees everything but writes nothing, so it is below an admin.

@@ -5,7 +5,8 @@ use super::super::{
     error::{ControlError, FieldProblem},
     instance::Control,
 };
-use super::authenticate::{SESSION_TOTAL, digest_of};
+use super::authenticate::{SESSION_IDLE, SESSION_TOTAL, digest_of};
+use super::first_start::{SETUP_NOTE, first_organization};
 use crate::{
     base::{Id, IdKind, Secret, UnixTime, now, push_random, unix_time},
     store::{ActorKind, Member, OrganizationRole, Session, StoreError, Tx, User},
@@ -13,8 +14,8 @@ use crate::{
 
 /// Characters of a session id or a token: 256 bits.
 pub(super) const RANDOM_CHARS: usize = 43;
-/// Note that holds the digest of the set-up token while there is one.
-const SETUP_NOTE: &str = "setup_token_digest";
+/// Stands for an account in the throttle; no e-mail address looks like it.
+const SETUP_ACCOUNT: &str = "setup";
 /// Longest e-mail address (RFC 5321, section 4.5.3.1.3, without the brackets).
 const EMAIL_BYTES_MAX: usize = 254;
 
@@ -36,19 +37,25 @@ impl Control {
     /// [`ControlError::RateLimited`] after several wrong ones from this address.
     pub async fn log_in(&self, email: &str, password: Secret, address: &str) -> Result<Login, ControlError> {
         let email = email.trim().to_lowercase();
-        if let Some(wait) = self.throttle().wait(&email, address, now()) {
-            return Err(ControlError::RateLimited(UnixTime(unix_time().0 + wait)));
-        }
+        self.begin_login(&email, address)?;
         let wanted = email.clone();
-        let found = self.store().read(move |tx| Ok::<_, StoreError>(tx.user_by_email(&wanted)?)).await?;
+        let found = self.store().read(move |tx| tx.user_by_email(&wanted)).await?;
         let hash = found.as_ref().and_then(|user| user.password_hash.clone());
         let right = self.passwords().matches(password, hash).await?;
         let Some(user) = found.filter(|_| right) else {
-            self.throttle().failed(&email, address, now());
             return Err(ControlError::NotAuthenticated);
         };
         self.throttle().succeeded(&email, address);
         self.open_session(user, address.to_owned()).await
+    }
+
+    /// Begins a login; it counts as wrong until it was found to be right.
+    ///
+    /// # Errors
+    /// [`ControlError::RateLimited`] after several wrong ones.
+    pub(in crate::control) fn begin_login(&self, account: &str, address: &str) -> Result<(), ControlError> {
+        let begun = self.throttle().begin(account, address, now());
+        begun.map_err(|wait| ControlError::RateLimited(UnixTime(unix_time().0 + wait)))
     }
 
     /// Ends the session of this cookie, if there is one.
@@ -67,43 +74,28 @@ impl Control {
             .await
     }
 
-    /// Makes a set-up token if there is no instance administrator yet; none otherwise. A new one ends the one before.
-    ///
-    /// # Errors
-    /// When the store cannot be written.
-    pub async fn make_setup_token(&self) -> Result<Option<Secret>, ControlError> {
-        let mut text = "mr_setup_".to_owned();
-        push_random(&mut text, RANDOM_CHARS)?;
-        let digest = digest_of(&text);
-        let made = self.store().write(move |tx| {
-            if tx.instance_admin_count()? > 0 {
-                tx.put_note(SETUP_NOTE, None)?;
-                return Ok::<_, StoreError>(false);
-            }
-            tx.put_note(SETUP_NOTE, Some(&digest))?;
-            Ok(true)
-        });
-        Ok(made.await?.then(|| Secret::new(text)))
-    }
-
     /// Makes the first instance administrator, who is also owner of the first organization, and logs in.
     ///
     /// # Errors
     /// [`ControlError::NotAuthenticated`] for a wrong token and when the set-up is done; field problems.
-    pub async fn set_up(&self, token: &Secret, email: &str, password: Secret, address: &str) -> Result<Login, ControlError> {
-        if let Some(wait) = self.throttle().wait("setup", address, now()) {
-            return Err(ControlError::RateLimited(UnixTime(unix_time().0 + wait)));
-        }
+    pub async fn set_up(
+        &self,
+        token: &Secret,
+        email: &str,
+        password: Secret,
+        address: &str,
+    ) -> Result<Login, ControlError> {
         let email = checked_email(email)?;
+        self.begin_login(SETUP_ACCOUNT, address)?;
         let digest = digest_of(token.reveal());
         let is_right = self
             .store()
             .read(move |tx| Ok::<_, StoreError>(tx.note(SETUP_NOTE)?.as_deref() == Some(digest.as_slice())))
             .await?;
         if !is_right {
-            self.throttle().failed("setup", address, now());
             return Err(ControlError::NotAuthenticated);
         }
+        self.throttle().succeeded(SETUP_ACCOUNT, address);
         let password_hash = Some(self.passwords().hash(password).await?);
         let user = User {
             id: Id::random(IdKind::User)?,
@@ -144,6 +136,8 @@ impl Control {
         let event = actor.event("session.begin", user.id.as_str());
         self.store()
             .write(move |tx| {
+                let before = |span| UnixTime(at.0.saturating_sub(span));
+                tx.delete_old_sessions(before(SESSION_TOTAL), before(SESSION_IDLE))?;
                 tx.insert_session(&session)?;
                 tx.append_audit(&event)?;
                 Ok::<_, StoreError>(())
@@ -173,12 +167,6 @@ fn make_first_admin(tx: &mut dyn Tx, user: &User, address: &str) -> Result<(), C
     Ok(())
 }
 
-/// The organization `default`, which exists from the start.
-pub(in crate::control) fn first_organization(tx: &dyn Tx) -> Result<Id, ControlError> {
-    let id = tx.note(super::FIRST_ORGANIZATION_NOTE)?.and_then(|text| String::from_utf8(text).ok());
-    id.map(|text| Id::stored(&text)).ok_or_else(|| ControlError::Internal("there is no first organization".to_owned()))
-}
-
 /// Brings an e-mail address into the form in which it is stored.
 ///
 /// # Errors
@@ -186,7 +174,9 @@ pub(in crate::control) fn first_organization(tx: &dyn Tx) -> Result<Id, ControlE
 pub(in crate::control) fn checked_email(text: &str) -> Result<String, ControlError> {
     let email = text.trim().to_lowercase();
     let fits = email.len() <= EMAIL_BYTES_MAX
-        && email.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"' | b',' | b';' | b'\\'))
+        && email
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"' | b',' | b';' | b'\\'))
         && matches!(email.rsplit_once('@'), Some((local, host)) if !local.is_empty() && !local.contains('@') && !host.is_empty());
     if fits {
         return Ok(email);

@@ -2,9 +2,10 @@
 //!
 //! Each wrong login doubles the wait for its account and for its address, up to a bound; a right one forgets the account.
 //! An account under attack can still be entered: the wait ends, and it is counted for each pair of account and address
-//! as well as for the address, so that a stranger cannot keep its owner out.
+//! as well as for the address, so that a stranger cannot keep its owner out. A login counts as wrong from its start until
+//! it is found to be right: a hundred guesses sent at once wait like a hundred sent one after the other.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
 
 use crate::base::Instant;
 
@@ -43,15 +44,26 @@ impl Failures {
 }
 
 impl Throttle {
+    /// Begins a login, which counts as wrong until [`Self::succeeded`] is told otherwise.
+    ///
+    /// # Errors
+    /// How long it has to wait; nothing is counted then.
+    pub(in crate::control) fn begin(&mut self, account: &str, address: &str, now: Instant) -> Result<(), Duration> {
+        if let Some(wait) = self.wait(account, address, now) {
+            return Err(wait);
+        }
+        self.failed(account, address, now);
+        Ok(())
+    }
+
     /// How long this login has to wait; none when it may be tried now.
-    pub(in crate::control) fn wait(&self, account: &str, address: &str, now: Instant) -> Option<Duration> {
+    fn wait(&self, account: &str, address: &str, now: Instant) -> Option<Duration> {
         let waits = names(account, address).into_iter().filter_map(|name| self.failures.get(&name));
         let longest = waits.map(|failures| failures.open_again().saturating_duration_since(now)).max()?;
         (!longest.is_zero()).then_some(longest)
     }
 
-    /// Counts a wrong login.
-    pub(in crate::control) fn failed(&mut self, account: &str, address: &str, now: Instant) {
+    fn failed(&mut self, account: &str, address: &str, now: Instant) {
         self.make_room(now);
         for name in names(account, address) {
             let failures = self.failures.entry(name).or_insert(Failures { count: 0, last: now });
@@ -63,10 +75,13 @@ impl Throttle {
         }
     }
 
-    /// Forgets the wrong logins of an account from an address.
+    /// Forgets the wrong logins of an account from an address; those for other accounts from there stay.
     pub(in crate::control) fn succeeded(&mut self, account: &str, address: &str) {
-        let [pair, _] = names(account, address);
+        let [pair, address] = names(account, address);
         self.failures.remove(&pair);
+        if let Some(failures) = self.failures.get_mut(&address) {
+            failures.count = failures.count.saturating_sub(1);
+        }
     }
 
     fn make_room(&mut self, now: Instant) {
@@ -84,9 +99,13 @@ impl Throttle {
     }
 }
 
-/// The pair, then the address alone.
+/// The pair, then the address alone. One line has 2^64 addresses of IPv6, so those are counted by their network.
 fn names(account: &str, address: &str) -> [String; 2] {
-    [format!("{address} {account}"), address.to_owned()]
+    let origin = match address.parse::<Ipv6Addr>() {
+        Ok(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).to_string(),
+        Err(_) => address.to_owned(),
+    };
+    [format!("{origin} {account}"), origin]
 }
 
 #[cfg(test)]
@@ -119,6 +138,35 @@ mod tests {
         assert!(throttle.wait("c@d", "10.0.0.1", start).is_some(), "the stranger's address waits for every account");
         throttle.succeeded("a@b", "10.0.0.1");
         assert!(throttle.wait("a@b", "10.0.0.1", start).is_some(), "the address still waits");
+    }
+
+    #[test]
+    fn guesses_sent_at_once_wait_too() {
+        let start = now();
+        let mut throttle = Throttle::default();
+        let begun = (0..100).filter(|_| throttle.begin("a@b", "10.0.0.1", start).is_ok()).count();
+        assert_eq!(begun, 4, "the free ones, and the one that begins the wait");
+    }
+
+    #[test]
+    fn right_login_leaves_no_wait() {
+        let start = now();
+        let mut throttle = Throttle::default();
+        for _ in 0..100 {
+            assert_eq!(throttle.begin("a@b", "10.0.0.1", start), Ok(()));
+            throttle.succeeded("a@b", "10.0.0.1");
+        }
+    }
+
+    #[test]
+    fn neighbours_of_one_network_are_one() {
+        let start = now();
+        let mut throttle = Throttle::default();
+        for index in 0..10 {
+            throttle.failed("a@b", &format!("2001:db8::{index:x}"), start);
+        }
+        assert!(throttle.wait("a@b", "2001:db8::ffff", start).is_some());
+        assert_eq!(throttle.wait("a@b", "2001:db8:0:1::1", start), None);
     }
 
     #[test]

@@ -4,11 +4,11 @@ use super::super::{
     actor::Actor,
     error::ControlError,
     instance::Control,
-    permit::{Capability, Scope, permit},
+    permit::{Capability, Scope, permit, permit_anywhere},
 };
 use crate::{
     base::Id,
-    store::{AuditEntry, AuditFilter, Page, PageRequest},
+    store::{AuditEntry, AuditFilter, Chain, Page, PageRequest, verify_chain},
 };
 
 /// Whose events are read.
@@ -55,5 +55,14 @@ impl Control {
                 Ok(tx.audit(&filter, &page)?)
             })
             .await
+    }
+
+    /// Checks every entry of the log against its hash and the one before.
+    ///
+    /// # Errors
+    /// [`ControlError::NotPermitted`] for who may read no audit log at all; the store's.
+    pub async fn verify_audit(&self, actor: &Actor) -> Result<Chain, ControlError> {
+        permit_anywhere(actor, Capability::AuditVerify)?;
+        Ok(self.store().read(|tx| verify_chain(tx)).await?)
     }
 }

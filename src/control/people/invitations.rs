@@ -8,20 +8,23 @@ use std::time::Duration;
 use super::super::{
     actor::Actor,
     error::ControlError,
+    gate,
     instance::Control,
     login::{Login, checked_email, digest_of, hold_at_least},
     permit::{Capability, Scope, permit},
 };
-use super::members::check_grants;
+use super::members::{check_grants, grants_json};
 use crate::{
-    base::{Id, IdKind, Secret, UnixTime, now, push_random, unix_time},
+    base::{Id, IdKind, Secret, UnixTime, push_random, unix_time},
     store::{
-        Invitation, InvitationStatus, Member, OrganizationRole, Page, PageRequest, ProjectGrant, StoreError, User,
+        Invitation, InvitationStatus, Member, OrganizationRole, Page, PageRequest, ProjectGrant, StoreError, Tx, User,
     },
 };
 
 /// How long an invitation can be accepted.
 const LIFE: Duration = Duration::from_secs(7 * 86_400);
+/// Stands for an account in the throttle; no e-mail address looks like it.
+const INVITATION_ACCOUNT: &str = "invitation";
 /// Characters of the text that accepts it: 256 bits.
 const RANDOM_CHARS: usize = 43;
 
@@ -56,7 +59,7 @@ impl Control {
         page: PageRequest,
     ) -> Result<Page<Invitation>, ControlError> {
         permit(actor, Capability::MembersRead, Scope::Organization(&organization))?;
-        self.store().read(move |tx| Ok(tx.invitations(&organization, &page)?)).await
+        Ok(self.store().read(move |tx| tx.invitations(&organization, &page)).await?)
     }
 
     /// Invites somebody; returns the text that accepts it, which is shown once.
@@ -91,6 +94,7 @@ impl Control {
         let (made, actor) = (row.clone(), actor.clone());
         self.store()
             .write(move |tx| {
+                gate::usable_organization(tx, &actor, &row.organization)?;
                 check_grants(tx, &row.organization, &row.grants)?;
                 let user = tx.user_by_email(&row.email)?;
                 let member = user.map(|user| tx.member(&row.organization, &user.id)).transpose()?.flatten();
@@ -100,7 +104,7 @@ impl Control {
                 tx.insert_invitation(&row)?;
                 let mut event = actor.event("invitation.create", row.id.as_str());
                 event.organization = Some(row.organization.clone());
-                event.after = serde_json::json!({ "email": row.email, "role": row.role }).to_string();
+                event.after = shown(&row);
                 tx.append_audit(&event)?;
                 Ok(())
             })
@@ -112,20 +116,30 @@ impl Control {
     ///
     /// # Errors
     /// As [`permit`]; [`ControlError::IllegalTransition`] when it is not pending any more.
-    pub async fn revoke_invitation(&self, actor: &Actor, organization: Id, id: Id) -> Result<(), ControlError> {
+    pub async fn revoke_invitation(
+        &self,
+        actor: &Actor,
+        (organization, id): (Id, Id),
+        expected: u64,
+    ) -> Result<(), ControlError> {
         permit(actor, Capability::MembersWrite, Scope::Organization(&organization))?;
         let actor = actor.clone();
         self.store()
             .write(move |tx| {
+                gate::usable_organization(tx, &actor, &organization)?;
                 let found = tx.invitation(&id)?.filter(|found| found.organization == organization);
                 let found = found.ok_or(ControlError::NotFound)?;
+                gate::expect_revision(found.revision, expected)?;
+                let before = shown(&found);
                 if found.status != InvitationStatus::Pending {
-                    let message = format!("the invitation is {}; only a pending one can be revoked", found.status.as_str());
+                    let message =
+                        format!("the invitation is {}; only a pending one can be revoked", found.status.as_str());
                     return Err(ControlError::IllegalTransition(message));
                 }
                 tx.update_invitation(&Invitation { status: InvitationStatus::Revoked, ..found })?;
                 let mut event = actor.event("invitation.revoke", id.as_str());
                 event.organization = Some(organization.clone());
+                event.before = before;
                 tx.append_audit(&event)?;
                 Ok(())
             })
@@ -136,10 +150,13 @@ impl Control {
     ///
     /// # Errors
     /// [`ControlError::NotAuthenticated`] for an unknown, used, revoked or expired text and for a wrong password alike.
-    pub async fn accept_invitation(&self, token: &Secret, password: Secret, address: &str) -> Result<Joined, ControlError> {
-        if let Some(wait) = self.throttle().wait("invitation", address, now()) {
-            return Err(ControlError::RateLimited(UnixTime(unix_time().0 + wait)));
-        }
+    pub async fn accept_invitation(
+        &self,
+        token: &Secret,
+        password: Secret,
+        address: &str,
+    ) -> Result<Joined, ControlError> {
+        self.begin_login(INVITATION_ACCOUNT, address)?;
         let digest = digest_of(token.reveal());
         let found = self.store().read(move |tx| {
             let found = tx.invitation_by_token(&digest)?.filter(is_open);
@@ -147,13 +164,11 @@ impl Control {
             Ok::<_, StoreError>(found.map(|found| (found, user)))
         });
         let Some((invitation, known)) = found.await? else {
-            self.throttle().failed("invitation", address, now());
             return Err(ControlError::NotAuthenticated);
         };
         let user = match known {
             Some(user) => {
                 if !self.passwords().matches(password, user.password_hash.clone()).await? {
-                    self.throttle().failed("invitation", address, now());
                     return Err(ControlError::NotAuthenticated);
                 }
                 user
@@ -167,6 +182,7 @@ impl Control {
                 revision: 1,
             },
         };
+        self.throttle().succeeded(INVITATION_ACCOUNT, address);
         let organization = invitation.organization.clone();
         self.join(invitation.id, user.clone(), address).await?;
         let login = self.open_session(user, address.to_owned()).await?;
@@ -180,12 +196,15 @@ impl Control {
             author: user.id.clone(),
             name: user.email.clone(),
             address: address.to_owned(),
+            instance_admin: false,
             ..Actor::system()
         };
         self.store()
             .write(move |tx| {
                 // Looked at again: it may have been revoked or accepted since.
-                let found = tx.invitation(&invitation)?.filter(is_open).ok_or(ControlError::NotAuthenticated)?;
+                let mut found = tx.invitation(&invitation)?.filter(is_open).ok_or(ControlError::NotAuthenticated)?;
+                gate::usable_organization(tx, &actor, &found.organization)?;
+                drop_lost_grants(tx, &mut found)?;
                 if tx.user(&user.id)?.is_none() {
                     tx.insert_user(&user)?;
                 }
@@ -200,15 +219,34 @@ impl Control {
                     created_at: unix_time(),
                     revision: 1,
                 })?;
-                let organization = found.organization.clone();
+                let (organization, member) = (found.organization.clone(), shown(&found));
                 tx.update_invitation(&Invitation { status: InvitationStatus::Accepted, ..found })?;
                 let mut event = actor.event("invitation.accept", invitation.as_str());
                 event.organization = Some(organization);
+                event.after = member;
                 tx.append_audit(&event)?;
                 Ok(())
             })
             .await
     }
+}
+
+/// Projects that were deleted since the invitation was made are no reason to refuse it.
+fn drop_lost_grants(tx: &dyn Tx, invitation: &mut Invitation) -> Result<(), ControlError> {
+    let mut left = Vec::new();
+    for grant in invitation.grants.drain(..) {
+        if tx.project(&grant.project)?.is_some_and(|project| project.organization == invitation.organization) {
+            left.push(grant);
+        }
+    }
+    invitation.grants = left;
+    Ok(())
+}
+
+/// The invitation as the audit log keeps it.
+fn shown(row: &Invitation) -> String {
+    let grants = grants_json(&row.grants);
+    serde_json::json!({ "email": row.email, "role": row.role, "project_grants": grants }).to_string()
 }
 
 fn is_open(invitation: &Invitation) -> bool {

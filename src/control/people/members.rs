@@ -1,15 +1,18 @@
 //! Members of an organization: who they are and what they may do.
 
+use std::sync::Arc;
+
 use super::super::{
     actor::Actor,
     error::ControlError,
+    gate,
     instance::Control,
     login::hold_at_least,
     permit::{Capability, Scope, permit},
 };
 use crate::{
     base::Id,
-    store::{Member, OrganizationRole, Page, PageRequest, ProjectGrant, Tx},
+    store::{ApiKey, Member, Order, OrganizationRole, OrganizationStatus, Page, PageRequest, ProjectGrant, Tx},
 };
 
 /// What is to change; absent fields stay.
@@ -28,19 +31,32 @@ impl Control {
     ///
     /// # Errors
     /// As [`permit`].
-    pub async fn members(&self, actor: &Actor, organization: Id, page: PageRequest) -> Result<Page<Member>, ControlError> {
+    pub async fn members(
+        &self,
+        actor: &Actor,
+        organization: Id,
+        page: PageRequest,
+    ) -> Result<Page<Member>, ControlError> {
         permit(actor, Capability::MembersRead, Scope::Organization(&organization))?;
-        self.store().read(move |tx| Ok(tx.members(&organization, &page)?)).await
+        Ok(self.store().read(move |tx| tx.members(&organization, &page)).await?)
     }
 
-    /// One member; every member may see itself.
+    /// One member.
     ///
     /// # Errors
     /// As [`permit`]; [`ControlError::NotFound`].
     pub async fn member(&self, actor: &Actor, organization: Id, user: Id) -> Result<Member, ControlError> {
-        if actor.author != user || actor.membership(&organization).is_none() {
-            permit(actor, Capability::MembersRead, Scope::Organization(&organization))?;
-        }
+        permit(actor, Capability::MembersRead, Scope::Organization(&organization))?;
+        self.store().read(move |tx| tx.member(&organization, &user)?.ok_or(ControlError::NotFound)).await
+    }
+
+    /// The caller's own membership; with a token that of its maker.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`] for an organization that the caller does not belong to.
+    pub async fn own_membership(&self, actor: &Actor, organization: Id) -> Result<Member, ControlError> {
+        actor.membership(&organization).ok_or(ControlError::NotFound)?;
+        let user = actor.author.clone();
         self.store().read(move |tx| tx.member(&organization, &user)?.ok_or(ControlError::NotFound)).await
     }
 
@@ -60,10 +76,9 @@ impl Control {
         let actor = actor.clone();
         self.store()
             .write(move |tx| {
+                gate::usable_organization(tx, &actor, &organization)?;
                 let before = tx.member(&organization, &user)?.ok_or(ControlError::NotFound)?;
-                if before.revision != expected {
-                    return Err(ControlError::Stale { current: before.revision });
-                }
+                gate::expect_revision(before.revision, expected)?;
                 let after = Member {
                     role: patch.role.unwrap_or(before.role),
                     grants: patch.grants.unwrap_or_else(|| before.grants.clone()),
@@ -85,38 +100,76 @@ impl Control {
             .await
     }
 
-    /// Removes a member and disables the keys it made, at once on the data plane too. A member may leave by itself.
+    /// Removes a member, ends its tokens and disables the keys it made, at once on the data plane too. A member may leave
+    /// by itself.
     ///
     /// # Errors
     /// As [`permit`]; [`ControlError::LastOwner`].
-    pub async fn remove_member(&self, actor: &Actor, organization: Id, user: Id, expected: u64) -> Result<(), ControlError> {
-        let leaves = actor.author == user && actor.membership(&organization).is_some();
-        if !leaves {
-            permit(actor, Capability::MembersWrite, Scope::Organization(&organization))?;
+    pub async fn remove_member(
+        self: &Arc<Self>,
+        actor: &Actor,
+        (organization, user): (Id, Id),
+        expected: u64,
+    ) -> Result<(), ControlError> {
+        let (control, actor) = (Arc::clone(self), actor.clone());
+        Self::to_its_end(async move {
+            let publisher = control.publication().await;
+            let removed = control.store().write(move |tx| remove(tx, &actor, (&organization, &user), expected));
+            let (keys, status) = removed.await?;
+            control.show_keys(&publisher, &keys, status).await;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Returns the keys that were disabled, and the status of their organization.
+fn remove(
+    tx: &mut dyn Tx,
+    actor: &Actor,
+    (organization, user): (&Id, &Id),
+    expected: u64,
+) -> Result<(Vec<ApiKey>, OrganizationStatus), ControlError> {
+    let leaves = actor.author == *user && actor.membership(organization).is_some();
+    if !leaves {
+        permit(actor, Capability::MembersWrite, Scope::Organization(organization))?;
+    }
+    let status = gate::usable_organization(tx, actor, organization)?.status;
+    let before = tx.member(organization, user)?.ok_or(ControlError::NotFound)?;
+    gate::expect_revision(before.revision, expected)?;
+    if before.role == OrganizationRole::Owner {
+        only_by_owner(actor, organization)?;
+        keep_an_owner(tx, organization)?;
+    }
+    let keys = tx.disable_keys_of(organization, user)?;
+    let tokens = end_tokens_of(tx, organization, user)?;
+    tx.delete_member(organization, user)?;
+    if tx.memberships(user)?.is_empty() && !tx.user(user)?.is_some_and(|user| user.instance_admin) {
+        tx.delete_sessions_of(user)?;
+    }
+    let mut event = actor.event("member.remove", user.as_str());
+    event.organization = Some(organization.clone());
+    event.before = shown(&before);
+    let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
+    let tokens: Vec<&str> = tokens.iter().map(Id::as_str).collect();
+    event.after = serde_json::json!({ "disabled_keys": ids, "ended_tokens": tokens }).to_string();
+    tx.append_audit(&event)?;
+    Ok((keys, status))
+}
+
+/// Ends the tokens that a member made, so that they do not come to life again when the member does.
+fn end_tokens_of(tx: &mut dyn Tx, organization: &Id, user: &Id) -> Result<Vec<Id>, ControlError> {
+    let first = PageRequest { limit: 100, after: None, order: Order::Ascending };
+    let mut ended = Vec::new();
+    loop {
+        let page = tx.admin_tokens(Some(organization), Some(user), &first)?;
+        for token in page.rows {
+            tx.delete_admin_token(&token.id)?;
+            ended.push(token.id);
         }
-        let actor = actor.clone();
-        let disabled = self.store().write(move |tx| {
-            let before = tx.member(&organization, &user)?.ok_or(ControlError::NotFound)?;
-            if before.revision != expected {
-                return Err(ControlError::Stale { current: before.revision });
-            }
-            if before.role == OrganizationRole::Owner {
-                only_by_owner(&actor, &organization)?;
-                keep_an_owner(tx, &organization)?;
-            }
-            let disabled = tx.disable_keys_of(&organization, &user)?;
-            tx.delete_member(&organization, &user)?;
-            tx.delete_sessions_of(&user)?;
-            let mut event = actor.event("member.remove", user.as_str());
-            event.organization = Some(organization.clone());
-            event.before = shown(&before);
-            let keys: Vec<&str> = disabled.iter().map(|key| key.id.as_str()).collect();
-            event.after = serde_json::json!({ "disabled_keys": keys }).to_string();
-            tx.append_audit(&event)?;
-            Ok(disabled)
-        });
-        let disabled = disabled.await?;
-        self.publish_keys(disabled).await
+        if !page.has_more {
+            return Ok(ended);
+        }
     }
 }
 
@@ -150,7 +203,11 @@ fn keep_an_owner(tx: &dyn Tx, organization: &Id) -> Result<(), ControlError> {
 }
 
 /// Grants name projects of the organization, each at most once.
-pub(super) fn check_grants(tx: &dyn Tx, organization: &Id, grants: &[ProjectGrant]) -> Result<(), ControlError> {
+pub(in crate::control) fn check_grants(
+    tx: &dyn Tx,
+    organization: &Id,
+    grants: &[ProjectGrant],
+) -> Result<(), ControlError> {
     for (index, grant) in grants.iter().enumerate() {
         let path = format!("project_grants.{index}.project_id");
         let is_own = tx.project(&grant.project)?.is_some_and(|project| project.organization == *organization);
@@ -164,17 +221,17 @@ pub(super) fn check_grants(tx: &dyn Tx, organization: &Id, grants: &[ProjectGran
     Ok(())
 }
 
+/// Grants as the audit log keeps them.
+pub(in crate::control) fn grants_json(grants: &[ProjectGrant]) -> serde_json::Value {
+    grants.iter().map(|grant| serde_json::json!({ "project_id": grant.project.as_str(), "role": grant.role })).collect()
+}
+
 /// The member as the audit log keeps it.
 fn shown(row: &Member) -> String {
-    let grants: Vec<_> = row
-        .grants
-        .iter()
-        .map(|grant| serde_json::json!({ "project_id": grant.project.as_str(), "role": grant.role }))
-        .collect();
     serde_json::json!({
         "email": row.email,
         "role": row.role,
-        "project_grants": grants,
+        "project_grants": grants_json(&row.grants),
         "max_active_keys": row.active_key_limit,
     })
     .to_string()

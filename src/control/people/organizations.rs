@@ -1,15 +1,20 @@
 //! Organizations: list, create, change, suspend, delete.
 
+use std::sync::Arc;
+
 use super::super::{
     actor::Actor,
     error::{ControlError, FieldProblem},
+    gate,
     instance::Control,
+    login::{first_organization, note_environment_owns},
     permit::{Capability, Scope, permit},
 };
+use super::live::{Gone, everything_of, keys_of};
 use crate::{
     base::{Id, IdKind, unix_time},
     store::{
-        Member, Organization, OrganizationRole, OrganizationStatus, Page, PageRequest, ProjectFilter, Tx,
+        ApiKey, Member, Order, Organization, OrganizationRole, OrganizationStatus, Page, PageRequest, ProjectFilter, Tx,
     },
 };
 
@@ -22,7 +27,7 @@ const RETENTION_DAYS: u32 = 30;
 /// Longest retention, in days.
 const RETENTION_DAYS_MAX: u32 = 3_650;
 /// Longest name, in characters.
-pub(in crate::control) const NAME_CHARS_MAX: usize = 255;
+const NAME_CHARS_MAX: usize = 255;
 
 /// What is to change; absent fields stay.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +56,7 @@ impl Control {
     pub async fn organizations(&self, actor: &Actor, page: PageRequest) -> Result<Page<Organization>, ControlError> {
         let own: Vec<Id> = actor.memberships.iter().map(|own| own.organization.clone()).collect();
         let everything = actor.instance_admin;
-        self.store().read(move |tx| Ok(tx.organizations((!everything).then_some(own.as_slice()), &page)?)).await
+        Ok(self.store().read(move |tx| tx.organizations((!everything).then_some(own.as_slice()), &page)).await?)
     }
 
     /// One organization.
@@ -74,8 +79,9 @@ impl Control {
         self.store()
             .write(move |tx| {
                 tx.insert_organization(&row)?;
-                if let Some(user) = tx.user(&actor.author)? {
-                    tx.insert_member(&owner_of(&row, user.id, user.email))?;
+                match tx.user(&actor.author)? {
+                    Some(user) => tx.insert_member(&owner_of(&row, user.id, user.email))?,
+                    None => note_environment_owns(tx, &row.id)?,
                 }
                 let mut event = actor.event("organization.create", row.id.as_str());
                 event.organization = Some(row.id.clone());
@@ -87,104 +93,103 @@ impl Control {
         Ok(made)
     }
 
-    /// Changes an organization whose revision is `expected`.
+    /// Changes an organization whose revision is `expected`. Suspension refuses its keys on the data plane before the call
+    /// returns; activation lets them in again.
     ///
     /// # Errors
     /// As [`permit`] for each field; [`ControlError::Stale`]; field problems.
     pub async fn change_organization(
-        &self,
+        self: &Arc<Self>,
         actor: &Actor,
         id: Id,
         expected: u64,
         patch: OrganizationPatch,
     ) -> Result<Organization, ControlError> {
-        permit_patch(actor, &id, &patch)?;
-        let actor = actor.clone();
-        let suspends = patch.status.is_some();
-        let changed = self.store().write(move |tx| {
-            let before = tx.organization(&id)?.ok_or(ControlError::NotFound)?;
-            if before.revision != expected {
-                return Err(ControlError::Stale { current: before.revision });
-            }
-            let after = applied(before.clone(), patch)?;
-            if after == before {
-                return Ok(before);
-            }
-            tx.update_organization(&after)?;
-            let mut event = actor.event("organization.update", id.as_str());
-            event.organization = Some(id.clone());
-            (event.before, event.after) = (shown(&before), shown(&after));
-            tx.append_audit(&event)?;
-            tx.organization(&id)?.ok_or(ControlError::NotFound)
-        });
-        let changed = changed.await?;
-        if suspends {
-            self.publish_organization(changed.id.clone()).await?;
+        let (control, actor) = (Arc::clone(self), actor.clone());
+        if patch.status.is_none() {
+            return control.store().write(move |tx| Ok(change(tx, &actor, (&id, expected), patch)?.0)).await;
         }
-        Ok(changed)
+        Self::to_its_end(async move {
+            let publisher = control.publication().await;
+            let changed = control.store().write(move |tx| change(tx, &actor, (&id, expected), patch));
+            let (changed, keys) = changed.await?;
+            control.show_keys(&publisher, &keys, changed.status).await;
+            Ok(changed)
+        })
+        .await
     }
 
     /// Deletes an organization and everything in it, but for its audit events.
     ///
     /// # Errors
     /// As [`permit`]; a field problem when `confirm` is not its name; [`ControlError::InUse`] while it serves a project.
-    pub async fn delete_organization(&self, actor: &Actor, id: Id, expected: u64, confirm: &str) -> Result<(), ControlError> {
-        permit(actor, Capability::OrganizationDelete, Scope::Organization(&id))?;
-        let (actor, confirm, gone) = (actor.clone(), confirm.to_owned(), id.clone());
-        // Taken before the change, so that nothing of the organization is published between.
-        let publication = self.publication().await;
-        let projects = self.store().write(move |tx| {
-            let before = tx.organization(&id)?.ok_or(ControlError::NotFound)?;
-            if before.revision != expected {
-                return Err(ControlError::Stale { current: before.revision });
-            }
-            if before.name != confirm {
-                return Err(ControlError::field("confirm", "must be the name of the organization"));
-            }
-            if tx.note(super::super::login::FIRST_ORGANIZATION_NOTE)?.as_deref() == Some(id.as_str().as_bytes()) {
-                return Err(ControlError::InUse("the first organization stays; rename it instead".to_owned()));
-            }
-            let served = ProjectFilter { served: Some(true), ..ProjectFilter::default() };
-            let one = PageRequest { limit: 1, after: None, order: crate::store::Order::Ascending };
-            if let Some(project) = tx.projects(&id, &served, &one)?.rows.first() {
-                return Err(ControlError::InUse(format!("project `{}` is served; unserve or archive it first", project.slug)));
-            }
-            let projects: Vec<Id> =
-                tx.all_projects()?.into_iter().filter(|project| project.organization == id).map(|project| project.id).collect();
-            tx.delete_organization(&id)?;
-            let mut event = actor.event("organization.delete", id.as_str());
-            event.organization = Some(id.clone());
-            event.before = shown(&before);
-            tx.append_audit(&event)?;
-            Ok(projects)
-        });
-        let projects = projects.await?;
-        drop(publication);
-        self.forget_projects(gone, projects).await
+    pub async fn delete_organization(
+        self: &Arc<Self>,
+        actor: &Actor,
+        id: Id,
+        expected: u64,
+        confirm: String,
+    ) -> Result<(), ControlError> {
+        let (control, actor) = (Arc::clone(self), actor.clone());
+        Self::to_its_end(async move {
+            let publisher = control.publication().await;
+            let gone = control.store().write(move |tx| delete(tx, &actor, (&id, expected), &confirm)).await?;
+            control.forget(&publisher, &gone).await;
+            Ok(())
+        })
+        .await
     }
+}
 
-    /// Makes sure that the organization `default` exists.
-    ///
-    /// # Errors
-    /// When the store cannot be written.
-    pub async fn make_first_organization(&self) -> Result<Id, ControlError> {
-        let row = new_organization("default".to_owned())?;
-        self.store()
-            .write(move |tx| {
-                let note = super::super::login::FIRST_ORGANIZATION_NOTE;
-                if let Some(id) = tx.note(note)?.and_then(|text| String::from_utf8(text).ok()) {
-                    return Ok(Id::stored(&id));
-                }
-                tx.insert_organization(&row)?;
-                tx.put_note(note, Some(row.id.as_str().as_bytes()))?;
-                let mut event = Actor::system().event("organization.create", row.id.as_str());
-                event.organization = Some(row.id.clone());
-                event.after = shown(&row);
-                tx.append_audit(&event)?;
-                Ok(row.id)
-            })
-            .await
+/// Returns the keys that workers must see anew.
+fn change(
+    tx: &mut dyn Tx,
+    actor: &Actor,
+    (id, expected): (&Id, u64),
+    patch: OrganizationPatch,
+) -> Result<(Organization, Vec<ApiKey>), ControlError> {
+    permit_patch(actor, id, &patch)?;
+    let before = gate::usable_organization(tx, actor, id)?;
+    gate::expect_revision(before.revision, expected)?;
+    let after = applied(before.clone(), patch)?;
+    if after == before {
+        return Ok((before, Vec::new()));
     }
+    tx.update_organization(&after)?;
+    let mut event = actor.event("organization.update", id.as_str());
+    event.organization = Some(id.clone());
+    (event.before, event.after) = (shown(&before), shown(&after));
+    tx.append_audit(&event)?;
+    let keys = if after.status == before.status { Vec::new() } else { keys_of(tx, id)? };
+    Ok((tx.organization(id)?.ok_or(ControlError::NotFound)?, keys))
+}
+
+fn delete(tx: &mut dyn Tx, actor: &Actor, (id, expected): (&Id, u64), confirm: &str) -> Result<Gone, ControlError> {
+    permit(actor, Capability::OrganizationDelete, Scope::Organization(id))?;
+    let before = gate::usable_organization(tx, actor, id)?;
+    if before.name != confirm {
+        return Err(ControlError::field(
+            "confirm",
+            "must be the name of the organization, since nothing brings it back",
+        ));
+    }
+    gate::expect_revision(before.revision, expected)?;
+    if first_organization(tx).is_ok_and(|first| first == *id) {
+        return Err(ControlError::InUse("the first organization stays; rename it instead".to_owned()));
+    }
+    let served = ProjectFilter { served: Some(true), ..ProjectFilter::default() };
+    let one = PageRequest { limit: 1, after: None, order: Order::Ascending };
+    if let Some(project) = tx.projects(id, &served, &one)?.rows.first() {
+        let said = format!("project `{}` is served; unserve or archive it first", project.slug);
+        return Err(ControlError::InUse(said));
+    }
+    let gone = everything_of(tx, id)?;
+    tx.delete_organization(id)?;
+    let mut event = actor.event("organization.delete", id.as_str());
+    event.organization = Some(id.clone());
+    event.before = shown(&before);
+    tx.append_audit(&event)?;
+    Ok(gone)
 }
 
 /// Each field has its own rule in the matrix.
@@ -234,7 +239,7 @@ fn applied(mut row: Organization, patch: OrganizationPatch) -> Result<Organizati
 }
 
 /// Brings a name into the form in which it is stored.
-pub(in crate::control) fn checked_name(text: &str) -> Result<String, ControlError> {
+fn checked_name(text: &str) -> Result<String, ControlError> {
     let name = text.trim();
     if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
         let message = format!("1 to {NAME_CHARS_MAX} characters without control characters");
@@ -286,11 +291,6 @@ fn shown(row: &Organization) -> String {
     .to_string()
 }
 
-/// Whether the organization of an id exists: for callers that have no object of it yet.
-pub(in crate::control) fn existing(tx: &dyn Tx, id: &Id) -> Result<Organization, ControlError> {
-    tx.organization(id)?.ok_or(ControlError::NotFound)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,7 +298,11 @@ mod tests {
     #[test]
     fn patch_changes_what_it_names() {
         let row = new_organization("Acme".to_owned()).unwrap();
-        let patch = OrganizationPatch { project_limit: Some(20), active_key_limit: Some(Some(5)), ..OrganizationPatch::default() };
+        let patch = OrganizationPatch {
+            project_limit: Some(20),
+            active_key_limit: Some(Some(5)),
+            ..OrganizationPatch::default()
+        };
         let changed = applied(row.clone(), patch).unwrap();
         assert_eq!((changed.project_limit, changed.active_key_limit), (20, Some(5)));
         assert_eq!(applied(row.clone(), OrganizationPatch::default()).unwrap(), row);
