@@ -34,9 +34,9 @@ struct Stored {
 }
 
 /// A project whose served version cannot be read.
-struct Unreadable {
-    project: Project,
-    reason: String,
+pub(super) struct Unreadable {
+    pub(super) project: Project,
+    pub(super) reason: String,
 }
 
 /// Compiles everything that is stored.
@@ -130,7 +130,7 @@ fn read(tx: &dyn Tx) -> Result<Stored, ControlError> {
 }
 
 /// A served version as it was stored. Damage of it is no reason not to serve the others.
-fn candidate(tx: &dyn Tx, project: Project, number: u32) -> Result<Candidate, Box<Unreadable>> {
+pub(super) fn candidate(tx: &dyn Tx, project: Project, number: u32) -> Result<Candidate, Box<Unreadable>> {
     let read = || -> Result<Candidate, ControlError> {
         let version = tx.version(&project.id, number)?.ok_or(ControlError::NotFound)?;
         let candidate = Candidate::read(tx, &project, number)?;
@@ -149,7 +149,8 @@ fn candidate(tx: &dyn Tx, project: Project, number: u32) -> Result<Candidate, Bo
     })
 }
 
-fn compiled(candidate: &Candidate, vault: &Vault, registries: &Registries) -> ProjectPart {
+/// The part of a served version; a broken one, with a line in the log, when it does not compile.
+pub(super) fn compiled(candidate: &Candidate, vault: &Vault, registries: &Registries) -> ProjectPart {
     let verdict = candidate.judge(vault, registries);
     let errors = verdict.error_count();
     if let Some(part) = verdict.part {
@@ -167,7 +168,8 @@ fn compiled(candidate: &Candidate, vault: &Vault, registries: &Registries) -> Pr
     ProjectPart::broken(&candidate.project.slug)
 }
 
-fn report(project: &Project, reason: &str) {
+/// Says in the log why a stored configuration cannot be served.
+pub(super) fn report(project: &Project, reason: &str) {
     let fields = [
         ("project", Value::Text(&project.slug)),
         ("project_id", Value::Text(project.id.as_str())),

@@ -22,15 +22,27 @@
 //! 9. Idempotency, rate, origin, sizes, `Accept`, request ids and the panic net are done before and around the handler.
 //! 10. `make openapi` rewrites `openapi.json`; a test fails when it differs.
 
+mod audit;
 mod comment;
 mod config;
 mod config_problem;
 mod config_schema;
+mod grant;
+mod invitations;
+mod keys;
+mod members;
+mod organizations;
+mod owner;
 mod project_documents;
 mod projects;
+mod provider_keys;
+mod secrets;
 mod serving;
+mod sessions;
 #[cfg(test)]
 mod tests;
+mod times;
+mod tokens;
 mod words;
 
 use super::rest::{Endpoint, document};
@@ -38,14 +50,25 @@ use super::rest::{Endpoint, document};
 /// Every endpoint: the router, the document and the authorization test are made from this list.
 #[must_use]
 pub fn endpoints() -> Vec<Endpoint> {
+    let people = [
+        sessions::endpoints(),
+        tokens::endpoints(),
+        organizations::endpoints(),
+        members::endpoints(),
+        invitations::endpoints(),
+        audit::endpoints(),
+    ];
     let resources = [
         projects::endpoints(),
         project_documents::endpoints(),
         config::endpoints(),
         serving::endpoints(),
+        keys::endpoints(),
+        secrets::endpoints(),
+        provider_keys::endpoints(),
         config_schema::endpoints(),
     ];
-    resources.into_iter().flatten().collect()
+    people.into_iter().chain(resources).flatten().collect()
 }
 
 /// The OpenAPI document.
