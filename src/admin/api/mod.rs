@@ -26,6 +26,8 @@ mod comment;
 mod config;
 mod config_problem;
 mod config_schema;
+#[cfg(test)]
+mod matrix_tests;
 mod projects;
 mod serving;
 #[cfg(test)]
