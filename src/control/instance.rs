@@ -4,7 +4,7 @@
 //! `permit` inside the transaction that reads the object's tenancy, and writes its audit event in the same transaction as
 //! the change. What workers must see goes live under the publication lock, so changes become visible one after the other.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -17,6 +17,8 @@ use crate::{
 use super::{
     error::ControlError,
     file_projects::FileProjects,
+    keys::KeyUse,
+    login::{Passwords, Throttle},
     publish::Publisher,
     serve::Serves,
     vault::{Pepper, Vault},
@@ -31,6 +33,9 @@ pub struct Control {
     shared: Arc<Shared>,
     publication: Mutex<Arc<Publisher>>,
     serves: Serves,
+    key_use: Arc<KeyUse>,
+    passwords: Passwords,
+    throttle: std::sync::Mutex<Throttle>,
     files: Option<Arc<FileProjects>>,
 }
 
@@ -60,6 +65,9 @@ impl Control {
             shared: Arc::clone(parts.publisher.shared()),
             publication: Mutex::new(parts.publisher),
             serves: Serves::default(),
+            key_use: Arc::default(),
+            passwords: Passwords::new(),
+            throttle: std::sync::Mutex::default(),
             files: parts.files,
         }
     }
@@ -104,8 +112,23 @@ impl Control {
         self.registries.clone()
     }
 
+    /// Where the last use of API keys is noted.
+    #[must_use]
+    pub fn key_use(&self) -> &Arc<KeyUse> {
+        &self.key_use
+    }
+
     pub(super) fn serves(&self) -> &Serves {
         &self.serves
+    }
+
+    pub(super) fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+
+    /// Wrong logins. Never held across an `.await`.
+    pub(super) fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses a change of what files own.

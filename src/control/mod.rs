@@ -1,4 +1,4 @@
-//! What is served, and how it changes: check, compile, commit, publish.
+//! What is served, and how it changes.
 //!
 //! [`Control`] holds the rules of store mode: projects, versions, what is live. Every change goes through [`Publisher`],
 //! whatever it came from: nothing is visible before all of it was checked and compiled, and a refused change leaves what
@@ -16,14 +16,16 @@ mod error;
 mod file_mode;
 mod file_projects;
 mod files;
-mod first_operator;
 mod gate;
 mod grants;
 mod identity;
 mod instance;
+mod keys;
 #[cfg(test)]
 mod lifecycle_tests;
 mod live_routes;
+mod login;
+mod people;
 mod permit;
 mod project_end;
 mod project_settings;
@@ -51,12 +53,16 @@ pub use drafts::{DraftText, Expected, Saved};
 pub use error::{ControlError, FieldProblem};
 pub use file_projects::{FileProjects, ProjectText};
 pub use files::{FileSet, Loaded, Stamp};
-pub use first_operator::{admit_operator, default_organization};
 pub use grants::{digests_of, grants_of};
 pub use identity::{Authenticate, Presented, Proof};
 pub use instance::{Control, ControlParts};
+pub use keys::{
+    Force, KeyPatch, KeyUse, NewKey, NewProviderKey, NewSecret, ProviderKeyPatch, SecretPatch, keep_key_use,
+};
 pub use live_routes::{LiveRoute, LiveTarget};
-pub use permit::{Capability, Extent, Scope, permit};
+pub use login::{FirstStart, Login, NewToken, prepare_first_start};
+pub use people::{AuditScope, Joined, MemberPatch, NewInvitation, OrganizationPatch};
+pub use permit::{Capability, Extent, Scope, permit, permit_anywhere};
 pub use project_settings::{Effective, NewProject, ProjectPatch, SettingSource};
 pub use projects::ProjectState;
 pub use publish::{Publisher, Unconfirmed, first, first_of};

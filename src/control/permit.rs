@@ -104,6 +104,8 @@ matrix! {
     ProjectAuditRead = b"-YYYG---",
     /// See the audit log of the instance.
     InstanceAuditRead = b"Y-------",
+    /// Check the chain of the audit log: for whoever may read a part of it.
+    AuditVerify = b"YYYYG---",
     /// Make and end own admin tokens and sessions, see own memberships.
     Self_ = b"YYYYYYYY",
 }
@@ -123,6 +125,23 @@ pub fn permit(actor: &Actor, capability: Capability, scope: Scope<'_>) -> Result
     Err(ControlError::NotPermitted(format!(
         "your role does not allow this ({capability:?}); ask an owner of the organization"
     )))
+}
+
+/// Allows what has no scope of its own to whoever may do it somewhere.
+///
+/// # Errors
+/// [`ControlError::NotPermitted`].
+pub fn permit_anywhere(actor: &Actor, capability: Capability) -> Result<(), ControlError> {
+    let scopes = actor.memberships.iter().flat_map(|membership| {
+        let organization = &membership.organization;
+        let projects = membership.grants.iter().map(move |grant| Scope::Project(organization, &grant.project));
+        projects.chain([Scope::Organization(organization)])
+    });
+    let is_allowed = |scope| extent(actor, capability, scope) != Extent::None;
+    if scopes.chain([Scope::Instance]).any(is_allowed) {
+        return Ok(());
+    }
+    permit(actor, capability, Scope::Instance).map(drop)
 }
 
 /// What the best of the actor's roles allows.

@@ -14,7 +14,7 @@ use super::{
     gate::{self, expect_revision, project_json},
     grants::digests_of,
     instance::Control,
-    permit::{Capability, Scope, permit},
+    permit::Capability,
     project_settings::check_comment,
     projects::{ProjectState, refuse_above_limit, state_of},
     transitions::{Action, next},
@@ -158,8 +158,7 @@ fn finish(
 
 /// Returns the digests under which its keys were looked up.
 fn delete(tx: &mut dyn Tx, actor: &Actor, id: &Id, revision: u64, confirm: &str) -> Result<Vec<Digest>, ControlError> {
-    let project = gate::project(tx, actor, Capability::ProjectRead, id)?;
-    permit(actor, Capability::ProjectDelete, Scope::Project(&project.organization, id))?;
+    let project = gate::project(tx, actor, Capability::ProjectDelete, id)?;
     gate::usable_organization(tx, actor, &project.organization)?;
     if confirm != project.slug {
         return Err(ControlError::field("confirm", "must be the slug of the project, since nothing brings it back"));

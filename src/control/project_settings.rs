@@ -1,4 +1,4 @@
-//! Settings of projects: their rules, defaults and effective values.
+//! Settings of projects: rules, defaults, what holds.
 
 use crate::{config::project_slug, store::Mode};
 
@@ -180,6 +180,17 @@ impl FieldCheck {
     pub(super) fn finish(self) -> Result<(), ControlError> {
         if self.0.is_empty() { Ok(()) } else { Err(ControlError::Invalid(self.0)) }
     }
+}
+
+/// Trims and checks a text of one line that people call something by: 1 to 255 characters.
+///
+/// # Errors
+/// [`ControlError::Invalid`].
+pub(super) fn checked_name(path: &str, text: &str) -> Result<String, ControlError> {
+    let mut check = FieldCheck::default();
+    let name = check.name(path, text);
+    check.finish()?;
+    Ok(name)
 }
 
 /// Checks a comment.

@@ -1,17 +1,14 @@
 //! What is stored: opened at the start, and the API over it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{env::VarError, io::Write as _, path::PathBuf, sync::Arc};
 
 use crate::{
     admin::{Api, RateLimits},
-    base::{
-        Id, Secret,
-        log::{Level, emit},
-    },
+    base::{Id, Secret},
     config::Server,
     control::{
-        Control, ControlError, ControlParts, FileProjects, Pepper, Publisher, Vault, admit_operator,
-        default_organization, first_of, has_pepper, load, open_pepper,
+        Control, ControlError, ControlParts, FileProjects, Pepper, Publisher, Vault, first_of, has_pepper, load,
+        open_pepper, prepare_first_start,
     },
     snapshot::{Registries, Snapshot},
     store::Store,
@@ -46,14 +43,11 @@ impl Kept {
         let store_is_new = !has_pepper(&store).await?;
         let vault = Vault::open(&key_file, store_is_new).map_err(|error| ServerError::Limits(error.to_string()))?;
         let pepper = open_pepper(&store, &vault).await?;
-        let organization = default_organization(&store).await?;
-        match std::env::var(OPERATOR_VARIABLE) {
-            Ok(token) => admit_operator(&store, &organization, &Secret::new(token)).await?,
-            Err(_) => {
-                let said = "`MILLRACE_ADMIN_TOKEN` is not set: only tokens that were made before may use the admin API";
-                emit(Level::Info, said, &[]);
-            }
+        let first = prepare_first_start(&store, token_of_environment()?).await?;
+        if let Some(token) = &first.setup_token {
+            print_setup_token(token)?;
         }
+        let organization = first.organization;
         Ok(Self { store, vault, pepper, organization })
     }
 
@@ -83,4 +77,32 @@ impl Kept {
         let api = Api::new(control, authority, limits);
         api.map(Arc::new).map_err(|error| ControlError::from(error).into())
     }
+}
+
+/// The token that whoever starts the process hands to the first operator.
+///
+/// # Errors
+/// [`ServerError::Limits`] when it is not text.
+fn token_of_environment() -> Result<Option<Secret>, ServerError> {
+    match std::env::var(OPERATOR_VARIABLE) {
+        Ok(token) => Ok(Some(Secret::new(token))),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => {
+            Err(ServerError::Limits(format!("`{OPERATOR_VARIABLE}` must be visible ASCII characters")))
+        }
+    }
+}
+
+/// Shows the set-up token to whoever sees standard error, and to nobody else: it is in no log.
+///
+/// # Errors
+/// When standard error cannot be written: nobody could enter then.
+fn print_setup_token(token: &Secret) -> Result<(), ServerError> {
+    let said = format!(
+        "millrace: there is no operator yet. Set-up token, for `POST /api/v1/setup`, valid once and until the next start:\n\
+         {}\n",
+        token.reveal()
+    );
+    let written = std::io::stderr().lock().write_all(said.as_bytes());
+    written.map_err(|error| ServerError::Limits(format!("standard error cannot be written: {error}")))
 }

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use millrace::base::{Id, IdKind, unix_time};
-use millrace::control::{ControlError, Vault, default_organization, open_pepper};
+use millrace::control::{ControlError, Vault, open_pepper, prepare_first_start};
 use millrace::store::{ApiKey, KeyStatus, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -31,7 +31,8 @@ struct Stored {
 impl Stored {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let organization = with_store(folder.path(), async |store| default_organization(store).await.unwrap());
+        let organization =
+            with_store(folder.path(), async |store| prepare_first_start(store, None).await.unwrap().organization);
         Self { gateway: Gateway::stored(folder, 2), organization: organization.as_str().to_owned() }
     }
 

@@ -54,6 +54,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("axum", &["admin/"]),
     ("ureq", &["cli/remote/client.rs"]),
     ("serde_path_to_error", &["admin/rest/json.rs"]),
+    ("argon2", &["control/login/password.rs"]),
 ];
 
 /// Names that say nothing; see the glossary of the style page.

@@ -22,36 +22,57 @@
 //! 9. Idempotency, rate, origin, sizes, `Accept`, request ids and the panic net are done before and around the handler.
 //! 10. `make openapi` rewrites `openapi.json`; a test fails when it differs.
 
+mod audit;
 mod comment;
 mod config;
 mod config_problem;
 mod config_schema;
+mod grant;
+mod invitations;
+mod keys;
 #[cfg(test)]
 mod matrix_tests;
+mod members;
+mod organizations;
+mod owner;
 mod projects;
+mod provider_keys;
+mod secrets;
 mod serving;
+mod sessions;
 #[cfg(test)]
 mod tests;
+mod times;
+mod tokens;
+mod words;
 
 use super::rest::{Endpoint, document};
 
 /// Every endpoint: the router, the document and the authorization test are made from this list.
 #[must_use]
 pub fn endpoints() -> Vec<Endpoint> {
-    let resources = [projects::endpoints(), config::endpoints(), serving::endpoints(), config_schema::endpoints()];
-    resources.into_iter().flatten().collect()
+    let people = [
+        sessions::endpoints(),
+        tokens::endpoints(),
+        organizations::endpoints(),
+        members::endpoints(),
+        invitations::endpoints(),
+        audit::endpoints(),
+    ];
+    let resources = [
+        projects::endpoints(),
+        config::endpoints(),
+        serving::endpoints(),
+        keys::endpoints(),
+        secrets::endpoints(),
+        provider_keys::endpoints(),
+        config_schema::endpoints(),
+    ];
+    people.into_iter().chain(resources).flatten().collect()
 }
 
 /// The OpenAPI document.
 #[must_use]
 pub fn openapi_document() -> String {
     document(endpoints())
-}
-
-/// The schema of a text that is one of these words.
-fn words(words: &[&str]) -> utoipa::openapi::schema::Object {
-    utoipa::openapi::ObjectBuilder::new()
-        .schema_type(utoipa::openapi::schema::Type::String)
-        .enum_values(Some(words.iter().map(|word| serde_json::Value::from(*word))))
-        .build()
 }

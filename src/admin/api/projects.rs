@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::comment::Comment;
+use super::words::words;
 use crate::admin::rest::{
     Access::Needs, Api, ApiError, Body, Caller, Code, Created, Endpoint, IdText, IfMatch, Listed, Listing, NoContent,
     OptionalBody, OrganizationId, ProjectId, Query, Tagged, Time, present,
@@ -219,11 +220,11 @@ fn tags_schema() -> utoipa::openapi::schema::Object {
 }
 
 fn status_schema() -> utoipa::openapi::schema::Object {
-    super::words(&["DEV", "PROD"])
+    words(&["DEV", "PROD"])
 }
 
 fn source_schema() -> utoipa::openapi::schema::Object {
-    super::words(&["configuration", "project", "organization"])
+    words(&["configuration", "project", "organization"])
 }
 
 /// Which projects are listed.

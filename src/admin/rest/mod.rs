@@ -44,5 +44,5 @@ pub use path::{
     InvitationId, KeyId, OrganizationId, ProjectId, ProviderKeyId, RouteName, SecretId, TokenId, UserId, VersionNumber,
 };
 pub use query::Query;
-pub use reply::{Answer, Created, Document, Listed, NoContent, Plain, Tagged, WithCookie};
+pub use reply::{Answer, Created, Document, Issued, Listed, NoContent, Plain, Tagged, WithCookie};
 pub use view::{IdText, Time};

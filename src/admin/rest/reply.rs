@@ -48,6 +48,10 @@ pub struct Created<T> {
     pub location: String,
 }
 
+/// 201 with something that has no revision and no path of its own.
+#[derive(Debug)]
+pub struct Issued<T>(pub T);
+
 /// 204.
 #[derive(Debug)]
 pub struct NoContent;
@@ -151,6 +155,19 @@ impl<T: Serialize + ToSchema> Answer for Created<T> {
         operation.answers(201, "Made.", vec![(JSON, schema)]);
         operation.answer_header("ETag", TAG_SAYS);
         operation.answer_header("Location", "Path of the new object.");
+    }
+}
+
+impl<T: Serialize> IntoResponse for Issued<T> {
+    fn into_response(self) -> Response<Body> {
+        json(StatusCode::CREATED, JSON, &self.0)
+    }
+}
+
+impl<T: Serialize + ToSchema> Answer for Issued<T> {
+    fn describe(operation: &mut Operation) {
+        let schema = operation.schema::<T>();
+        operation.answers(201, "Made.", vec![(JSON, schema)]);
     }
 }
 

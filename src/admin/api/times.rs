@@ -1,0 +1,17 @@
+//! Times in parameters and bodies.
+
+use crate::admin::rest::ApiError;
+use crate::base::UnixTime;
+use crate::config::parse_time;
+
+/// Reads a time that may be absent.
+///
+/// # Errors
+/// A field problem.
+pub(super) fn optional_time(path: &str, text: Option<&str>) -> Result<Option<UnixTime>, ApiError> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    let read = parse_time(text).map(Some);
+    read.ok_or_else(|| ApiError::field(path, "expected a time as RFC 3339 has it"))
+}

@@ -1,0 +1,19 @@
+//! API keys, secrets and provider keys: made, changed, rolled, ended.
+//!
+//! What is stored opens nothing: API keys as keyed digests, the others sealed. A change is live on every worker before its
+//! call returns.
+
+mod api_key;
+mod last_used;
+mod live;
+mod needed;
+mod owner;
+mod provider_key;
+mod roll;
+mod seal;
+mod secret;
+
+pub use api_key::{KeyPatch, NewKey};
+pub use last_used::{KeyUse, keep_key_use};
+pub use provider_key::{NewProviderKey, ProviderKeyPatch};
+pub use secret::{Force, NewSecret, SecretPatch};
