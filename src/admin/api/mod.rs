@@ -30,6 +30,8 @@ mod config_schema;
 mod grant;
 mod invitations;
 mod keys;
+#[cfg(test)]
+mod matrix_tests;
 mod members;
 mod organizations;
 mod owner;
