@@ -96,6 +96,8 @@ impl Control {
             };
             put_text(&mut key, &text, &pepper);
             tx.insert_key(&key)?;
+            // As stored: times have milliseconds there.
+            let key = tx.key(&key.id)?.ok_or(ControlError::NotFound)?;
             let deed = Deed { action: "key.create", comment: String::new() };
             note(tx, &actor, deed, &found, (None, Some(&key)))?;
             let mut change = KeyChange::default();
