@@ -24,9 +24,12 @@ use super::{
 /// Name under which the sealed pepper is stored.
 const PEPPER_NOTE: &str = "api_key_pepper";
 
+/// A project whose served version cannot be read, and why.
+pub(super) type Unreadable = Box<(Project, String)>;
+
 /// What the store holds that workers must know.
 struct Stored {
-    served: Vec<Result<Candidate, (Project, String)>>,
+    served: Vec<Result<Candidate, Unreadable>>,
     archived: Vec<Project>,
     keys: Vec<ApiKey>,
     /// Projects of suspended organizations: their keys are refused.
@@ -47,7 +50,8 @@ pub async fn load(
     for served in stored.served {
         let (id, part) = match served {
             Ok(candidate) => (candidate.project.id.clone(), compiled(&candidate, vault, registries)),
-            Err((project, reason)) => {
+            Err(unreadable) => {
+                let (project, reason) = *unreadable;
                 report(&project, &reason);
                 (project.id.clone(), ProjectPart::broken(&project.slug))
             }
@@ -115,7 +119,7 @@ fn read(tx: &dyn Tx) -> Result<Stored, ControlError> {
 }
 
 /// A served version as it was stored. Damage of it is no reason not to serve the others.
-pub(super) fn candidate(tx: &dyn Tx, project: Project, number: u32) -> Result<Candidate, (Project, String)> {
+pub(super) fn candidate(tx: &dyn Tx, project: Project, number: u32) -> Result<Candidate, Unreadable> {
     let read = || -> Result<Candidate, ControlError> {
         let version = tx.version(&project.id, number)?.ok_or(ControlError::NotFound)?;
         let candidate = Candidate::read(tx, &project, number)?;
@@ -130,7 +134,7 @@ pub(super) fn candidate(tx: &dyn Tx, project: Project, number: u32) -> Result<Ca
             ControlError::Internal(reason) => reason,
             other => other.to_string(),
         };
-        (project.clone(), reason)
+        Box::new((project.clone(), reason))
     })
 }
 
