@@ -6,6 +6,7 @@ pub mod admin;
 pub mod base;
 pub mod config;
 pub mod control;
+pub mod edge;
 pub mod http;
 pub mod metrics;
 pub mod provider;

@@ -6,6 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use millrace::config::{DocumentKind, Server};
 
+use super::remote::{
+    AuditCommand, BackupArgs, Group, LoginArgs, MemberCommand, OrgCommand, ProjectCommand, ProviderKeyCommand,
+    RemoteKeyCommand, SecretCommand, TokenCommand,
+};
+
 /// An LLM gateway: projects, routes and keys in front of model providers.
 #[derive(Debug, Parser)]
 #[command(name = "millrace", version, about, propagate_version = false)]
@@ -28,11 +33,29 @@ pub(crate) enum Command {
         #[arg(value_enum, default_value_t = DocumentArg::Project, env = "MILLRACE_SCHEMA")]
         document: DocumentArg,
     },
-    /// Makes API keys.
+    /// Makes API keys: `new` for the keys file, the others on a gateway.
     Key {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// Manages organizations of a gateway.
+    Org(Group<OrgCommand>),
+    /// Manages members of an organization.
+    Member(Group<MemberCommand>),
+    /// Manages projects, their configurations and what is live.
+    Project(Group<ProjectCommand>),
+    /// Manages the gateway's keys for providers.
+    ProviderKey(Group<ProviderKeyCommand>),
+    /// Manages secrets that configurations name.
+    Secret(Group<SecretCommand>),
+    /// Manages admin tokens.
+    Token(Group<TokenCommand>),
+    /// Logs in with a password and saves an admin token.
+    Login(LoginArgs),
+    /// Reads and checks the audit log.
+    Audit(Group<AuditCommand>),
+    /// Copies the store of a gateway on this machine, running or not, into a new file.
+    Backup(BackupArgs),
     /// Prints version, commit and features.
     Version {
         /// Prints a JSON object.
@@ -51,6 +74,8 @@ pub(crate) enum Command {
 pub(crate) enum KeyCommand {
     /// Makes a key, prints it once, and prints its entry for the keys file.
     New(KeyArgs),
+    #[command(flatten)]
+    Remote(RemoteKeyCommand),
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use millrace::base::{KeyKind, Secret, generate_key};
 use millrace::config::{check_server, secret_text};
 use millrace::control::{Demo, DemoUpstream};
-use millrace::server::{Launch, ServerError, Source, run};
+use millrace::server::{Launch, Listening, ServerError, Source, run};
 use millrace::snapshot::Refusal;
 use serde_json::Value;
 
@@ -34,8 +34,11 @@ pub(crate) fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     if let Some(folder) = args.data_dir {
         server.data_dir = folder;
     }
-    let ready = Box::new(|listen, admin_listen| say(&addresses(listen, admin_listen)));
-    start(Launch { server, source: Source::Files, ready })
+    let ready = Box::new(|listening: Listening| say(&addresses(listening)));
+    // Files of projects or keys are the whole configuration; without them it is what the admin API has stored.
+    let has_files = server.projects_dir.is_some() || server.keys_file.is_some();
+    let source = if has_files { Source::Files } else { Source::Store };
+    start(Launch { server, source, ready })
 }
 
 /// `millrace demo`. Whatever is refused before the start was said by a flag or its variable.
@@ -71,10 +74,10 @@ fn demo_launch(args: DemoArgs) -> anyhow::Result<Launch> {
     let mut server = settings.config;
     server.listen = DEMO_LISTEN;
     args.overrides.apply(&mut server);
-    let ready = Box::new(move |listen: SocketAddr, admin_listen| {
-        let host = reachable(listen);
+    let ready = Box::new(move |listening: Listening| {
+        let host = reachable(listening.data);
         let (request, snippet) = (request_line(host, key.reveal()), python_snippet(host, key.reveal()));
-        let addresses = addresses(listen, admin_listen);
+        let addresses = addresses(listening);
         say(&format!("{addresses}\nTry it in a shell:\n\n{request}\nOr in Python:\n\n{snippet}\n"));
     });
     Ok(Launch { server, source: Source::Demo(demo), ready })
@@ -115,8 +118,9 @@ fn refuse(refusals: &[Refusal]) -> ExitCode {
     ExitCode::from(REFUSED)
 }
 
-fn addresses(listen: SocketAddr, admin_listen: SocketAddr) -> String {
-    format!("listening on http://{listen}\nadmin on http://{admin_listen}\n")
+fn addresses(listening: Listening) -> String {
+    let edge = listening.edge.map(|edge| format!("edge on https://{edge}\n")).unwrap_or_default();
+    format!("listening on http://{}\n{edge}admin on http://{}\n", listening.data, listening.admin)
 }
 
 /// An address that can be called: a wildcard is no destination.

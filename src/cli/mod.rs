@@ -1,6 +1,6 @@
 //! The command line: flags, variables, exit statuses.
 //!
-//! Exit status 0: done, or valid. 1: refused, or failed. 2: wrong usage. A value comes from its flag, else from its
+//! Exit status 0: done, or valid. 1: refused, or failed. 2: wrong usage. Commands that talk to a gateway add 3, 4 and 5. A value comes from its flag, else from its
 //! `MILLRACE_*` variable, else from the settings file, else from the default.
 
 mod args;
@@ -9,6 +9,7 @@ mod documents;
 mod key;
 mod launch;
 mod print;
+mod remote;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,16 @@ pub(crate) fn run() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Schema { document } => schema(document),
         Command::Key { command: KeyCommand::New(args) } => key::new(&args),
+        Command::Key { command: KeyCommand::Remote(command) } => Ok(remote::keys(command)),
+        Command::Org(group) => Ok(remote::organizations(group)),
+        Command::Member(group) => Ok(remote::members(group)),
+        Command::Project(group) => Ok(remote::projects(group)),
+        Command::ProviderKey(group) => Ok(remote::provider_keys(group)),
+        Command::Secret(group) => Ok(remote::secrets(group)),
+        Command::Token(group) => Ok(remote::tokens(group)),
+        Command::Login(args) => Ok(remote::login(&args)),
+        Command::Audit(group) => Ok(remote::audit(group)),
+        Command::Backup(args) => Ok(remote::backup(&args)),
         Command::Version { json } => version(json),
         Command::Completions { shell } => completions(shell),
     };

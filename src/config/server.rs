@@ -9,10 +9,10 @@ use crate::base::{ByteSize, Secret};
 use super::expand::{Lookup, expand, expand_scalar, whole_variable};
 use super::fields::{Fields, Item};
 use super::problem::{At, Checked, Code, Problem, Problems};
-use super::server_tables::{EGRESS_ALLOW, FILE, SERVER};
+use super::server_tables::{EDGE_CERTIFICATE, EGRESS_ALLOW, FILE, SERVER};
 use super::settings::{
-    Driver, Egress, EgressAllow, Limits, ListenerError, Log, LogLevel, Pin, Runtime, SecretSource, Server, TlsRoots,
-    Upstream,
+    Driver, Edge, EdgeCertificate, Egress, EgressAllow, Limits, ListenerError, Log, LogLevel, Pin, Runtime,
+    SecretSource, Server, TlsRoots, Upstream,
 };
 use super::shape::check_table;
 use super::value;
@@ -44,6 +44,7 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
     let tls_roots = read_roots(root, problems);
     let upstream = read_upstream(&root.table("upstream"), problems);
     let limits = read_limits(&root.table("limits"));
+    let edge = read_edge(root, problems);
     let admin_allow_remote = root.boolean("admin_allow_remote")?;
     let admin_listen = address(root.word("admin_listen").as_ref());
     let listen = address(root.word("listen").as_ref());
@@ -62,6 +63,7 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
         upstream: upstream?,
         egress,
         tls_roots,
+        edge: edge?,
         log: read_log(&root.table("log"))?,
         drain_grace: root.table("drain").duration("grace")?,
     };
@@ -239,6 +241,28 @@ fn read_roots(root: &Fields<'_>, problems: &mut Problems) -> TlsRoots {
     }
 }
 
+/// `Some(None)` without an edge; `None` only when a problem is reported.
+fn read_edge(root: &Fields<'_>, problems: &mut Problems) -> Option<Option<Edge>> {
+    if !root.has("edge") {
+        return Some(None);
+    }
+    let edge = root.table("edge");
+    let mut certificates = Vec::new();
+    for item in edge.list("certificates") {
+        let fields = Fields::new(&EDGE_CERTIFICATE, item.node, item.path);
+        let (cert, key) = (fields.word("cert").map(into_path)?, fields.word("key").map(into_path)?);
+        certificates.push(EdgeCertificate { cert, key });
+    }
+    if certificates.is_empty() {
+        let item = edge.item("certificates")?;
+        let message = "the edge needs a certificate: `[{cert: FILE, key: FILE}]`";
+        problems.push(Problem::error(item.path, item.node.at, Code::OutOfRange, message));
+        return None;
+    }
+    let listen = address(edge.word("listen").as_ref())?;
+    Some(Some(Edge { listen, certificates, threads: edge.integer("threads")? }))
+}
+
 fn read_egress(root: &Fields<'_>, problems: &mut Problems) -> Egress {
     let egress = root.table("egress");
     let mut allow = Vec::new();
@@ -319,5 +343,7 @@ fn read_limits(fields: &Fields<'_>) -> Option<Limits> {
         json_depth: fields.integer("json_depth")?,
         sse_event_bytes: size("sse_event_bytes")?,
         stream_bytes: size("stream_bytes")?,
+        admin_reads_per_minute: fields.integer("admin_reads_per_minute")?,
+        admin_writes_per_minute: fields.integer("admin_writes_per_minute")?,
     })
 }

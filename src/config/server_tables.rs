@@ -50,7 +50,7 @@ pub(super) static SERVER: Table = Table {
         Field::new(
             "data_dir",
             Kind::Word(&words::PATH),
-            "Folder for what the process writes, made at start if it does not exist. Nothing is written yet. Relative to \
+            "Folder of the store, its master key and the sockets of the edge, made at start if it does not exist. Relative to \
              this file. Default `./millrace-data`.",
         )
         .default("./millrace-data"),
@@ -70,7 +70,7 @@ pub(super) static SERVER: Table = Table {
         Field::new("tls", Kind::Table(&TLS), "Certificates of providers."),
         Field::new("log", Kind::Table(&LOG), "What is logged."),
         Field::new("drain", Kind::Table(&DRAIN), "What happens at a stop."),
-        Field::unsupported("edge", "TLS and HTTP/2 for clients."),
+        Field::new("edge", Kind::Table(&EDGE), "TLS and HTTP/2 for clients. Without it there is only plain HTTP/1.1."),
         Field::unsupported("store", "Where projects, keys and usage are kept."),
         Field::unsupported("server", "Options of the chassis."),
         Field::unsupported("metrics", "Address of the metrics."),
@@ -199,6 +199,18 @@ static LIMITS: Table = Table {
             "Bytes of one stream, 64 KiB to 1 GiB. Default 64 MiB.",
         )
         .default("64 MiB"),
+        Field::new(
+            "admin_reads_per_minute",
+            Kind::Int { min: 1, max: 1_000_000 },
+            "Reads of the admin API a minute and caller. Default 100.",
+        )
+        .default("100"),
+        Field::new(
+            "admin_writes_per_minute",
+            Kind::Int { min: 1, max: 1_000_000 },
+            "Changes by the admin API a minute and caller. Default 30.",
+        )
+        .default("30"),
     ],
 };
 
@@ -277,6 +289,47 @@ static TLS: Table = Table {
         Kind::OrFile { text: "`system`", table: &FILE },
         "Authorities that may vouch for a provider: `system`, or `{file: PATH}` of PEM certificates. Default `system`.",
     )],
+};
+
+static EDGE: Table = Table {
+    name: "edge",
+    doc: "TLS and HTTP/2 for clients, in front of the workers.",
+    fields: &[
+        Field::new("listen", Kind::Word(&words::SOCKET), "Address that clients call. Default `0.0.0.0:9443`.")
+            .default("0.0.0.0:9443"),
+        Field::new(
+            "certificates",
+            Kind::List { of: &Kind::Table(&EDGE_CERTIFICATE), max: 100 },
+            "1 to 100 certificates. A client gets the first that carries the name it asks for, else the first. Read again \
+             at SIGHUP and when a file changes.",
+        )
+        .required(),
+        Field::new(
+            "threads",
+            Kind::Int { min: 1, max: 64 },
+            "Threads for TLS and HTTP/2, 1 to 64. Default 1.",
+        )
+        .default("1"),
+    ],
+};
+
+pub(super) static EDGE_CERTIFICATE: Table = Table {
+    name: "edge_certificate",
+    doc: "One certificate and its key.",
+    fields: &[
+        Field::new(
+            "cert",
+            Kind::Word(&words::PATH),
+            "PEM file of the certificate and those that lead from it to an authority. Relative to this document.",
+        )
+        .required(),
+        Field::new(
+            "key",
+            Kind::Word(&words::PATH),
+            "PEM file of the private key, with mode 0600 or 0640. Relative to this document.",
+        )
+        .required(),
+    ],
 };
 
 static LOG: Table = Table {

@@ -26,8 +26,8 @@ pub struct Server {
     pub projects_dir: Option<At<PathBuf>>,
     /// File with the API keys.
     pub keys_file: Option<At<PathBuf>>,
-    /// Folder for what the process writes, made at start with mode 0700. Nothing is written yet: its store is to come.
-    /// Default `./millrace-data`.
+    /// Folder of the store, its master key and the sockets of the edge, made at start with mode 0700. Default
+    /// `./millrace-data`.
     pub data_dir: PathBuf,
     /// Secrets that project files may name.
     pub secrets: BTreeMap<String, SecretSource>,
@@ -41,6 +41,8 @@ pub struct Server {
     pub egress: Egress,
     /// Which authorities may vouch for providers.
     pub tls_roots: TlsRoots,
+    /// TLS and HTTP/2 for clients, if they are offered.
+    pub edge: Option<Edge>,
     /// What is logged.
     pub log: Log,
     /// Longest time that open requests get after a stop signal. Default 300 s.
@@ -99,7 +101,31 @@ impl Server {
         if let TlsRoots::File(path) = &mut self.tls_roots {
             join(&mut path.value);
         }
+        for pair in self.edge.iter_mut().flat_map(|edge| &mut edge.certificates) {
+            join(&mut pair.cert.value);
+            join(&mut pair.key.value);
+        }
     }
+}
+
+/// TLS and HTTP/2 for clients.
+#[derive(Debug, Clone)]
+pub struct Edge {
+    /// Address that clients call. Default `0.0.0.0:9443`.
+    pub listen: SocketAddr,
+    /// One or more; the first is for clients that ask for no known name.
+    pub certificates: Vec<EdgeCertificate>,
+    /// Threads, 1 to 64. Default 1.
+    pub threads: u16,
+}
+
+/// A certificate of the edge.
+#[derive(Debug, Clone)]
+pub struct EdgeCertificate {
+    /// PEM file of the certificate and its chain.
+    pub cert: At<PathBuf>,
+    /// PEM file of the key.
+    pub key: At<PathBuf>,
 }
 
 /// Where the text of a secret comes from.
@@ -180,6 +206,10 @@ pub struct Limits {
     pub sse_event_bytes: ByteSize,
     /// Bytes of one stream. Default 64 MiB.
     pub stream_bytes: ByteSize,
+    /// Reads of the admin API a minute and caller. Default 100.
+    pub admin_reads_per_minute: u32,
+    /// Changes by the admin API a minute and caller. Default 30.
+    pub admin_writes_per_minute: u32,
 }
 
 /// Connections to providers.

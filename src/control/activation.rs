@@ -1,4 +1,4 @@
-//! What becomes live, decided and written inside one transaction.
+//! What becomes live, decided and written in a transaction.
 //!
 //! Serve, roll back and unserve differ in which version comes next; all else is the same. Nothing here is visible to a
 //! worker: `serve.rs` publishes what was committed here.

@@ -1,4 +1,4 @@
-//! File mode seen through the admin API: what the files hold, to read.
+//! File mode seen through the admin API: to read only.
 //!
 //! A file is shown as a project with one version that is served. Ids come from the slug, so they stay when the process
 //! starts again.

@@ -22,7 +22,10 @@ use crate::{
     snapshot::{BoundSecret, ProjectSource, Refusal, Sources},
 };
 
-use super::file_mode::{keys_fault, mode, secret_fault};
+use super::{
+    file_mode::{keys_fault, mode, secret_fault},
+    file_projects::ProjectText,
+};
 
 /// Largest file that is read at all; the checks have smaller limits of their own.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -40,6 +43,8 @@ pub struct FileSet {
 pub struct Loaded {
     /// What a snapshot is made of.
     pub sources: Sources,
+    /// The project files as they are.
+    pub texts: Vec<ProjectText>,
     /// What deserves attention although it was accepted.
     pub warnings: Vec<Refusal>,
 }
@@ -69,19 +74,24 @@ impl FileSet {
         let mut warnings = Vec::new();
         let secrets = Arc::new(self.read_secrets(&mut refusals));
         // A secret whose file cannot be read is reported once, not again at each of its uses.
-        let names: BTreeSet<String> = self.secrets.keys().cloned().collect();
+        let names = self.secret_names();
         let mut projects = Vec::new();
+        let mut texts = Vec::new();
         let mut paths = self.project_files(&mut refusals);
         refuse_twins(&mut paths, &mut refusals);
         for path in paths {
             let read = read_project(&path, &names, (&mut refusals, &mut warnings));
-            projects.extend(read.map(|project| self.source(project, Arc::clone(&secrets))));
+            if let Some(mut read) = read {
+                let text = std::mem::take(&mut read.text);
+                texts.push(ProjectText { slug: read.slug.clone(), changed: read.created, text });
+                projects.push(self.source(read, Arc::clone(&secrets)));
+            }
         }
         let (keys, keys_file) = self.read_keys(&mut refusals, &mut warnings);
         if !refusals.is_empty() {
             return Err(refusals);
         }
-        Ok(Loaded { sources: Sources { projects, keys, keys_file }, warnings })
+        Ok(Loaded { sources: Sources { projects, keys, keys_file }, texts, warnings })
     }
 
     /// A file's name is the slug of its project and identifies it; its content has no version number.
@@ -97,6 +107,12 @@ impl FileSet {
             secrets,
             provider_keys: Vec::new(),
         }
+    }
+
+    /// Names of the secrets in the settings.
+    #[must_use]
+    pub fn secret_names(&self) -> BTreeSet<String> {
+        self.secrets.keys().cloned().collect()
     }
 
     /// The present stamp of all files. A file that cannot be looked at counts as absent.
@@ -186,6 +202,7 @@ struct ReadProject {
     slug: String,
     file: String,
     created: u64,
+    text: Vec<u8>,
     config: Project,
 }
 
@@ -251,7 +268,7 @@ fn read_project(
         Ok(checked) => {
             warnings.extend(in_file(&file, checked.warnings));
             let created = modified_seconds(&seen);
-            Some(ReadProject { slug, file, created, config: checked.config })
+            Some(ReadProject { slug, file, created, text, config: checked.config })
         }
         Err(problems) => {
             refusals.extend(in_file(&file, problems));

@@ -1,4 +1,4 @@
-//! How an action finds its project, and whether it may touch it.
+//! How an action finds its project, if it may touch it.
 
 use serde_json::{Value, json};
 

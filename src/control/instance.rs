@@ -30,10 +30,10 @@ pub struct Control {
     pepper: Pepper,
     registries: Registries,
     shared: Arc<Shared>,
-    publication: Mutex<Publisher>,
+    publication: Mutex<Arc<Publisher>>,
     serves: Serves,
     key_use: Arc<KeyUse>,
-    files: Option<FileProjects>,
+    files: Option<Arc<FileProjects>>,
 }
 
 /// What a [`Control`] is made of.
@@ -45,9 +45,9 @@ pub struct ControlParts {
     /// Key of the digests of API keys.
     pub pepper: Pepper,
     /// Replaces what is served; stands behind the first snapshot.
-    pub publisher: Publisher,
+    pub publisher: Arc<Publisher>,
     /// The projects of files, in file mode.
-    pub files: Option<FileProjects>,
+    pub files: Option<Arc<FileProjects>>,
 }
 
 impl Control {
@@ -88,7 +88,7 @@ impl Control {
     /// The projects of files; none in store mode.
     #[must_use]
     pub fn files(&self) -> Option<&FileProjects> {
-        self.files.as_ref()
+        self.files.as_deref()
     }
 
     /// The snapshot that is served now, without waiting for a change that is on its way.
@@ -98,7 +98,7 @@ impl Control {
     }
 
     /// Takes the publication lock. It is held from the read of what is stored until the workers show the new snapshot.
-    pub async fn publication(&self) -> MutexGuard<'_, Publisher> {
+    pub async fn publication(&self) -> MutexGuard<'_, Arc<Publisher>> {
         self.publication.lock().await
     }
 

@@ -1,4 +1,4 @@
-//! What is served, and how it changes: check, compile, commit, publish.
+//! What is served, and how it changes.
 //!
 //! [`Control`] holds the rules of store mode: projects, versions, what is live. Every change goes through [`Publisher`],
 //! whatever it came from: nothing is visible before all of it was checked and compiled, and a refused change leaves what
@@ -13,9 +13,11 @@ mod demo;
 mod diff;
 mod drafts;
 mod error;
+mod export;
 mod file_mode;
 mod file_projects;
 mod files;
+mod first_operator;
 mod gate;
 mod grants;
 mod identity;
@@ -53,8 +55,10 @@ pub use demo::{Demo, DemoUpstream};
 pub use diff::{Change, Compared, Names, SemanticDiff, VersionName, semantic_diff};
 pub use drafts::{DraftText, Expected, Saved};
 pub use error::{ControlError, FieldProblem};
+pub use export::ProjectDocument;
 pub use file_projects::{FileProjects, ProjectText};
 pub use files::{FileSet, Loaded, Stamp};
+pub use first_operator::{admit_operator, default_organization};
 pub use grants::{digests_of, grants_of};
 pub use identity::{Authenticate, Presented, Proof};
 pub use instance::{Control, ControlParts};
@@ -68,7 +72,7 @@ pub use projects::ProjectState;
 pub use publish::{Publisher, Unconfirmed, first, first_of};
 pub use sealed_keys::{OpenedKeys, SealedKeys, origins_of, place_of_provider_key, place_of_secret, provider_named};
 pub use serve::Activated;
-pub use start::{load, open_pepper};
+pub use start::{has_pepper, load, open_pepper};
 pub use transitions::{Action, Facts, Illegal, next};
 pub use vault::{Pepper, Place, Purpose, Vault, VaultError, last4};
 pub use versions::{TEXT_BYTES_MAX, VersionText, version_revision};

@@ -1,4 +1,4 @@
-//! Serve, unserve, roll back: from the stored version to all workers.
+//! Serve, unserve, roll back: from the store to workers.
 //!
 //! Check, compile, commit, publish, in this order: until the commit nothing has changed, and the publish behind it cannot
 //! fail. A process that dies between the two serves at its next start what was committed. A caller that goes away

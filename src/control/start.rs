@@ -1,4 +1,4 @@
-//! The first snapshot of store mode: everything that is stored, compiled.
+//! The first snapshot of store mode: all that is stored.
 //!
 //! A project whose stored configuration cannot be read or compiled answers 503 `config_error`; all others serve.
 
@@ -24,16 +24,21 @@ use super::{
 /// Name under which the sealed pepper is stored.
 const PEPPER_NOTE: &str = "api_key_pepper";
 
-/// A project whose served version cannot be read, and why.
-pub(super) type Unreadable = Box<(Project, String)>;
-
 /// What the store holds that workers must know.
 struct Stored {
-    served: Vec<Result<Candidate, Unreadable>>,
+    served: Vec<Result<Candidate, Box<Unreadable>>>,
     archived: Vec<Project>,
     keys: Vec<ApiKey>,
     /// Projects of suspended organizations: their keys are refused.
     suspended: HashSet<Id>,
+}
+
+/// A project whose served version cannot be read.
+pub(super) struct Unreadable {
+    /// The project.
+    pub(super) project: Project,
+    /// Why.
+    pub(super) reason: String,
 }
 
 /// Compiles everything that is stored.
@@ -51,9 +56,9 @@ pub async fn load(
         let (id, part) = match served {
             Ok(candidate) => (candidate.project.id.clone(), compiled(&candidate, vault, registries)),
             Err(unreadable) => {
-                let (project, reason) = *unreadable;
+                let Unreadable { project, reason } = *unreadable;
                 report(&project, &reason);
-                (project.id.clone(), ProjectPart::broken(&project.slug))
+                (project.id, ProjectPart::broken(&project.slug))
             }
         };
         edit.put_project(id.as_str().into(), part);
@@ -88,6 +93,14 @@ pub async fn open_pepper(store: &Store, vault: &Vault) -> Result<Pepper, Control
     vault.open_pepper(&kept).map_err(sealed)
 }
 
+/// Whether the store was used before: then its master key must be there.
+///
+/// # Errors
+/// The store's.
+pub async fn has_pepper(store: &Store) -> Result<bool, ControlError> {
+    Ok(store.read(|tx| tx.note(PEPPER_NOTE)).await?.is_some())
+}
+
 fn sealed(error: VaultError) -> ControlError {
     ControlError::Internal(format!("the pepper of API keys: {error}; put the master key file of this store back"))
 }
@@ -119,7 +132,7 @@ fn read(tx: &dyn Tx) -> Result<Stored, ControlError> {
 }
 
 /// A served version as it was stored. Damage of it is no reason not to serve the others.
-pub(super) fn candidate(tx: &dyn Tx, project: Project, number: u32) -> Result<Candidate, Unreadable> {
+pub(super) fn candidate(tx: &dyn Tx, project: Project, number: u32) -> Result<Candidate, Box<Unreadable>> {
     let read = || -> Result<Candidate, ControlError> {
         let version = tx.version(&project.id, number)?.ok_or(ControlError::NotFound)?;
         let candidate = Candidate::read(tx, &project, number)?;
@@ -134,7 +147,7 @@ pub(super) fn candidate(tx: &dyn Tx, project: Project, number: u32) -> Result<Ca
             ControlError::Internal(reason) => reason,
             other => other.to_string(),
         };
-        Box::new((project.clone(), reason))
+        Box::new(Unreadable { project: project.clone(), reason })
     })
 }
 

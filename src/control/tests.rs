@@ -66,7 +66,7 @@ impl Rig {
         let pepper = open_pepper(&store, &vault).await.unwrap();
         let edit = load(&store, (&vault, &pepper), &registries).await.unwrap();
         let (shared, ears) = shared(workers, first_of(edit, &registries), metrics);
-        let publisher = Publisher::new(Arc::clone(&shared), registries.clone());
+        let publisher = Arc::new(Publisher::new(Arc::clone(&shared), registries.clone()));
         let owner = actor(&organization, OrganizationRole::Owner, Vec::new());
         let control =
             Arc::new(Control::new(ControlParts { store, vault: Arc::new(vault), pepper, publisher, files: None }));

@@ -24,7 +24,8 @@ use super::{
 };
 
 /// A client that ends its sending side this soon after its request went on its way only half-closes; later it is leaving.
-/// TCP does not tell the two apart, and a client that gave up must free its provider connection at once.
+/// TCP does not tell the two apart, and a client that gave up must free its provider connection at once. The edge's socket
+/// does tell.
 const HALF_CLOSE_GRACE: Duration = Duration::from_millis(50);
 /// Unread body that is read and dropped after a local answer, so that the connection can be used again.
 const DISCARD_BYTES_MAX: u64 = 64 * 1024;
@@ -452,7 +453,7 @@ async fn watch(
             return;
         }
         match socket.try_read(input.space(1024)) {
-            Ok(0) if is_half_close(waits_since) => half_closed.set(true),
+            Ok(0) if is_half_close(waits_since) && !socket.is_abandoned() => half_closed.set(true),
             Ok(0) => return,
             Ok(count) => input.fill(count),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

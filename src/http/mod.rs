@@ -8,6 +8,7 @@ mod chunk;
 mod deadline;
 mod downstream;
 mod head;
+mod preamble;
 mod response;
 mod socket;
 mod stream;
@@ -22,6 +23,7 @@ pub use downstream::{Downstream, DownstreamLimits, Gone, NoBody, NoHead};
 pub use head::{
     FIELDS_CEILING, Framing, HeadError, HeadLimits, Method, Part, RequestHead, find_end, leading_blank, parse_request,
 };
+pub use preamble::{PREAMBLE_BYTES_MAX, PREAMBLE_HEAD_BYTES, Preamble, PreambleError};
 pub use response::{Coding, Content, ResponseError, ResponseHead, parse_response};
 pub use socket::{Socket, set_epoll};
 pub use stream::Stream;

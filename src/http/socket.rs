@@ -29,7 +29,7 @@ pub fn set_epoll(epoll: bool) {
     EPOLL.with(|cell| cell.set(epoll));
 }
 
-/// A connected TCP socket with `TCP_NODELAY`.
+/// A connected socket: TCP with `TCP_NODELAY`, or a Unix socket.
 pub struct Socket {
     stream: TcpStream,
     fd: RawFd,
@@ -45,7 +45,11 @@ impl Socket {
     /// # Errors
     /// The error of `setsockopt`: the peer may be gone already.
     pub fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
+        match stream.set_nodelay(true) {
+            // A Unix socket knows neither Nagle's algorithm nor the switch.
+            Err(error) if error.raw_os_error() != Some(Errno::EOPNOTSUPP as i32) => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
         let fd = stream.as_raw_fd();
         Ok(Self { stream, fd, unready: Cell::new(false), brimful: Cell::new(false) })
     }
@@ -194,6 +198,14 @@ impl Socket {
             return readable;
         }
         !matches!(self.try_peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether the peer is known to take nothing any more. A Unix socket tells a peer that closed from one that only sends
+    /// no more; TCP knows only after a reset.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        // Writing nothing moves nothing, but fails as a write would.
+        self.try_write(&[]).is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock)
     }
 
     /// Ends our sending direction; the peer reads the end after what was written.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::snapshot::Refusal;
+use crate::{control::ControlError, snapshot::Refusal};
 
 /// Why the process does not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -16,9 +16,22 @@ pub enum ServerError {
     /// The limits of the process do not fit its settings.
     #[error("{0}")]
     Limits(String),
+    /// The store cannot be used.
+    #[error("{0}")]
+    Store(#[from] ControlError),
     /// A worker ended although nobody asked it to.
     #[error("a worker ended unexpectedly; the process has drained and stops")]
     WorkerDied,
+    /// The admin thread ended before it could say how the process did.
+    #[error("the admin thread ended unexpectedly; please report what the lines before this say")]
+    AdminDied,
+}
+
+impl ServerError {
+    /// Makes an error of what the machine says, for `map_err`.
+    pub(super) fn io(what: &'static str) -> impl Fn(io::Error) -> Self {
+        move |error| Self::Io(what, error)
+    }
 }
 
 fn list(refusals: &[Refusal]) -> String {

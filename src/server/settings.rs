@@ -42,10 +42,11 @@ pub(super) fn prepare_process() {
 pub(super) fn check_file_limit(server: &Server) -> Result<u32, ServerError> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)
         .map_err(|error| ServerError::Io("cannot read the file limit", error.into()))?;
-    let fits = (hard.saturating_sub(FILES_RESERVED) / 2).min(CONNECTIONS_DEFAULT);
+    // Each client connection may need one to a provider. One of the edge has a hop between, with two ends.
+    let each = if server.edge.is_some() { 4 } else { 2 };
+    let fits = (hard.saturating_sub(FILES_RESERVED) / each).min(CONNECTIONS_DEFAULT);
     let wanted = server.limits.max_connections.map_or(fits, u64::from);
-    // Each client connection may need one to a provider.
-    let needed = wanted * 2 + FILES_RESERVED;
+    let needed = wanted * each + FILES_RESERVED;
     if needed > hard || wanted == 0 {
         return Err(ServerError::Limits(format!(
             "`limits.max_connections: {wanted}` needs {needed} open files, but the process may open {hard}; raise \
@@ -149,7 +150,7 @@ pub fn ttl_bounds(server: &Server) -> TtlBounds {
 
 /// Makes the folder for what the process writes, for its owner alone.
 ///
-/// Nothing is written there yet, so a file system that refuses the folder is reported and no reason to stop.
+/// A file system that refuses the folder is reported and no reason to stop: who needs it finds that out.
 pub(super) fn make_data_dir(folder: &Path) {
     if folder.is_dir() {
         return;
@@ -157,7 +158,7 @@ pub(super) fn make_data_dir(folder: &Path) {
     if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(folder) {
         let (path, text) = (folder.display().to_string(), error.to_string());
         let fields = [("path", Value::Text(&path)), ("error", Value::Text(&text))];
-        emit(Level::Warn, "`data_dir` cannot be made; nothing is written there in this version", &fields);
+        emit(Level::Warn, "`data_dir` cannot be made", &fields);
     }
 }
 

@@ -79,6 +79,15 @@ impl Store {
         Ok(store)
     }
 
+    /// Copies one state of a database file into a new file, also while another process owns it. Waits on the calling
+    /// thread.
+    ///
+    /// # Errors
+    /// The new file exists, the old one does not or is damaged, or reading or writing failed; then no file is left behind.
+    pub fn copy(from: &Path, to: &Path) -> Outcome<()> {
+        sqlite::copy(from, to)
+    }
+
     /// Runs a closure over one state of the store; it sees every change that was answered before.
     ///
     /// # Errors

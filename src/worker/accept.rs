@@ -23,10 +23,10 @@ use super::connection;
 /// Difference in open connections from which on one is handed over.
 const SPREAD_MIN: u32 = 2;
 /// Connections taken in a row before others get a turn.
-const BATCH_MAX: usize = 64;
+pub(super) const BATCH_MAX: usize = 64;
 /// First and longest pause after a failed accept.
-const PAUSE_MIN: Duration = Duration::from_millis(5);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+pub(super) const PAUSE_MIN: Duration = Duration::from_millis(5);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Accepts until the drain begins.
 ///
@@ -89,13 +89,13 @@ pub(super) async fn answer_bell(context: Rc<Context>, ear: UnixDatagram) -> io::
 }
 
 /// Waits for readiness of any descriptor: the driver does not care what kind of socket it is.
-fn watch(descriptor: impl Into<OwnedFd>) -> io::Result<Socket> {
+pub(super) fn watch(descriptor: impl Into<OwnedFd>) -> io::Result<Socket> {
     let stream = TcpStream::from(descriptor.into());
     Ok(Socket::waiting(monoio::net::TcpStream::from_std(stream)?))
 }
 
 /// The connection was reset before it was accepted, or its network failed (accept(2) lists these).
-fn is_of_one_connection(error: &io::Error) -> bool {
+pub(super) fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
         error.kind(),
@@ -109,7 +109,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// Counts a connection against the limits and gives it to a worker; one too many is closed at once.
-fn admit(context: &Rc<Context>, stream: TcpStream, peer: SocketAddr) {
+pub(super) fn admit(context: &Rc<Context>, stream: TcpStream, peer: SocketAddr) {
     let shared = &context.shared;
     if shared.open_connections() >= shared.settings.connections_max || !shared.enter(peer.ip()) {
         context.block.refused_connections.inc();

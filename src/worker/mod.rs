@@ -4,6 +4,7 @@
 //! to tell it comes through its [`Door`](crate::shared::Door): a bell and an inbox.
 
 mod accept;
+mod accept_edge;
 mod connection;
 mod duties;
 #[cfg(test)]

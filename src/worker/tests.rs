@@ -31,8 +31,8 @@ impl Running {
         let listener = bind_all("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
         let address = listener.local_addr().unwrap();
         let ear = ears.remove(0);
-        let plan = Plan { index: 0, pinning: Pinning::None, driver: Driver::Epoll, listener, ear };
-        let thread = Some(spawn(plan, Arc::clone(&shared)).unwrap());
+        let plan = Plan { index: 0, pinning: Pinning::None, driver: Driver::Epoll, listener, edge_listener: None, ear };
+        let thread = Some(spawn(plan, Arc::clone(&shared), ()).unwrap());
         Self { address, shared, thread }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    os::unix::net::UnixDatagram,
+    os::unix::net::{UnixDatagram, UnixListener},
     rc::Rc,
     sync::{
         Arc,
@@ -26,7 +26,7 @@ use crate::{
     shared::Shared,
 };
 
-use super::{accept, duties};
+use super::{accept, accept_edge, duties};
 
 /// Connections that may wait in the kernel for one worker.
 const BACKLOG: i32 = 4096;
@@ -61,6 +61,8 @@ pub struct Plan {
     pub driver: Driver,
     /// Its listening socket.
     pub listener: std::net::TcpListener,
+    /// Where the edge connects to it, if there is an edge.
+    pub edge_listener: Option<UnixListener>,
     /// Where it hears the bell of its door.
     pub ear: UnixDatagram,
 }
@@ -92,12 +94,17 @@ fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 
 /// Starts a worker and waits until it is ready. The thread ends when the drain is over.
 ///
+/// `farewell` is dropped when the thread ends, by a panic too: that is how others hear of it without asking.
+///
 /// # Errors
 /// The error of starting a thread, and whatever keeps the worker from being what its plan says.
-pub fn spawn(plan: Plan, shared: Arc<Shared>) -> io::Result<JoinHandle<io::Result<()>>> {
+pub fn spawn(plan: Plan, shared: Arc<Shared>, farewell: impl Send + 'static) -> io::Result<JoinHandle<io::Result<()>>> {
     let (report, reported) = sync_channel(1);
     let name = format!("worker-{}", plan.index);
-    let thread = Builder::new().name(name).spawn(move || run(plan, shared, &report))?;
+    let thread = Builder::new().name(name).spawn(move || {
+        let _farewell = farewell;
+        run(plan, shared, &report)
+    })?;
     if reported.recv() == Ok(Ready) {
         return Ok(thread);
     }
@@ -172,6 +179,13 @@ async fn work(plan: Plan, shared: Arc<Shared>, report: &SyncSender<Ready>) -> io
         let ended = accept::answer_bell(Rc::clone(&hearing), plan.ear).await;
         drain_after(ended, &hearing, "a worker cannot be reached any more");
     });
+    if let Some(listener) = plan.edge_listener {
+        let accepting = Rc::clone(&context);
+        monoio::spawn(async move {
+            let ended = accept_edge::run(Rc::clone(&accepting), listener).await;
+            drain_after(ended, &accepting, "a worker cannot accept connections of the edge any more");
+        });
+    }
     // The starting thread waits for this and cannot have gone.
     let _ = report.send(Ready);
     duties::run(context).await;

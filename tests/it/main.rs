@@ -13,9 +13,12 @@
 
 mod corpus;
 mod drain;
+mod edge;
 mod faults;
 mod harness;
+mod keys;
 mod leaving;
+mod lifecycle;
 mod locked;
 mod reload;
 mod slow;

@@ -45,10 +45,14 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("arc_swap", &["base/swap.rs"]),
     ("saphyr_parser", &["config/yaml.rs"]),
     ("monoio", &["http/", "worker/"]),
+    ("pingora_core", &["server/", "edge/"]),
+    ("pingora_proxy", &["edge/"]),
+    ("pingora_http", &["edge/"]),
     ("hickory_resolver", &["upstream/resolve.rs"]),
     ("rusqlite", &["store/sqlite/", "store/tests/"]),
     ("utoipa", &["admin/", "store/record/text_enum.rs"]),
     ("axum", &["admin/"]),
+    ("ureq", &["cli/remote/client.rs"]),
     ("serde_path_to_error", &["admin/rest/json.rs"]),
 ];
 

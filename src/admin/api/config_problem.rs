@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::words::words;
 use crate::config::{Problem, Severity};
 
 /// One problem of a configuration.
@@ -27,7 +28,7 @@ pub(super) struct ConfigProblem {
 }
 
 fn severity_schema() -> utoipa::openapi::schema::Object {
-    super::words(&[Severity::Error.as_str(), Severity::Warning.as_str()])
+    words(&[Severity::Error.as_str(), Severity::Warning.as_str()])
 }
 
 impl ConfigProblem {

@@ -28,12 +28,14 @@ mod config_problem;
 mod config_schema;
 mod keys;
 mod owner;
+mod project_documents;
 mod projects;
 mod provider_keys;
 mod secrets;
 mod serving;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use super::rest::{Endpoint, document};
 
@@ -42,6 +44,7 @@ use super::rest::{Endpoint, document};
 pub fn endpoints() -> Vec<Endpoint> {
     let resources = [
         projects::endpoints(),
+        project_documents::endpoints(),
         config::endpoints(),
         serving::endpoints(),
         keys::endpoints(),
@@ -56,12 +59,4 @@ pub fn endpoints() -> Vec<Endpoint> {
 #[must_use]
 pub fn openapi_document() -> String {
     document(endpoints())
-}
-
-/// The schema of a text that is one of these words.
-fn words(words: &[&str]) -> utoipa::openapi::schema::Object {
-    utoipa::openapi::ObjectBuilder::new()
-        .schema_type(utoipa::openapi::schema::Type::String)
-        .enum_values(Some(words.iter().map(|word| serde_json::Value::from(*word))))
-        .build()
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::comment::Comment;
+use super::words::words;
 use crate::admin::rest::{
     Access::Needs, Api, ApiError, Body, Caller, Code, Created, Endpoint, IdText, IfMatch, Listed, Listing, NoContent,
     OptionalBody, OrganizationId, ProjectId, Query, Tagged, Time, present,
@@ -212,18 +213,18 @@ effective! {
     EffectiveDays(u32),
 }
 
-fn tags_schema() -> utoipa::openapi::schema::Object {
+pub(super) fn tags_schema() -> utoipa::openapi::schema::Object {
     let text =
         utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::schema::Type::String).max_length(Some(256));
     utoipa::openapi::ObjectBuilder::new().additional_properties(Some(text)).max_properties(Some(20)).build()
 }
 
 fn status_schema() -> utoipa::openapi::schema::Object {
-    super::words(&["DEV", "PROD"])
+    words(&["DEV", "PROD"])
 }
 
 fn source_schema() -> utoipa::openapi::schema::Object {
-    super::words(&["configuration", "project", "organization"])
+    words(&["configuration", "project", "organization"])
 }
 
 /// Which projects are listed.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::projects::millis;
+use super::words::words;
 use crate::admin::rest::{
     Access::Needs, Api, ApiError, Caller, Code, Endpoint, Listed, Listing, OptionalBody, Plain, ProjectId, Query,
     RouteName, Time, VersionNumber,
@@ -135,7 +136,7 @@ struct DiffQuery {
 }
 
 fn format_schema() -> utoipa::openapi::schema::Object {
-    super::words(&["semantic", "text"])
+    words(&["semantic", "text"])
 }
 
 /// What differs between two versions.
@@ -241,7 +242,7 @@ struct TargetView {
 }
 
 fn health_schema() -> utoipa::openapi::schema::Object {
-    super::words(&["ok", "unreachable"])
+    words(&["ok", "unreachable"])
 }
 
 async fn serve(

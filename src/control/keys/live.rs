@@ -69,7 +69,7 @@ fn is_usable(tx: &dyn Tx, key: &ApiKey) -> Result<bool, ControlError> {
 }
 
 /// A served version as it has to be compiled anew, or why it cannot be read.
-type Served = Result<Candidate, start::Unreadable>;
+type Served = Result<Candidate, Box<start::Unreadable>>;
 
 impl Control {
     /// Commits a change of API keys and makes it live.
@@ -146,7 +146,7 @@ impl Control {
                 (id, slug, compiling.ok())
             }
             Err(unreadable) => {
-                let (project, reason) = *unreadable;
+                let start::Unreadable { project, reason } = *unreadable;
                 start::report(&project, &reason);
                 (project.id, project.slug, None)
             }

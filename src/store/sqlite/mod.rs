@@ -22,4 +22,4 @@ mod tx;
 mod versions;
 mod writer;
 
-pub(super) use open::open;
+pub(super) use open::{copy, open};

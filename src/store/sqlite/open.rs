@@ -15,7 +15,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use super::{fault::store_error, reader::SqliteReader, schema, writer::SqliteWriter};
+use super::{backup::backup, fault::store_error, reader::SqliteReader, schema, writer::SqliteWriter};
 use crate::store::{
     engine::{Engine, Reader},
     error::StoreError,
@@ -73,6 +73,17 @@ pub(in crate::store) fn open(path: &Path) -> Outcome<Engine> {
     Ok(Engine { writer, readers })
 }
 
+/// Copies what is in a file, which another process may own, to a new one.
+///
+/// Only reads: SQLite's own locks let a reader in beside the owner, so ours is not asked for.
+pub(in crate::store) fn copy(from: &Path, to: &Path) -> Outcome<()> {
+    fs::metadata(from).map_err(|error| at(from, &error))?;
+    let source = read_only(from)?;
+    source.execute_batch("BEGIN").map_err(store_error)?;
+    schema::quick_check(&source)?;
+    backup(&source, to)
+}
+
 impl StoreFile {
     /// Makes folder and file if they are missing, for the owner only, and takes the lock.
     fn prepare(path: &Path) -> Outcome<Self> {
@@ -104,10 +115,7 @@ impl StoreFile {
     /// Opens a connection that only reads.
     pub(super) fn connect_read_only(&self) -> Outcome<Connection> {
         self.check_place()?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = set_up(&self.path, flags).map_err(store_error)?;
-        schema::check_version(&connection)?;
-        Ok(connection)
+        read_only(&self.path)
     }
 
     /// Refuses to go on when the file was removed or replaced: SQLite would write into the old one, which nobody will open
@@ -120,6 +128,13 @@ impl StoreFile {
         let text = format!("another file stands at {}; put the old one back, or restart", self.path.display());
         Err(StoreError::Unavailable(text))
     }
+}
+
+fn read_only(path: &Path) -> Outcome<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = set_up(path, flags).map_err(store_error)?;
+    schema::check_version(&connection)?;
+    Ok(connection)
 }
 
 fn set_up(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {

@@ -6,11 +6,40 @@ use std::time::{Duration, Instant};
 
 use super::gateway::KEY;
 use super::process::DEADLINE;
+use super::tls_client::{Identity, TlsStream};
 
 /// One connection, with the bytes that were read too far.
 pub(crate) struct Client {
-    stream: TcpStream,
+    wire: Wire,
     unread: Vec<u8>,
+}
+
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<TlsStream>),
+}
+
+impl Wire {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(into),
+            Self::Tls(stream) => stream.read(into),
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.write_all(bytes),
+            Self::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+        }
+    }
 }
 
 /// One answer, its body without chunk framing.
@@ -45,16 +74,25 @@ impl Reply {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, DEADLINE).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.set_write_timeout(Some(DEADLINE)).unwrap();
-        Self { stream, unread: Vec::new() }
+        Self { wire: Wire::Plain(dial(address)), unread: Vec::new() }
+    }
+
+    /// HTTP/1.1 inside TLS, with the certificate that `identity` shows and no other.
+    pub(crate) fn connect_tls(address: SocketAddr, identity: &Identity) -> Self {
+        Self { wire: Wire::Tls(Box::new(identity.stream(dial(address), &[b"http/1.1"]))), unread: Vec::new() }
+    }
+
+    /// The certificate that the peer showed; none without TLS.
+    pub(crate) fn certificate(&self) -> Option<Vec<u8>> {
+        match &self.wire {
+            Wire::Plain(_) => None,
+            Wire::Tls(stream) => Some(stream.conn.peer_certificates()?.first()?.to_vec()),
+        }
     }
 
     /// Writes everything; a peer that closed meanwhile is no error here, its answer is still read.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
-        match self.stream.write_all(bytes) {
+        match self.wire.write_all(bytes) {
             Ok(()) => {}
             Err(error) if gone(&error) => {}
             Err(error) => panic!("cannot write: {error}"),
@@ -62,20 +100,25 @@ impl Client {
     }
 
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
+        self.wire.write_all(bytes)
     }
 
-    pub(crate) fn half_close(&self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+    pub(crate) fn half_close(&mut self) {
+        if let Wire::Tls(stream) = &mut self.wire {
+            stream.conn.send_close_notify();
+            // A peer that closed meanwhile hears nothing.
+            let _ = stream.flush();
+        }
+        let _ = self.wire.tcp().shutdown(Shutdown::Write);
     }
 
     /// Closes with RST instead of FIN.
     pub(crate) fn reset(self) {
-        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        socket2::SockRef::from(self.wire.tcp()).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     pub(crate) fn shrink_receive_buffer(&self) {
-        socket2::SockRef::from(&self.stream).set_recv_buffer_size(4096).unwrap();
+        socket2::SockRef::from(self.wire.tcp()).set_recv_buffer_size(4096).unwrap();
     }
 
     /// Reads one whole answer; `None` when the peer closed without one.
@@ -148,30 +191,30 @@ impl Client {
 
     /// Whether the peer closes within `at_most` without another byte.
     pub(crate) fn is_closed_within(&mut self, at_most: Duration) -> bool {
-        self.stream.set_read_timeout(Some(at_most)).unwrap();
+        self.wire.tcp().set_read_timeout(Some(at_most)).unwrap();
         let until = Instant::now() + at_most;
         let mut byte = [0; 1];
         let closed = self.unread.is_empty()
-            && match self.stream.read(&mut byte) {
+            && match self.wire.read(&mut byte) {
                 Ok(count) => count == 0,
                 Err(error) => gone(&error) && Instant::now() < until,
             };
-        self.stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        self.wire.tcp().set_read_timeout(Some(DEADLINE)).unwrap();
         closed
     }
 
     /// Whether a byte of an answer, or the end, comes within `at_most`.
     pub(crate) fn has_answer_within(&mut self, at_most: Duration) -> bool {
-        self.stream.set_read_timeout(Some(at_most)).unwrap();
+        self.wire.tcp().set_read_timeout(Some(at_most)).unwrap();
         let mut buffer = [0; 4096];
-        let came = match self.stream.read(&mut buffer) {
+        let came = match self.wire.read(&mut buffer) {
             Ok(count) => {
                 self.unread.extend_from_slice(&buffer[..count]);
                 true
             }
             Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
         };
-        self.stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        self.wire.tcp().set_read_timeout(Some(DEADLINE)).unwrap();
         came
     }
 
@@ -184,7 +227,7 @@ impl Client {
     /// Reads at most `count` bytes off the socket, for a client that is slow on purpose.
     pub(crate) fn sip(&mut self, count: usize) -> usize {
         let mut buffer = vec![0; count];
-        self.stream.read(&mut buffer).unwrap_or(0)
+        self.wire.read(&mut buffer).unwrap_or(0)
     }
 
     fn read_chunks(&mut self, body: &mut Vec<u8>) -> bool {
@@ -242,7 +285,7 @@ impl Client {
     /// Reads what is there; false at the end. A silence of [`DEADLINE`] fails the test.
     fn read_more(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
-        match self.stream.read(&mut buffer) {
+        match self.wire.read(&mut buffer) {
             Ok(0) => false,
             Ok(count) => {
                 self.unread.extend_from_slice(&buffer[..count]);
@@ -258,9 +301,17 @@ impl Client {
     }
 }
 
+fn dial(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, DEADLINE).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
 fn gone(error: &io::Error) -> bool {
-    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 /// A POST with the usual headers and [`KEY`].

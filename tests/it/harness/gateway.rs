@@ -18,6 +18,9 @@ use super::process::{DEADLINE, Process, eventually};
 /// The key that every gateway of these tests knows; its check characters hold.
 pub(crate) const KEY: &str = "mr_test_000000000000AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA359g7Y";
 
+/// The first operator's token in store mode.
+const OPERATOR: &str = "mr_admin_00000000000000000000000000000000";
+
 /// What a file-mode gateway is started with.
 #[derive(Default)]
 pub(crate) struct Settings {
@@ -104,11 +107,69 @@ impl Gateway {
         Self::start(command, folder)
     }
 
+    /// `millrace serve` without files of projects: what is served is kept in this folder and changed by the admin API.
+    pub(crate) fn stored(folder: TempDir, workers: u16) -> Self {
+        let at = folder.path();
+        let mut text = "listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\ndata_dir: stored\n".to_owned();
+        writeln!(text, "runtime: {{workers: {workers}}}").unwrap();
+        text.push_str("limits: {admin_reads_per_minute: 1000000, admin_writes_per_minute: 1000000}\n");
+        write_private(&at.join("millrace.yaml"), &text);
+        let mut command = program(at);
+        command.arg("serve").arg("-c").arg(at.join("millrace.yaml")).env("MILLRACE_ADMIN_TOKEN", OPERATOR);
+        Self::start(command, folder)
+    }
+
+    /// As [`Self::stored`], for these projects as files: the API shows them.
+    pub(crate) fn of_files(folder: TempDir, projects: &[(&str, &str)]) -> Self {
+        let at = folder.path();
+        fs::create_dir(at.join("projects")).unwrap();
+        for (slug, text) in projects {
+            fs::write(at.join(format!("projects/{slug}.yaml")), text).unwrap();
+        }
+        let settings = Settings { server_lines: "data_dir: stored\n".to_owned(), ..Settings::default() };
+        write_private(&at.join("keys.yaml"), &keys_file(&projects.iter().map(|(slug, _)| *slug).collect::<Vec<_>>()));
+        write_private(&at.join("millrace.yaml"), &server_file(at, &settings));
+        let mut command = program(at);
+        command.arg("serve").arg("-c").arg(at.join("millrace.yaml")).env("MILLRACE_ADMIN_TOKEN", OPERATOR);
+        Self::start(command, folder)
+    }
+
+    /// Ends it by SIGTERM and returns what it leaves.
+    pub(crate) fn ended(mut self) -> TempDir {
+        self.signal(Signal::SIGTERM);
+        let status = self.wait(DEADLINE);
+        assert!(status.success(), "{status}");
+        self.folder
+    }
+
+    /// One request of the first operator to the admin API.
+    pub(crate) fn admin(&self, method: &str, path: &str, extra: &[(&str, &str)], body: &str) -> Reply {
+        let mut head = format!("{method} /api/v1{path} HTTP/1.1\r\nhost: localhost\r\n");
+        write!(head, "authorization: Bearer {OPERATOR}\r\nconnection: close\r\n").unwrap();
+        for (name, value) in extra {
+            write!(head, "{name}: {value}\r\n").unwrap();
+        }
+        let kind = if extra.iter().any(|(name, _)| *name == "content-type") || body.is_empty() {
+            ""
+        } else {
+            "content-type: application/json\r\n"
+        };
+        write!(head, "{kind}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        let mut client = Client::connect(self.admin);
+        client.send(head.as_bytes());
+        client.read().expect("an answer of the admin API")
+    }
+
     fn start(command: Command, folder: TempDir) -> Self {
         let mut process = Process::start(command, folder.path());
         let address = process.address_after("listening on http://");
         let admin = process.address_after("admin on http://");
         Self { address, admin, process, folder }
+    }
+
+    /// Where it offers TLS.
+    pub(crate) fn edge(&mut self) -> SocketAddr {
+        self.process.address_after("edge on https://")
     }
 
     /// A new connection to the data plane.

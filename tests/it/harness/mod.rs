@@ -8,6 +8,7 @@ mod mock;
 mod names;
 mod process;
 mod tls;
+mod tls_client;
 
 pub(crate) use client::{Client, Reply, chat, chat_with};
 pub(crate) use gateway::{Gateway, KEY, Settings, project};
@@ -18,3 +19,4 @@ pub(crate) use tls::{Authority, Seen, TlsProvider};
 
 /// A whole plain answer of a provider.
 pub(crate) const COMPLETION: &str = r#"{"id":"c","object":"chat.completion","created":1,"model":"any","choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#;
+pub(crate) use tls_client::{Identity, NAME, TlsStream};

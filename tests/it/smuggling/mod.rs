@@ -11,7 +11,7 @@ mod lines;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::harness::{Client, Gateway, KEY, Reply, chat};
+use crate::harness::{Client, Gateway, Identity, KEY, Reply, Settings, chat};
 
 use case::{BODY, Case, Want, request};
 
@@ -44,8 +44,7 @@ fn is_canary(reply: &Reply) -> bool {
 }
 
 /// What went wrong with one case, if anything.
-fn run(gateway: &Gateway, case: &Case, before: Before) -> Result<(), String> {
-    let mut client = gateway.client();
+fn run(mut client: Client, case: &Case, before: Before) -> Result<(), String> {
     let mut bytes = Vec::new();
     match before {
         Before::Fresh => {}
@@ -147,23 +146,39 @@ fn nothing_more(client: &mut Client) -> Result<(), String> {
     if rest.is_empty() { Ok(()) } else { Err(format!("more came: {:.300}", String::from_utf8_lossy(&rest))) }
 }
 
-#[test]
-fn no_request_behind_a_broken_one_is_answered() {
-    let gateway = Gateway::demo(1);
+fn run_all(gateway: &Gateway, connect: impl Fn() -> Client) {
     let cases = all_cases();
     let mut failures = Vec::new();
     for case in &cases {
         for before in [Before::Fresh, Before::KeptAlive, Before::SameWrite] {
-            if let Err(why) = run(&gateway, case, before) {
+            if let Err(why) = run(connect(), case, before) {
                 failures.push(format!("{} ({before:?}): {why}", case.name));
             }
         }
-        let next = gateway.ask(&chat("demo/chat"));
-        assert_eq!(next.status, 200, "the connection after {:?}", case.name);
+        let mut next = connect();
+        next.send(&chat("demo/chat"));
+        assert_eq!(next.read().map(|reply| reply.status), Some(200), "the connection after {:?}", case.name);
     }
     let count = failures.len();
     assert!(failures.is_empty(), "{count} of {} failed:\n  {}", cases.len() * 3, failures.join("\n  "));
     gateway.assert_idle();
+}
+
+#[test]
+fn no_request_behind_a_broken_one_is_answered() {
+    let gateway = Gateway::demo(1);
+    run_all(&gateway, || gateway.client());
+}
+
+#[test]
+fn no_request_behind_a_broken_one_is_answered_through_the_edge() {
+    let identity = Identity::new();
+    let project = "chat_models: [{model_id: m, model: mock/chat}]\nroutes: {chat: {chat_models: [m]}}\n";
+    let projects = vec![("demo".to_owned(), project.to_owned())];
+    let mut gateway =
+        Gateway::serve(&Settings { server_lines: identity.server_lines(), projects, ..Settings::default() });
+    let edge = gateway.edge();
+    run_all(&gateway, || Client::connect_tls(edge, &identity));
 }
 
 #[test]

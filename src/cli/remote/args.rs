@@ -1,0 +1,394 @@
+//! Flags of the commands that talk to a gateway.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// How the admin API is reached.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Reach {
+    /// Address of the admin API.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "MILLRACE_ADMIN_URL",
+        default_value = "http://127.0.0.1:9001",
+        global = true
+    )]
+    pub(crate) admin_url: String,
+    /// File with an admin token. Without it `MILLRACE_ADMIN_TOKEN` holds the token, or `millrace login` has saved one.
+    #[arg(long, value_name = "FILE", env = "MILLRACE_ADMIN_TOKEN_FILE", global = true)]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Organization, by id or name. The only one when absent.
+    #[arg(long, value_name = "ORGANIZATION", env = "MILLRACE_ORGANIZATION", global = true)]
+    pub(crate) organization: Option<String>,
+    /// Prints JSON for programs.
+    #[arg(long, env = "MILLRACE_JSON", value_parser = clap::builder::FalseyValueParser::new(), global = true)]
+    pub(crate) json: bool,
+}
+
+/// A group of commands that all talk to a gateway.
+#[derive(Debug, Args)]
+pub(crate) struct Group<T: Subcommand> {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    #[command(subcommand)]
+    pub(crate) command: T,
+}
+
+/// One command that talks to a gateway, beside others that do not.
+#[derive(Debug, Args)]
+pub(crate) struct Leaf<T: Args> {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    #[command(flatten)]
+    pub(crate) args: T,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OrgCommand {
+    /// Lists organizations.
+    List,
+    /// Shows the organization.
+    Show,
+    /// Makes an organization.
+    Create {
+        /// 1 to 255 characters.
+        name: String,
+    },
+    /// Changes settings of the organization.
+    Set(OrgSetArgs),
+    /// Deletes the organization. Nothing of it may be served.
+    Delete {
+        /// The organization's name, typed again.
+        #[arg(long, value_name = "NAME")]
+        confirm: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OrgSetArgs {
+    /// New name.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Projects that are not archived, at most.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) project_limit: Option<u32>,
+    /// Active keys over all projects, at most.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) active_key_limit: Option<u32>,
+    /// Whether the approver of a configuration must be another person than its author.
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) require_second_approver: Option<bool>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MemberCommand {
+    /// Lists members.
+    List,
+    /// Shows the own membership.
+    Me,
+    /// Changes role and grants of a member.
+    Set {
+        /// Id or e-mail.
+        user: String,
+        #[command(flatten)]
+        role: RoleArgs,
+    },
+    /// Removes a member and disables the member's keys.
+    Remove {
+        /// Id or e-mail.
+        user: String,
+    },
+    /// Invites a person; prints what accepts the invitation, once.
+    Invite {
+        /// E-mail of the person.
+        email: String,
+        #[command(flatten)]
+        role: RoleArgs,
+    },
+    /// Lists invitations.
+    Invitations,
+    /// Takes an invitation back.
+    Revoke {
+        /// Id of the invitation.
+        invitation: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RoleArgs {
+    /// Role in the organization.
+    #[arg(long, value_enum)]
+    pub(crate) role: Option<RoleArg>,
+    /// Role in a project, as `PROJECT=ROLE`; roles: project_admin, editor, developer, viewer. May be given several times.
+    #[arg(long = "grant", value_name = "PROJECT=ROLE")]
+    pub(crate) grants: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoleArg {
+    /// Everything in the organization.
+    Owner,
+    /// Everything except deletion, retention and owners.
+    Admin,
+    /// Reads everything.
+    Auditor,
+    /// What the grants say.
+    Member,
+}
+
+impl RoleArg {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Admin => "admin",
+            Self::Auditor => "auditor",
+            Self::Member => "member",
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Lists admin tokens.
+    List,
+    /// Makes an admin token and prints it, once.
+    Create {
+        /// What it is for.
+        #[arg(long)]
+        description: String,
+        #[command(flatten)]
+        role: RoleArgs,
+        /// How long it works, such as `90 days`; a year at most.
+        #[arg(long, value_name = "DURATION", default_value = "90 days")]
+        expires: String,
+    },
+    /// Ends an admin token.
+    Delete {
+        /// Id of the token.
+        token: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    /// E-mail of the user. The password is asked for, or read from standard input.
+    #[arg(long)]
+    pub(crate) email: String,
+    /// How long the token that is saved works; a year at most.
+    #[arg(long, value_name = "DURATION", default_value = "30 days")]
+    pub(crate) expires: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RemoteKeyCommand {
+    /// Makes a key of a project on the gateway and prints it, once.
+    Create(Leaf<KeyCreateArgs>),
+    /// Lists keys of a project.
+    List(Leaf<KeyListArgs>),
+    /// Shows a key.
+    Show(Leaf<KeyNameArgs>),
+    /// Gives a key a new secret and prints it, once.
+    Roll(Leaf<KeyRollArgs>),
+    /// Stops a key at once on all workers.
+    Disable(Leaf<KeyStateArgs>),
+    /// Lets a disabled key work again.
+    Enable(Leaf<KeyStateArgs>),
+    /// Deletes a key at once on all workers.
+    Delete(Leaf<KeyNameArgs>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyCreateArgs {
+    /// Project, by slug or id.
+    #[arg(long)]
+    pub(crate) project: String,
+    /// What it is for, 1 to 255 characters.
+    #[arg(long)]
+    pub(crate) description: String,
+    /// How long it works, such as `90 days`. For ever when absent.
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) expires: Option<String>,
+    /// Group that it is reported under.
+    #[arg(long)]
+    pub(crate) group: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyListArgs {
+    /// Project, by slug or id.
+    #[arg(long)]
+    pub(crate) project: String,
+    /// Only own keys.
+    #[arg(long)]
+    pub(crate) mine: bool,
+    /// Only `active` or `disabled` ones.
+    #[arg(long, value_parser = ["active", "disabled"])]
+    pub(crate) status: Option<String>,
+    /// Only of this group.
+    #[arg(long)]
+    pub(crate) group: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyNameArgs {
+    /// Id of the key: `key_...`.
+    pub(crate) key: String,
+    /// Project, by slug or id.
+    #[arg(long)]
+    pub(crate) project: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyRollArgs {
+    #[command(flatten)]
+    pub(crate) name: KeyNameArgs,
+    /// How long the old secret goes on working, such as `1 hour`; 7 days at most.
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) overlap: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyStateArgs {
+    #[command(flatten)]
+    pub(crate) name: KeyNameArgs,
+    /// Why, for the audit log.
+    #[arg(long)]
+    pub(crate) comment: Option<String>,
+}
+
+/// Where the value of a secret comes from: never from the command line, which other users can see.
+#[derive(Debug, Args)]
+pub(crate) struct ValueArgs {
+    /// File with the value; `-` is standard input. Asked for on a terminal when absent.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) value_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretCommand {
+    /// Makes a secret that configurations name with `!secret NAME`.
+    Create {
+        /// Name, of letters, digits, `_`, `.` and `-`.
+        name: String,
+        #[command(flatten)]
+        owner: OwnerArgs,
+        /// Where it may be sent: `scheme://host:port`. May be given several times.
+        #[arg(long = "origin", value_name = "ORIGIN", required = true)]
+        origins: Vec<String>,
+        #[command(flatten)]
+        value: ValueArgs,
+    },
+    /// Lists secrets, never their values.
+    List {
+        #[command(flatten)]
+        owner: OwnerArgs,
+    },
+    /// Enters a new value; it is live at once.
+    Rotate {
+        /// Name or id.
+        name: String,
+        #[command(flatten)]
+        owner: OwnerArgs,
+        #[command(flatten)]
+        value: ValueArgs,
+    },
+    /// Deletes a secret that nothing needs.
+    Delete {
+        /// Name or id.
+        name: String,
+        #[command(flatten)]
+        owner: OwnerArgs,
+        /// Deletes it although a configuration needs it; for owners.
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OwnerArgs {
+    /// Project, by slug or id. The organization's own when absent.
+    #[arg(long)]
+    pub(crate) project: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProviderKeyCommand {
+    /// Makes a provider key that configurations use without naming it.
+    Create {
+        /// Provider, such as `openai`.
+        provider: String,
+        /// What people call it.
+        #[arg(long)]
+        label: String,
+        #[command(flatten)]
+        owner: OwnerArgs,
+        /// Address it may be sent to, instead of the provider's own.
+        #[arg(long, value_name = "URL")]
+        base_url: Option<String>,
+        #[command(flatten)]
+        value: ValueArgs,
+    },
+    /// Lists provider keys, never their values.
+    List {
+        #[command(flatten)]
+        owner: OwnerArgs,
+    },
+    /// Enters a new value; it is live at once.
+    Rotate {
+        /// Id: `pk_...`.
+        id: String,
+        #[command(flatten)]
+        owner: OwnerArgs,
+        #[command(flatten)]
+        value: ValueArgs,
+    },
+    /// Deletes a provider key.
+    Delete {
+        /// Id: `pk_...`.
+        id: String,
+        #[command(flatten)]
+        owner: OwnerArgs,
+        /// Deletes it although a configuration needs it; for owners.
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Lists what was changed, by whom and when.
+    List {
+        #[command(flatten)]
+        owner: OwnerArgs,
+        /// Only of this user or token.
+        #[arg(long)]
+        actor: Option<String>,
+        /// Only this action, such as `project.serve`.
+        #[arg(long)]
+        action: Option<String>,
+        /// Only about this object.
+        #[arg(long)]
+        object: Option<String>,
+        /// Events at most.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Checks that no event was changed or removed.
+    Verify,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// New file.
+    pub(crate) file: PathBuf,
+    /// Settings file of the gateway, for its `data_dir`.
+    #[arg(short, long, value_name = "FILE", env = "MILLRACE_CONFIG", default_value = "/etc/millrace/millrace.yaml")]
+    pub(crate) config: PathBuf,
+    /// Folder of the gateway's store.
+    #[arg(long, value_name = "FOLDER", env = "MILLRACE_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}

@@ -1,0 +1,102 @@
+//! Commands that talk to a gateway through its admin API.
+//!
+//! Exit statuses: 0 done, 1 refused, 2 wrong usage, 3 not reachable, 4 not logged in or not permitted, 5 conflict. Tables
+//! are for people, `--json` is for programs: then the answer of the API is printed as it is.
+
+mod apply;
+mod args;
+mod audit;
+mod backup;
+mod client;
+mod desk;
+mod diff;
+mod failure;
+mod input;
+mod keys;
+mod login;
+mod people;
+mod project;
+mod project_args;
+mod secrets;
+mod table;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+pub(crate) use args::{
+    AuditCommand, BackupArgs, Group, LoginArgs, MemberCommand, OrgCommand, ProviderKeyCommand, RemoteKeyCommand,
+    SecretCommand, TokenCommand,
+};
+use desk::Desk;
+use failure::Failure;
+pub(crate) use project_args::ProjectCommand;
+
+/// Runs a command of a group.
+pub(crate) fn organizations(group: Group<OrgCommand>) -> ExitCode {
+    grouped(group, people::organizations)
+}
+
+/// Runs a command of a group.
+pub(crate) fn members(group: Group<MemberCommand>) -> ExitCode {
+    grouped(group, people::members)
+}
+
+/// Runs a command of a group.
+pub(crate) fn tokens(group: Group<TokenCommand>) -> ExitCode {
+    grouped(group, people::tokens)
+}
+
+/// Runs a command of a group.
+pub(crate) fn projects(group: Group<ProjectCommand>) -> ExitCode {
+    grouped(group, project::run)
+}
+
+/// Runs a command of a group.
+pub(crate) fn secrets(group: Group<SecretCommand>) -> ExitCode {
+    grouped(group, secrets::secrets)
+}
+
+/// Runs a command of a group.
+pub(crate) fn provider_keys(group: Group<ProviderKeyCommand>) -> ExitCode {
+    grouped(group, secrets::provider_keys)
+}
+
+/// Runs a command of a group.
+pub(crate) fn audit(group: Group<AuditCommand>) -> ExitCode {
+    grouped(group, |desk, command| audit::run(desk, &command))
+}
+
+/// Runs a command about the keys of a gateway.
+pub(crate) fn keys(command: RemoteKeyCommand) -> ExitCode {
+    match keys::run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((failure, json)) => ended(Err(failure), json),
+    }
+}
+
+/// `millrace login`.
+pub(crate) fn login(args: &LoginArgs) -> ExitCode {
+    ended(login::run(args), args.reach.json)
+}
+
+/// `millrace backup`.
+pub(crate) fn backup(args: &BackupArgs) -> ExitCode {
+    ended(backup::run(args), false)
+}
+
+fn grouped<T: Subcommand>(group: Group<T>, run: impl FnOnce(&Desk, T) -> Result<(), Failure>) -> ExitCode {
+    let Group { reach, command } = group;
+    ended(Desk::open(&reach).and_then(|desk| run(&desk, command)), reach.json)
+}
+
+fn ended(done: Result<(), Failure>, json: bool) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report(json);
+            failure.exit()
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The admin thread: starts the rest, attends, ends it.
+//!
+//! A part of the chassis with a runtime of one thread. The resolver, the pump of records, the admin listener, signals and
+//! every change of the configuration run here, so none of them needs a lock against another.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use pingora_core::{
+    server::{ListenFds, ShutdownWatch},
+    services::{ServiceReadyNotifier, ServiceWithDependents},
+};
+use tokio::{
+    sync::{Notify, oneshot, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    admin::{AccessLog, AdminState, Check, Output, Pump, RateLimits, Readiness, pump, serve},
+    config::Server,
+    control::{Control, Publisher, keep_key_use},
+    metrics::Registry,
+    shared::{Door, Parts, Shared},
+    snapshot::{Handle, Registries},
+    upstream::{Guard, Origins, Resolver},
+    usage::Queue,
+    worker::Plan,
+};
+
+use super::{
+    Launch, Listening,
+    attend::{Attended, Signals, attend},
+    chassis::Verdict,
+    crew::Orders,
+    edge::{EdgeControl, EdgeHandle},
+    error::ServerError,
+    ground::Ground,
+    resolution_log::log_resolution,
+    settings::{connector, data_path_settings, driver, ttl_bounds},
+    source::Opened,
+};
+
+/// Records that may wait for the admin thread: a tenth of a second of full load.
+const QUEUE_ROWS: usize = 8 * 1024;
+/// How long the start waits for the names of providers. What is not known by then is looked up while serving.
+const NAMES_WAIT: Duration = Duration::from_secs(3);
+
+/// The part of the chassis that runs the control plane.
+pub(super) struct AdminThread {
+    duty: Option<Duty>,
+    verdict: Option<oneshot::Sender<Verdict>>,
+}
+
+/// What the admin thread is given.
+struct Duty {
+    launch: Launch,
+    ground: Ground,
+    edge: Option<EdgeHandle>,
+    orders: oneshot::Sender<Orders>,
+}
+
+impl AdminThread {
+    /// Makes the part, and the place where the end of the process is told.
+    pub(super) fn new(
+        launch: Launch,
+        ground: Ground,
+        edge: Option<EdgeHandle>,
+        orders: oneshot::Sender<Orders>,
+    ) -> (Self, oneshot::Receiver<Verdict>) {
+        let (sender, verdict) = oneshot::channel();
+        (Self { duty: Some(Duty { launch, ground, edge, orders }), verdict: Some(sender) }, verdict)
+    }
+}
+
+#[async_trait]
+impl ServiceWithDependents for AdminThread {
+    async fn start_service(
+        &mut self,
+        _inherited: Option<ListenFds>,
+        _shutdown: ShutdownWatch,
+        _listeners_per_fd: usize,
+        ready: ServiceReadyNotifier,
+    ) {
+        let (Some(duty), Some(told)) = (self.duty.take(), self.verdict.take()) else { return };
+        // The receiver is the main thread, which waits for nothing else.
+        let _ = told.send(run(duty, ready).await);
+    }
+
+    fn name(&self) -> &str {
+        "admin"
+    }
+}
+
+/// From the guard to the last log line.
+async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
+    let Duty { launch: Launch { server, source, ready: say_ready }, mut ground, mut edge, orders } = duty;
+    let listening = Listening {
+        data: ground.data_address,
+        admin: ground.admin_address,
+        edge: edge.as_ref().map(|edge| edge.address),
+    };
+    let (stop, stopped) = watch::channel(false);
+
+    let guard = Arc::new(Guard::new(source.rules(&server)?, own_addresses(listening)));
+    let resolver =
+        Resolver::new(Arc::clone(&guard), server.upstream.dns_servers.clone(), ttl_bounds(&server), log_resolution);
+    let registries = Registries {
+        metrics: Arc::new(Registry::new(ground.pins.len())),
+        origins: Arc::new(Origins::new(guard, resolver.clone())),
+    };
+    let Opened { snapshot, follow, kept, files } = source.open(&server, &registries).await?;
+    tokio::spawn(resolver.clone().run(until(stopped.clone())));
+    // If the names take longer, the workers start all the same and their first requests may fail.
+    let _ = tokio::time::timeout(NAMES_WAIT, resolver.first_lookups(&registries.origins.addresses())).await;
+
+    let queue = Arc::new(Queue::new(QUEUE_ROWS));
+    let (doors, plans) = plan(&server, &mut ground, edge.as_mut())?;
+    let parts = Parts {
+        snapshot: Handle::new(snapshot),
+        queue: Arc::clone(&queue),
+        registry: Arc::clone(&registries.metrics),
+        doors,
+        tls: connector(&server)?,
+    };
+    let shared = Arc::new(Shared::new(parts, data_path_settings(&server, ground.connections_max)));
+    let (order, mut roster) = Orders::new(Arc::clone(&shared), plans);
+    // A crew that has gone is heard of through the roster.
+    let _ = orders.send(order);
+    ready.notify_ready();
+    roster.started().await?;
+
+    let publisher = Arc::new(Publisher::new(Arc::clone(&shared), registries.clone()));
+    let api = kept.map(|kept| kept.api(Arc::clone(&publisher), files, rate_limits(&server))).transpose()?;
+    let output = Arc::new(Output::stdout().map_err(ServerError::io("cannot write to standard output"))?);
+    // Files have no place for it.
+    let keeper = api.as_ref().map(|api| Arc::clone(&api.control)).filter(|control| control.files().is_none());
+    let pumped = start_pump(&server, (&queue, &output), keeper.as_ref(), stopped.clone());
+    let state = AdminState {
+        registry: Arc::clone(&registries.metrics),
+        queue,
+        output,
+        readiness: readiness(Arc::clone(&shared)),
+        hosts: server.admin_hosts.clone(),
+        api,
+    };
+    let admin_listener = tokio::net::TcpListener::from_std(ground.admin_listener)
+        .map_err(ServerError::io("cannot listen on `admin_listen`"))?;
+    tokio::spawn(serve(admin_listener, state, stopped));
+    let signals = Signals::listen()?;
+    say_ready(listening);
+
+    let control = edge.map(EdgeControl::new);
+    let verdict = attend(&shared, &publisher, Attended { follow, roster, signals, edge: control }).await;
+    // The rows of the last requests are in the queue: the pump empties it before it ends.
+    let _ = stop.send(true);
+    let _ = pumped.await;
+    if let Some(control) = keeper {
+        control.write_key_use().await;
+    }
+    verdict
+}
+
+fn rate_limits(server: &Server) -> RateLimits {
+    RateLimits {
+        reads_per_minute: server.limits.admin_reads_per_minute,
+        writes_per_minute: server.limits.admin_writes_per_minute,
+    }
+}
+
+/// Where no project may send a request: to ourselves.
+fn own_addresses(listening: Listening) -> Vec<SocketAddr> {
+    [Some(listening.data), Some(listening.admin), listening.edge].into_iter().flatten().collect()
+}
+
+/// A door and a plan for each worker.
+fn plan(
+    server: &Server,
+    ground: &mut Ground,
+    edge: Option<&mut EdgeHandle>,
+) -> Result<(Vec<Door>, Vec<Plan>), ServerError> {
+    let made = ground.pins.iter().map(|_| Door::new()).collect::<io::Result<Vec<_>>>();
+    let (doors, ears): (Vec<_>, Vec<_>) =
+        made.map_err(ServerError::io("cannot make a worker's door"))?.into_iter().unzip();
+    let mut edge_listeners =
+        edge.map(|edge| std::mem::take(&mut edge.worker_listeners)).unwrap_or_default().into_iter();
+    let seats = std::mem::take(&mut ground.listeners).into_iter().zip(ears).zip(ground.pins.iter().copied());
+    let plans = seats.enumerate().map(|(index, ((listener, ear), pinning))| Plan {
+        index,
+        pinning,
+        driver: driver(server),
+        listener,
+        edge_listener: edge_listeners.next(),
+        ear,
+    });
+    Ok((doors, plans.collect()))
+}
+
+/// Starts the pump, and what stores the last use of keys if there is somebody who `keeps` it.
+fn start_pump(
+    server: &Server,
+    (queue, output): (&Arc<Queue>, &Arc<Output>),
+    keeps: Option<&Arc<Control>>,
+    stopped: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    let access_log = if server.log.access { AccessLog::On } else { AccessLog::Off };
+    if let Some(control) = keeps {
+        tokio::spawn(keep_key_use(Arc::clone(control), stopped.clone()));
+    }
+    let pumping = Pump {
+        queue: Arc::clone(queue),
+        output: Arc::clone(output),
+        access_log,
+        key_use: keeps.map(|control| Arc::clone(control.key_use())),
+        wake: Arc::new(Notify::new()),
+    };
+    tokio::spawn(pump(pumping, stopped))
+}
+
+/// Ready when every worker holds a configuration and nobody has asked for a stop.
+fn readiness(shared: Arc<Shared>) -> Box<dyn Fn() -> Readiness + Send + Sync> {
+    Box::new(move || {
+        let published = shared.snapshot.load().generation();
+        let mut checks: Vec<Check> = shared
+            .registry
+            .workers()
+            .iter()
+            .enumerate()
+            .map(|(index, block)| {
+                let holds = block.generation.get();
+                let message = format!("holds generation {holds} of {published}");
+                Check { name: format!("worker {index}"), ok: holds > 0, message }
+            })
+            .collect();
+        let draining = shared.is_draining();
+        let message = if draining { "draining" } else { "" }.to_owned();
+        checks.push(Check { name: "process".to_owned(), ok: !draining, message });
+        Readiness { ready: checks.iter().all(|check| check.ok), checks }
+    })
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender has gone, which ends the process as well.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
