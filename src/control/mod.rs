@@ -23,6 +23,8 @@ mod identity;
 mod instance;
 mod keys;
 #[cfg(test)]
+mod keys_tests;
+#[cfg(test)]
 mod lifecycle_tests;
 mod live_routes;
 mod login;
@@ -35,6 +37,8 @@ mod project_tests;
 mod projects;
 mod publish;
 mod sealed_keys;
+#[cfg(test)]
+mod secret_tests;
 mod serve;
 #[cfg(test)]
 mod serve_tests;

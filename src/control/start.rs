@@ -35,7 +35,9 @@ struct Stored {
 
 /// A project whose served version cannot be read.
 pub(super) struct Unreadable {
+    /// The project.
     pub(super) project: Project,
+    /// Why.
     pub(super) reason: String,
 }
 
