@@ -38,7 +38,7 @@ mod serve;
 mod serve_tests;
 mod start;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transitions;
 mod vault;
 mod versions;

@@ -9,7 +9,10 @@ use crate::{
     metrics::Registry,
     shared::{Shared, tests::shared},
     snapshot::{Registries, Snapshot},
-    store::{Order, Organization, OrganizationRole, OrganizationStatus, PageRequest, ProjectGrant, ProjectRole, Store},
+    store::{
+        Member, Order, Organization, OrganizationRole, OrganizationStatus, PageRequest, ProjectGrant, ProjectRole,
+        Store, User,
+    },
     upstream::{Guard, Origins, Resolver, Rules},
 };
 
@@ -19,27 +22,27 @@ use super::{
 };
 
 /// A configuration that serves one route.
-pub(super) const GOOD: &str = "chat_models: [{model_id: m, model: mock/m}]\nroutes: {chat: {chat_models: [m]}}\n";
+pub(crate) const GOOD: &str = "chat_models: [{model_id: m, model: mock/m}]\nroutes: {chat: {chat_models: [m]}}\n";
 /// One that does not.
-pub(super) const BAD: &str = "chat_models: [{model_id: m, model: mock/m}]\nroutes: {chat: {chat_models: [n]}}\n";
+pub(crate) const BAD: &str = "chat_models: [{model_id: m, model: mock/m}]\nroutes: {chat: {chat_models: [n]}}\n";
 
 /// A control plane over a store in a folder of its own, with a data plane without workers unless asked for.
-pub(super) struct Rig {
-    pub(super) control: Arc<Control>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) organization: Id,
-    pub(super) owner: Actor,
-    pub(super) folder: TempDir,
+pub(crate) struct Rig {
+    pub(crate) control: Arc<Control>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) organization: Id,
+    pub(crate) owner: Actor,
+    pub(crate) folder: TempDir,
     registries: Registries,
     _ears: Vec<UnixDatagram>,
 }
 
 impl Rig {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with_workers(0).await
     }
 
-    pub(super) async fn with_workers(workers: usize) -> Self {
+    pub(crate) async fn with_workers(workers: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("millrace.db")).unwrap();
         let organization = Id::random(IdKind::Organization).unwrap();
@@ -49,7 +52,7 @@ impl Rig {
     }
 
     /// The same folder after the end of the process.
-    pub(super) async fn restarted(self) -> Self {
+    pub(crate) async fn restarted(self) -> Self {
         let Self { control, shared, organization, folder, .. } = self;
         drop((control, shared));
         let store = Store::open(&folder.path().join("millrace.db")).unwrap();
@@ -73,53 +76,53 @@ impl Rig {
         Self { control, shared, organization, owner, folder, registries, _ears: ears }
     }
 
-    pub(super) fn registry(&self) -> &Registry {
+    pub(crate) fn registry(&self) -> &Registry {
         &self.registries.metrics
     }
 
-    pub(super) fn served(&self) -> Arc<Snapshot> {
+    pub(crate) fn served(&self) -> Arc<Snapshot> {
         self.shared.snapshot.load()
     }
 
-    pub(super) async fn project(&self, name: &str) -> ProjectState {
+    pub(crate) async fn project(&self, name: &str) -> ProjectState {
         let new = NewProject { name: name.to_owned(), ..NewProject::default() };
         self.control.create_project(&self.owner, &self.organization, new).await.unwrap()
     }
 
     /// Creates a project and returns its id.
-    pub(super) async fn project_id(&self, name: &str) -> Id {
+    pub(crate) async fn project_id(&self, name: &str) -> Id {
         self.project(name).await.project.id
     }
 
-    pub(super) async fn state(&self, id: &Id) -> ProjectState {
+    pub(crate) async fn state(&self, id: &Id) -> ProjectState {
         self.control.project(&self.owner, id).await.unwrap()
     }
 
     /// Saves a text over whatever is open; returns its number.
-    pub(super) async fn save(&self, id: &Id, text: &str) -> u32 {
+    pub(crate) async fn save(&self, id: &Id, text: &str) -> u32 {
         self.save_as(&self.owner, id, text).await.unwrap()
     }
 
-    pub(super) async fn save_as(&self, actor: &Actor, id: &Id, text: &str) -> Result<u32, ControlError> {
+    pub(crate) async fn save_as(&self, actor: &Actor, id: &Id, text: &str) -> Result<u32, ControlError> {
         let expected = self.open_now(id).await;
         let draft = DraftText { text: text.as_bytes().to_vec(), comment: String::new() };
         self.control.save_draft(actor, id, expected, draft).await.map(|saved| saved.version.number)
     }
 
     /// What a caller who has just read the open version expects.
-    pub(super) async fn open_now(&self, id: &Id) -> Expected {
+    pub(crate) async fn open_now(&self, id: &Id) -> Expected {
         match self.control.open_version(&self.owner, id).await {
             Ok(open) => Expected::Open(super::version_revision(&open.version)),
             Err(_) => Expected::NoneOpen,
         }
     }
 
-    pub(super) async fn approve(&self, id: &Id, number: u32) {
+    pub(crate) async fn approve(&self, id: &Id, number: u32) {
         self.control.approve(&self.owner, id, number, String::new()).await.unwrap();
     }
 
     /// Saves, approves and serves a text; returns its number.
-    pub(super) async fn serve(&self, id: &Id, text: &str) -> u32 {
+    pub(crate) async fn serve(&self, id: &Id, text: &str) -> u32 {
         let number = self.save(id, text).await;
         self.approve(id, number).await;
         self.control.serve(&self.owner, id, number, Intent::default()).await.unwrap();
@@ -127,7 +130,7 @@ impl Rig {
     }
 
     /// Names of the routes that are live, with the version that serves them.
-    pub(super) fn live(&self, id: &Id) -> Vec<(String, Option<u64>)> {
+    pub(crate) fn live(&self, id: &Id) -> Vec<(String, Option<u64>)> {
         let snapshot = self.served();
         let Some(part) = snapshot.project(id.as_str()) else {
             return Vec::new();
@@ -136,7 +139,7 @@ impl Rig {
     }
 }
 
-pub(super) fn organization_row(id: &Id, name: &str) -> Organization {
+pub(crate) fn organization_row(id: &Id, name: &str) -> Organization {
     Organization {
         id: id.clone(),
         name: name.to_owned(),
@@ -151,7 +154,7 @@ pub(super) fn organization_row(id: &Id, name: &str) -> Organization {
     }
 }
 
-pub(super) fn actor(organization: &Id, role: OrganizationRole, grants: Vec<ProjectGrant>) -> Actor {
+pub(crate) fn actor(organization: &Id, role: OrganizationRole, grants: Vec<ProjectGrant>) -> Actor {
     let id = Id::random(IdKind::User).unwrap();
     let membership = Membership { organization: organization.clone(), role, grants };
     Actor {
@@ -165,17 +168,17 @@ pub(super) fn actor(organization: &Id, role: OrganizationRole, grants: Vec<Proje
 }
 
 /// A member with one role in one project.
-pub(super) fn member(organization: &Id, project: &Id, role: ProjectRole) -> Actor {
+pub(crate) fn member(organization: &Id, project: &Id, role: ProjectRole) -> Actor {
     let grants = vec![ProjectGrant { project: project.clone(), role }];
     actor(organization, OrganizationRole::Member, grants)
 }
 
-pub(super) fn page(limit: u32) -> PageRequest {
+pub(crate) fn page(limit: u32) -> PageRequest {
     PageRequest { limit, after: None, order: Order::Ascending }
 }
 
 /// The kind of a refusal, for tables.
-pub(super) fn kind<T>(outcome: &Result<T, ControlError>) -> &'static str {
+pub(crate) fn kind<T>(outcome: &Result<T, ControlError>) -> &'static str {
     match outcome {
         Ok(_) => "ok",
         Err(ControlError::NotFound) => "not_found",
@@ -197,4 +200,34 @@ pub(super) fn kind<T>(outcome: &Result<T, ControlError>) -> &'static str {
         Err(ControlError::Unavailable(_)) => "unavailable",
         Err(_) => "other",
     }
+}
+
+/// A user of the store who is a member of the rig's organization.
+pub(crate) async fn person(rig: &Rig, role: OrganizationRole, grants: Vec<ProjectGrant>) -> Actor {
+    let actor = actor(&rig.organization, role, grants.clone());
+    let user = User {
+        id: actor.id.clone(),
+        email: actor.name.to_lowercase(),
+        password_hash: None,
+        instance_admin: false,
+        created_at: unix_time(),
+        revision: 1,
+    };
+    let member = Member {
+        organization: rig.organization.clone(),
+        user: user.id.clone(),
+        email: user.email.clone(),
+        role,
+        grants,
+        active_key_limit: None,
+        last_seen_at: None,
+        created_at: unix_time(),
+        revision: 1,
+    };
+    let insert = rig.control.store().write(move |tx| {
+        tx.insert_user(&user)?;
+        tx.insert_member(&member)
+    });
+    insert.await.unwrap();
+    actor
 }
