@@ -29,6 +29,8 @@ mod config_problem;
 mod config_schema;
 mod grant;
 mod invitations;
+#[cfg(test)]
+mod matrix_tests;
 mod members;
 mod organizations;
 mod projects;

@@ -1,0 +1,300 @@
+//! The roles matrix over every endpoint: role by role, own and foreign.
+//!
+//! What is expected comes from the table of endpoints and the letters of the matrix alone, so that a handler that asks for
+//! another capability, or for none, or asks too late, is found.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use serde_json::Value;
+
+use super::endpoints;
+use crate::admin::rest::{Access, Api, Method, RateLimits, routes};
+use crate::base::{Id, IdKind, UnixTime, unix_time};
+use crate::control::tests::{GOOD, Rig, actor, organization_row, person};
+use crate::control::{Actor, Authenticate, ControlError, Presented, Proof};
+use crate::store::{AdminToken, Invitation, InvitationStatus, OrganizationRole, ProjectGrant, ProjectRole};
+
+/// In the order of the matrix.
+const ROLES: [&str; 8] =
+    ["instance_admin", "owner", "admin", "auditor", "project_admin", "editor", "developer", "viewer"];
+
+/// Bodies with which an endpoint gets as far as its permission; all others take `{}` or nothing.
+const BODIES: &[(&str, &str)] = &[
+    ("organizations_create", r#"{"name":"New"}"#),
+    ("organizations_change", r#"{"name":"Other"}"#),
+    ("invitations_create", r#"{"email":"new@example.com","role":"member"}"#),
+    ("tokens_create", r#"{"description":"ci","role":"member"}"#),
+    ("projects_create", r#"{"name":"New"}"#),
+    ("config_save", r#"{"content":"a: 1"}"#),
+    ("config_validate", r#"{"content":"a: 1"}"#),
+    ("serving_import", r#"{"content":"a: 1","name":"imported"}"#),
+    ("keys_create", r#"{"description":"ci"}"#),
+    ("keys_roll", r#"{"overlap_seconds":0}"#),
+    ("secrets_create", r#"{"name":"NAME","value":"0123456789abcdef"}"#),
+    ("provider_keys_create", r#"{"provider":"openai","value":"0123456789abcdef"}"#),
+    ("provider_keys_order", r#"{"order":[]}"#),
+];
+
+/// Own memberships, whatever the organization's role: for members only.
+const OF_MEMBERS: &[&str] = &["/organizations/{organization}/members/me"];
+/// With a token there is no session to end.
+const NEEDS_SESSION: &[&str] = &["/sessions/current"];
+
+struct Names(HashMap<&'static str, Actor>);
+
+#[async_trait]
+impl Authenticate for Names {
+    async fn authenticate(&self, proof: Proof<'_>, _: Presented<'_>) -> Result<Actor, ControlError> {
+        match proof {
+            Proof::Bearer(name) => self.0.get(name).cloned().ok_or(ControlError::NotAuthenticated),
+            Proof::Session(_) => Err(ControlError::NotAuthenticated),
+        }
+    }
+}
+
+/// Two organizations, each with a project, a member, an invitation; eight people of the first.
+struct World {
+    rig: Rig,
+    people: HashMap<&'static str, Actor>,
+    /// What stands for `{name}` in a path: of the first organization, then of the second.
+    places: [HashMap<&'static str, String>; 2],
+    /// A token of each person.
+    tokens: HashMap<&'static str, String>,
+    service: TowerToHyperService<axum::Router>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let rig = Rig::new().await;
+        let project = rig.project_id("chat").await;
+        rig.serve(&project, GOOD).await;
+        rig.save(&project, GOOD).await;
+        let foreign = Id::random(IdKind::Organization).unwrap();
+        let row = organization_row(&foreign, "foreign");
+        rig.control.store().write(move |tx| tx.insert_organization(&row)).await.unwrap();
+        let stranger = actor(&foreign, OrganizationRole::Owner, Vec::new());
+        let new = crate::control::NewProject { name: "other".to_owned(), ..Default::default() };
+        let other = rig.control.create_project(&stranger, &foreign, new).await.unwrap().project.id;
+
+        let people = people(&rig, &project).await;
+        let member = person(&rig, OrganizationRole::Member, Vec::new()).await;
+        let mut tokens = HashMap::new();
+        for (name, person) in &people {
+            tokens.insert(*name, token(&rig, &rig.organization, &person.author).await);
+        }
+        let places = [
+            place(&rig, (&rig.organization, &project), &member.id).await,
+            place(&rig, (&foreign, &other), &stranger.id).await,
+        ];
+        let limits = RateLimits { reads_per_minute: 1_000_000, writes_per_minute: 1_000_000 };
+        let authority = Arc::new(Names(people.clone()));
+        let api = Arc::new(Api::new(Arc::clone(&rig.control), authority, limits).unwrap());
+        let service = TowerToHyperService::new(routes(&api, endpoints()));
+        Self { rig, people, places, tokens, service }
+    }
+
+    /// Status and code of an answer.
+    async fn ask(&self, endpoint: &crate::admin::rest::Endpoint, role: &'static str, place: usize) -> (u16, String) {
+        let mut path = endpoint.path.to_owned();
+        for (name, id) in &self.places[place] {
+            path = path.replace(&format!("{{{name}}}"), id);
+        }
+        if place == 0 {
+            path = path.replace("{token}", &self.tokens[role]);
+        }
+        let foreign_token = self.places[1].get("token").cloned().unwrap_or_default();
+        path = path.replace("{token}", &foreign_token);
+        let confirm = if path_takes_confirm(endpoint) { "?confirm=x" } else { "" };
+        let mut request = Request::builder()
+            .method(endpoint.method.as_str())
+            .uri(format!("/api/v1{path}{confirm}"))
+            .header("authorization", format!("Bearer {role}"));
+        if endpoint.takes_revision() {
+            request = request.header("if-match", "\"999999\"");
+        }
+        let body = BODIES.iter().find(|(name, _)| *name == endpoint.name).map_or("{}", |(_, body)| *body);
+        let takes_body = !matches!(endpoint.method, Method::Get | Method::Delete);
+        let request = if takes_body {
+            request.header("content-type", "application/json").body(Body::from(body))
+        } else {
+            request.body(Body::empty())
+        };
+        let answer = self.service.call(request.unwrap()).await.unwrap();
+        let (head, body) = answer.into_parts();
+        let text = to_bytes(body, usize::MAX).await.unwrap();
+        let json: Value = serde_json::from_slice(&text).unwrap_or(Value::Null);
+        (head.status.as_u16(), json["code"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+fn path_takes_confirm(endpoint: &crate::admin::rest::Endpoint) -> bool {
+    endpoint.method == Method::Delete
+        && matches!(endpoint.path, "/organizations/{organization}" | "/projects/{project}")
+}
+
+async fn people(rig: &Rig, project: &Id) -> HashMap<&'static str, Actor> {
+    let mut people = HashMap::new();
+    let stranger = actor(&Id::random(IdKind::Organization).unwrap(), OrganizationRole::Member, Vec::new());
+    people.insert("instance_admin", Actor { instance_admin: true, memberships: Vec::new(), ..stranger });
+    use OrganizationRole::{Admin, Auditor, Owner};
+    for (name, role) in [("owner", Owner), ("admin", Admin), ("auditor", Auditor)] {
+        people.insert(name, person(rig, role, Vec::new()).await);
+    }
+    use ProjectRole::{Developer, Editor, ProjectAdmin, Viewer};
+    for (name, role) in
+        [("project_admin", ProjectAdmin), ("editor", Editor), ("developer", Developer), ("viewer", Viewer)]
+    {
+        let grants = vec![ProjectGrant { project: project.clone(), role }];
+        people.insert(name, person(rig, OrganizationRole::Member, grants).await);
+    }
+    people
+}
+
+/// Puts an invitation and a token in, and says what stands for what.
+async fn place(rig: &Rig, (organization, project): (&Id, &Id), user: &Id) -> HashMap<&'static str, String> {
+    let id = Id::random(IdKind::Invitation).unwrap();
+    let mut digest = [0; 32];
+    getrandom::fill(&mut digest).unwrap();
+    let row = Invitation {
+        id: id.clone(),
+        organization: organization.clone(),
+        email: "x@example.com".to_owned(),
+        role: OrganizationRole::Member,
+        grants: Vec::new(),
+        token_digest: digest,
+        status: InvitationStatus::Pending,
+        expires_at: UnixTime(unix_time().0 + std::time::Duration::from_secs(60)),
+        created_by: user.clone(),
+        created_at: unix_time(),
+        revision: 1,
+    };
+    rig.control.store().write(move |tx| tx.insert_invitation(&row)).await.unwrap();
+    let mut place = HashMap::from([
+        ("organization", organization.as_str().to_owned()),
+        ("project", project.as_str().to_owned()),
+        ("user", user.as_str().to_owned()),
+        ("invitation", id.as_str().to_owned()),
+        ("version", "1".to_owned()),
+        ("route", "chat".to_owned()),
+    ]);
+    for (name, kind) in [("key", IdKind::Key), ("secret", IdKind::Secret), ("provider_key", IdKind::ProviderKey)] {
+        place.insert(name, Id::random(kind).unwrap().as_str().to_owned());
+    }
+    if *organization != rig.organization {
+        place.insert("token", token(rig, organization, user).await);
+    }
+    place
+}
+
+async fn token(rig: &Rig, organization: &Id, maker: &Id) -> String {
+    let id = Id::random(IdKind::AdminToken).unwrap();
+    let mut digest = [0; 32];
+    getrandom::fill(&mut digest).unwrap();
+    let row = AdminToken {
+        id: id.clone(),
+        digest,
+        last4: "last".to_owned(),
+        description: "test".to_owned(),
+        organization: Some(organization.clone()),
+        instance_admin: false,
+        role: OrganizationRole::Member,
+        grants: Vec::new(),
+        created_by: Some(maker.clone()),
+        expires_at: None,
+        created_at: unix_time(),
+        last_used_at: None,
+    };
+    rig.control.store().write(move |tx| tx.insert_admin_token(&row)).await.unwrap();
+    id.as_str().to_owned()
+}
+
+/// What the answer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Want {
+    /// It gets past the permission.
+    Allowed,
+    /// 403 `not_permitted`.
+    Forbidden,
+    /// 404, as if there were nothing.
+    Unseen,
+}
+
+fn want(endpoint: &crate::admin::rest::Endpoint, role: usize, place: usize) -> Want {
+    let Access::Needs(capability) = endpoint.access else { panic!("open") };
+    if NEEDS_SESSION.contains(&endpoint.path) {
+        return Want::Unseen;
+    }
+    let (is_instance_admin, is_foreign) = (role == 0, place == 1);
+    if OF_MEMBERS.contains(&endpoint.path) {
+        return if is_instance_admin || is_foreign { Want::Unseen } else { Want::Allowed };
+    }
+    let in_project = endpoint.path.contains("{project}");
+    if is_foreign && (!is_instance_admin || in_project || endpoint.path.contains("{token}")) {
+        return Want::Unseen;
+    }
+    match capability.cells()[role] {
+        b'Y' | b'G' | b'O' => Want::Allowed,
+        _ if is_instance_admin && in_project => Want::Unseen,
+        _ => Want::Forbidden,
+    }
+}
+
+#[tokio::test]
+async fn every_endpoint_allows_what_the_matrix_says_and_nothing_else() {
+    let mut wrong = Vec::new();
+    let mut asked = 0;
+    for endpoint in endpoints() {
+        if endpoint.access == Access::Open {
+            continue;
+        }
+        let world = World::new().await;
+        let is_scoped = ["{organization}", "{project}", "{token}"].iter().any(|scope| endpoint.path.contains(scope));
+        // What a test of this size does not make: then only refusals by role tell something.
+        let lacks = ["{key}", "{secret}", "{provider_key}"].iter().any(|name| endpoint.path.contains(name));
+        for place in 0..=usize::from(is_scoped) {
+            for (index, role) in ROLES.into_iter().enumerate() {
+                asked += 1;
+                let (status, code) = world.ask(&endpoint, role, place).await;
+                let refused = matches!(code.as_str(), "not_authenticated" | "not_permitted" | "not_found");
+                let fits = match want(&endpoint, index, place) {
+                    Want::Allowed if lacks => matches!(code.as_str(), "not_found"),
+                    Want::Allowed => !refused && status < 500,
+                    Want::Forbidden => status == 403 && code == "not_permitted",
+                    Want::Unseen => status == 404 && code == "not_found",
+                };
+                if !fits {
+                    let (method, path) = (endpoint.method.as_str(), endpoint.path);
+                    let want = want(&endpoint, index, place);
+                    wrong.push(format!(
+                        "{method} {path} {role} {}: {want:?}, not {status} {code}",
+                        ["own", "foreign"][place]
+                    ));
+                }
+            }
+        }
+        drop(world.people);
+        drop(world.rig);
+    }
+    assert!(wrong.is_empty(), "{} of {asked} are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(asked > 300, "{asked}");
+}
+
+#[tokio::test]
+async fn nobody_enters_without_proof() {
+    let world = World::new().await;
+    for endpoint in endpoints() {
+        if endpoint.access == Access::Open {
+            continue;
+        }
+        let path = endpoint.path.to_owned();
+        let request = Request::builder().method(endpoint.method.as_str()).uri(format!("/api/v1{path}"));
+        let answer = world.service.call(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(answer.status().as_u16(), 401, "{} {}", endpoint.method.as_str(), endpoint.path);
+    }
+}
