@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::output::{Batch, Output};
 use crate::base::log;
+use crate::control::KeyUse;
 use crate::usage::{Queue, append_line};
 
 /// How often the queues are emptied.
@@ -35,6 +36,8 @@ pub struct Pump {
     pub output: Arc<Output>,
     /// Whether requests are logged.
     pub access_log: AccessLog,
+    /// Where the last use of each key is noted; none where nothing is stored.
+    pub key_use: Option<Arc<KeyUse>>,
     /// Makes the pump run before its next turn, which is due within 20 ms.
     pub wake: Arc<Notify>,
 }
@@ -99,6 +102,9 @@ impl Pump {
         let app_lines = log::drain(BATCH_LINES_MAX, &mut batch.bytes);
         batch.app_lines = u64::try_from(app_lines).unwrap_or(u64::MAX);
         self.queue.drain(BATCH_LINES_MAX, |record| {
+            if let (Some(key_use), Some(key)) = (&self.key_use, &record.key_id) {
+                key_use.note(key, record.at);
+            }
             if self.access_log == AccessLog::On {
                 append_line(&record, &mut batch.bytes);
                 batch.access_lines += 1;
@@ -152,8 +158,13 @@ mod tests {
             assert!(queue.try_send(record(id)));
         }
         let (reader, writer) = pipe().unwrap();
-        let pump =
-            Pump { queue, output: Arc::new(Output::start(writer).unwrap()), access_log, wake: Arc::new(Notify::new()) };
+        let pump = Pump {
+            queue,
+            output: Arc::new(Output::start(writer).unwrap()),
+            access_log,
+            key_use: None,
+            wake: Arc::new(Notify::new()),
+        };
         (pump, reader)
     }
 

@@ -41,6 +41,19 @@ pub fn generate_key(live: Kind) -> Result<Secret, getrandom::Error> {
     Ok(Secret::new(text))
 }
 
+/// Makes a new secret behind the public id of a key, for a roll: logs and counters go on under the same name.
+///
+/// # Errors
+/// The error of the random source.
+pub fn renew_key(public_id: &str) -> Result<Secret, getrandom::Error> {
+    let mut text = String::with_capacity(public_id.len() + SECRET_LEN + CHECK_LEN);
+    text.push_str(public_id);
+    push_random(&mut text, SECRET_LEN)?;
+    let check = check_of(&text);
+    text.push_str(&check);
+    Ok(Secret::new(text))
+}
+
 /// Which prefix a new key gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -95,6 +108,15 @@ mod tests {
         assert_eq!(key.reveal().len(), 69);
         assert_eq!(verify_key_form(key.reveal()), Ok(()));
         assert_eq!(key_id(key.reveal()).map(str::len), Some(20));
+    }
+
+    #[test]
+    fn renewed_key_keeps_its_public_id_and_nothing_else() {
+        let key = generate_key(Kind::Live).unwrap();
+        let id = key_id(key.reveal()).unwrap();
+        let renewed = renew_key(id).unwrap();
+        assert_eq!(key_id(renewed.reveal()), Some(id));
+        assert_ne!(renewed.reveal(), key.reveal());
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub use digest::{Digest, DigestError};
 pub use hex::hex16;
 pub use id::{Id, IdKind, push_random};
 pub use json_line::{JsonLine, TEXT_BYTES_MAX};
-pub use key::{KeyFormError, Kind as KeyKind, generate_key, key_id, verify_key_form};
+pub use key::{KeyFormError, Kind as KeyKind, generate_key, key_id, renew_key, verify_key_form};
 pub use key_hasher::KeyHasher;
 pub use labels::{Labels, TokenCounts};
 pub use request_id::{REQUEST_ID_BYTES_MAX, RequestId};

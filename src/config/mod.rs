@@ -40,4 +40,4 @@ pub use settings::{
     Runtime, SecretSource, Server, TlsRoots, Upstream,
 };
 pub use tree::read_tree;
-pub use words::{parse_time, project_slug};
+pub use words::{find_provider, parse_time, project_slug};

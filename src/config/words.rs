@@ -210,7 +210,8 @@ pub fn project_slug(file_stem: &str) -> Result<String, String> {
 }
 
 /// Finds a provider of this version by the name in `model: provider/name`.
-pub(super) fn find_provider(text: &str) -> Option<Provider> {
+#[must_use]
+pub fn find_provider(text: &str) -> Option<Provider> {
     let folded = text.to_ascii_lowercase().replace('_', "-");
     if folded == "mistral" {
         return Some(Provider::Mistral);

@@ -10,7 +10,7 @@ use crate::{
 use super::{
     actor::Actor,
     error::ControlError,
-    permit::{Capability, Scope, permit},
+    permit::{Capability, Extent, Scope, permit},
     transitions::Facts,
 };
 
@@ -19,9 +19,22 @@ use super::{
 /// # Errors
 /// [`ControlError::NotFound`], [`ControlError::NotPermitted`], or the store's.
 pub(super) fn project(tx: &dyn Tx, actor: &Actor, capability: Capability, id: &Id) -> Result<Project, ControlError> {
+    project_for(tx, actor, capability, id).map(|(found, _)| found)
+}
+
+/// As [`project`], with how much of it: everything, or what the actor made.
+///
+/// # Errors
+/// As [`project`].
+pub(super) fn project_for(
+    tx: &dyn Tx,
+    actor: &Actor,
+    capability: Capability,
+    id: &Id,
+) -> Result<(Project, Extent), ControlError> {
     let found = tx.project(id)?.ok_or(ControlError::NotFound)?;
-    permit(actor, capability, Scope::Project(&found.organization, &found.id))?;
-    Ok(found)
+    let extent = permit(actor, capability, Scope::Project(&found.organization, &found.id))?;
+    Ok((found, extent))
 }
 
 /// As [`project`], for a change: the project must not be archived, nor its organization suspended.
@@ -34,10 +47,23 @@ pub(super) fn active_project(
     capability: Capability,
     id: &Id,
 ) -> Result<Project, ControlError> {
-    let found = project(tx, actor, capability, id)?;
+    active_project_for(tx, actor, capability, id).map(|(found, _)| found)
+}
+
+/// As [`active_project`], with how much of it.
+///
+/// # Errors
+/// As [`active_project`].
+pub(super) fn active_project_for(
+    tx: &dyn Tx,
+    actor: &Actor,
+    capability: Capability,
+    id: &Id,
+) -> Result<(Project, Extent), ControlError> {
+    let (found, extent) = project_for(tx, actor, capability, id)?;
     usable_organization(tx, actor, &found.organization)?;
     match found.lifecycle {
-        Lifecycle::Active => Ok(found),
+        Lifecycle::Active => Ok((found, extent)),
         Lifecycle::Archived => Err(ControlError::ProjectArchived),
     }
 }

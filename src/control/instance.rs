@@ -17,6 +17,7 @@ use crate::{
 use super::{
     error::ControlError,
     file_projects::FileProjects,
+    keys::KeyUse,
     login::{Passwords, Throttle},
     publish::Publisher,
     serve::Serves,
@@ -32,6 +33,7 @@ pub struct Control {
     shared: Arc<Shared>,
     publication: Mutex<Arc<Publisher>>,
     serves: Serves,
+    key_use: Arc<KeyUse>,
     passwords: Passwords,
     throttle: std::sync::Mutex<Throttle>,
     files: Option<Arc<FileProjects>>,
@@ -63,6 +65,7 @@ impl Control {
             shared: Arc::clone(parts.publisher.shared()),
             publication: Mutex::new(parts.publisher),
             serves: Serves::default(),
+            key_use: Arc::default(),
             passwords: Passwords::new(),
             throttle: std::sync::Mutex::default(),
             files: parts.files,
@@ -107,6 +110,12 @@ impl Control {
     /// What outlives snapshots; compiling needs it.
     pub(super) fn registries(&self) -> Registries {
         self.registries.clone()
+    }
+
+    /// Where the last use of API keys is noted.
+    #[must_use]
+    pub fn key_use(&self) -> &Arc<KeyUse> {
+        &self.key_use
     }
 
     pub(super) fn serves(&self) -> &Serves {

@@ -20,6 +20,7 @@ mod gate;
 mod grants;
 mod identity;
 mod instance;
+mod keys;
 #[cfg(test)]
 mod lifecycle_tests;
 mod live_routes;
@@ -55,6 +56,9 @@ pub use files::{FileSet, Loaded, Stamp};
 pub use grants::{digests_of, grants_of};
 pub use identity::{Authenticate, Presented, Proof};
 pub use instance::{Control, ControlParts};
+pub use keys::{
+    Force, KeyPatch, KeyUse, NewKey, NewProviderKey, NewSecret, ProviderKeyPatch, SecretPatch, keep_key_use,
+};
 pub use live_routes::{LiveRoute, LiveTarget};
 pub use login::{FirstStart, Login, NewToken, prepare_first_start};
 pub use people::{AuditScope, Joined, MemberPatch, NewInvitation, OrganizationPatch};

@@ -182,6 +182,17 @@ impl FieldCheck {
     }
 }
 
+/// Trims and checks a text of one line that people call something by: 1 to 255 characters.
+///
+/// # Errors
+/// [`ControlError::Invalid`].
+pub(super) fn checked_name(path: &str, text: &str) -> Result<String, ControlError> {
+    let mut check = FieldCheck::default();
+    let name = check.name(path, text);
+    check.finish()?;
+    Ok(name)
+}
+
 /// Checks a comment.
 ///
 /// # Errors

@@ -123,7 +123,7 @@ fn read(tx: &dyn Tx) -> Result<Stored, ControlError> {
 }
 
 /// A served version as it was stored. Damage of it is no reason not to serve the others.
-fn candidate(tx: &dyn Tx, project: Project, number: u32) -> Result<Candidate, (Project, String)> {
+pub(super) fn candidate(tx: &dyn Tx, project: Project, number: u32) -> Result<Candidate, (Project, String)> {
     let read = || -> Result<Candidate, ControlError> {
         let version = tx.version(&project.id, number)?.ok_or(ControlError::NotFound)?;
         let candidate = Candidate::read(tx, &project, number)?;
@@ -142,7 +142,8 @@ fn candidate(tx: &dyn Tx, project: Project, number: u32) -> Result<Candidate, (P
     })
 }
 
-fn compiled(candidate: &Candidate, vault: &Vault, registries: &Registries) -> ProjectPart {
+/// The part of a served version; a broken one, with a line in the log, when it does not compile.
+pub(super) fn compiled(candidate: &Candidate, vault: &Vault, registries: &Registries) -> ProjectPart {
     let verdict = candidate.judge(vault, registries);
     let errors = verdict.error_count();
     if let Some(part) = verdict.part {
@@ -160,7 +161,8 @@ fn compiled(candidate: &Candidate, vault: &Vault, registries: &Registries) -> Pr
     ProjectPart::broken(&candidate.project.slug)
 }
 
-fn report(project: &Project, reason: &str) {
+/// Says in the log why a stored configuration cannot be served.
+pub(super) fn report(project: &Project, reason: &str) {
     let fields = [
         ("project", Value::Text(&project.slug)),
         ("project_id", Value::Text(project.id.as_str())),

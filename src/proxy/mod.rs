@@ -12,6 +12,7 @@ mod forward;
 mod mock;
 mod models;
 mod outlet;
+mod own_key;
 mod passed;
 mod relay;
 mod reply;
@@ -95,6 +96,7 @@ async fn dispatch(
     if is_models {
         exchange.endpoint = CountedEndpoint::Models;
     }
+    let is_own_key = path == "/v1/key";
     let is_health = matches!(path, "/livez" | "/readyz" | "/healthz" | "/health");
     match head.method {
         Method::Get | Method::Head if is_health => health(exchange, down, head, after).await,
@@ -105,8 +107,16 @@ async fn dispatch(
             let sent = Box::pin(answer).await;
             finish_local(down, head, sent.is_ok(), after).await
         }
-        Method::Options if is_health || is_models => options(exchange, down, head, ("GET, HEAD, OPTIONS", after)).await,
-        _ if is_health || is_models => Err(wrong_method(down, head, "GET, HEAD, OPTIONS").into()),
+        Method::Get | Method::Head if is_own_key => {
+            let grant = authenticate(exchange, down, head)?;
+            let answer = own_key::answer_own_key(exchange, down, &grant, after);
+            let sent = Box::pin(answer).await;
+            finish_local(down, head, sent.is_ok(), after).await
+        }
+        Method::Options if is_health || is_models || is_own_key => {
+            options(exchange, down, head, ("GET, HEAD, OPTIONS", after)).await
+        }
+        _ if is_health || is_models || is_own_key => Err(wrong_method(down, head, "GET, HEAD, OPTIONS").into()),
         _ => Err(Refusal::new(ErrorCase::PathNotFound, invalid_url(down, head)).into()),
     }
 }

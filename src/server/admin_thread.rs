@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     admin::{AccessLog, AdminState, Check, Output, Pump, RateLimits, Readiness, pump, serve},
     config::Server,
-    control::Publisher,
+    control::{KeyUse, Publisher, keep_key_use},
     metrics::Registry,
     shared::{Door, Parts, Shared},
     snapshot::{Handle, Registries},
@@ -132,7 +132,9 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     let publisher = Arc::new(Publisher::new(Arc::clone(&shared), registries.clone()));
     let api = kept.map(|kept| kept.api(Arc::clone(&publisher), files, rate_limits(&server))).transpose()?;
     let output = Arc::new(Output::stdout().map_err(ServerError::io("cannot write to standard output"))?);
-    let pumped = start_pump(&server, &queue, &output, stopped.clone());
+    let key_use = api.as_ref().map(|api| Arc::clone(api.control.key_use()));
+    let pumped = start_pump(&server, (&queue, &output), key_use, stopped.clone());
+    let kept_use = api.as_ref().map(|api| tokio::spawn(keep_key_use(Arc::clone(&api.control), stopped.clone())));
     let state = AdminState {
         registry: Arc::clone(&registries.metrics),
         queue,
@@ -152,7 +154,15 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     // The rows of the last requests are in the queue: the pump empties it before it ends.
     let _ = stop.send(true);
     let _ = pumped.await;
+    if let Some(kept_use) = kept_use {
+        let _ = kept_use.await;
+    }
     verdict
+}
+
+/// Where no project may send a request: to ourselves.
+fn own_addresses(listening: Listening) -> Vec<SocketAddr> {
+    [Some(listening.data), Some(listening.admin), listening.edge].into_iter().flatten().collect()
 }
 
 fn rate_limits(server: &Server) -> RateLimits {
@@ -160,11 +170,6 @@ fn rate_limits(server: &Server) -> RateLimits {
         reads_per_minute: server.limits.admin_reads_per_minute,
         writes_per_minute: server.limits.admin_writes_per_minute,
     }
-}
-
-/// Where no project may send a request: to ourselves.
-fn own_addresses(listening: Listening) -> Vec<SocketAddr> {
-    [Some(listening.data), Some(listening.admin), listening.edge].into_iter().flatten().collect()
 }
 
 /// A door and a plan for each worker.
@@ -192,13 +197,13 @@ fn plan(
 
 fn start_pump(
     server: &Server,
-    queue: &Arc<Queue>,
-    output: &Arc<Output>,
+    (queue, output): (&Arc<Queue>, &Arc<Output>),
+    key_use: Option<Arc<KeyUse>>,
     stopped: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     let access_log = if server.log.access { AccessLog::On } else { AccessLog::Off };
-    let pumping =
-        Pump { queue: Arc::clone(queue), output: Arc::clone(output), access_log, wake: Arc::new(Notify::new()) };
+    let (queue, output) = (Arc::clone(queue), Arc::clone(output));
+    let pumping = Pump { queue, output, access_log, key_use, wake: Arc::new(Notify::new()) };
     tokio::spawn(pump(pumping, stopped))
 }
 

@@ -1,10 +1,11 @@
 //! What the edge needs, and how the admin thread directs it.
 
 use std::{
-    fs, io,
+    fs::{self, DirBuilder},
+    io,
     net::{SocketAddr, TcpListener},
     os::unix::{
-        fs::PermissionsExt as _,
+        fs::{DirBuilderExt as _, PermissionsExt as _},
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
@@ -24,7 +25,7 @@ use crate::{
     edge::{CertificateStamp, Certificates, Edge, Limits, Pair, Plan},
 };
 
-use super::{error::ServerError, ground::Ground, settings::make_data_dir};
+use super::{error::ServerError, ground::Ground};
 
 /// Connections that may wait in the kernel.
 const BACKLOG: i32 = 4096;
@@ -66,7 +67,7 @@ pub(super) fn prepare(server: &Server, ground: &Ground) -> Result<Option<(Edge, 
     let certificates = Certificates::load(pairs(settings))
         .map_err(|error| ServerError::Limits(format!("`edge.certificates`: {error}")))?;
     let certificates = Arc::new(certificates);
-    make_data_dir(&server.data_dir);
+    make_data_dir(&server.data_dir)?;
     check_private(&server.data_dir)?;
     let (worker_listeners, sockets) = bind_sockets(&server.data_dir, ground.pins.len())?;
     let listener = bind(settings.listen).map_err(ServerError::io("cannot listen on `edge.listen`"))?;
@@ -147,6 +148,15 @@ fn pairs(edge: &Settings) -> Vec<Pair> {
     let pair =
         |pair: &crate::config::EdgeCertificate| Pair { cert: pair.cert.value.clone(), key: pair.key.value.clone() };
     edge.certificates.iter().map(pair).collect()
+}
+
+/// Makes the folder of the sockets, for its owner alone, unless it is there.
+fn make_data_dir(folder: &Path) -> Result<(), ServerError> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(ServerError::io("`data_dir` cannot be made"))
 }
 
 /// Who may enter the folder may pose as the edge to the workers (threat T-62).

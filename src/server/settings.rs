@@ -1,18 +1,13 @@
 //! From the settings to what each part of the process takes.
 
-use std::{
-    fs::DirBuilder,
-    net::{IpAddr, ToSocketAddrs},
-    os::unix::fs::DirBuilderExt as _,
-    path::Path,
-};
+use std::net::{IpAddr, ToSocketAddrs};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::{
     base::{
         ByteSize,
-        log::{Level, Value, emit, level_from_env},
+        log::{Level, level_from_env},
     },
     config::{Driver as DriverSetting, LogLevel, Pin, Runtime, Server, TlsRoots},
     control::Demo,
@@ -148,20 +143,6 @@ pub fn ttl_bounds(server: &Server) -> TtlBounds {
     TtlBounds { min: server.upstream.dns_ttl_min, max: server.upstream.dns_ttl_max }
 }
 
-/// Makes the folder for what the process writes, for its owner alone.
-///
-/// A file system that refuses the folder is reported and no reason to stop: who needs it finds that out.
-pub(super) fn make_data_dir(folder: &Path) {
-    if folder.is_dir() {
-        return;
-    }
-    if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(folder) {
-        let (path, text) = (folder.display().to_string(), error.to_string());
-        let fields = [("path", Value::Text(&path)), ("error", Value::Text(&text))];
-        emit(Level::Warn, "`data_dir` cannot be made", &fields);
-    }
-}
-
 fn allowed(address: IpAddr, prefix: u8, ports: Ports) -> Result<Allow, ServerError> {
     let text = format!("{address}/{prefix}");
     let cidr = text.parse().map_err(|error| ServerError::Limits(format!("`egress.allow`: `{text}`: {error}")))?;
@@ -223,8 +204,6 @@ pub(super) fn data_path_settings(server: &Server, connections_max: u32) -> Setti
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use crate::{config::check_server, http::FIELDS_CEILING};
 
     use super::*;
@@ -264,18 +243,6 @@ mod tests {
             let read = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, text)| (*text).to_owned());
             assert_eq!(log_level(&settings, read).map_err(|_| ()), want, "{name}");
         }
-    }
-
-    #[test]
-    fn data_folder_is_made_for_its_owner_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a/b");
-        make_data_dir(&path);
-        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
-        // Neither an existing folder nor a place that refuses one ends anything.
-        make_data_dir(&path);
-        std::fs::write(folder.path().join("file"), "").unwrap();
-        make_data_dir(&folder.path().join("file/c"));
     }
 
     #[test]

@@ -72,6 +72,14 @@ impl Origins {
         Self { guard, resolver, in_use: Mutex::default(), next: AtomicU32::new(0) }
     }
 
+    /// Checks a base URL with the rules for the way out, without using it.
+    ///
+    /// # Errors
+    /// The egress guard's reason.
+    pub fn check(&self, url: &str) -> Result<(), EgressError> {
+        self.guard.parse(url).map(drop)
+    }
+
     /// Returns the origin of a base URL for a project, given by its id: slugs of two organizations may be the same.
     ///
     /// # Errors

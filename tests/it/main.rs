@@ -20,6 +20,7 @@ mod leaving;
 mod lifecycle;
 mod locked;
 mod reload;
+mod remote;
 mod slow;
 mod smuggling;
 mod spread;

@@ -29,11 +29,15 @@ mod config_problem;
 mod config_schema;
 mod grant;
 mod invitations;
+mod keys;
 #[cfg(test)]
 mod matrix_tests;
 mod members;
 mod organizations;
+mod owner;
 mod projects;
+mod provider_keys;
+mod secrets;
 mod serving;
 mod sessions;
 #[cfg(test)]
@@ -55,7 +59,15 @@ pub fn endpoints() -> Vec<Endpoint> {
         invitations::endpoints(),
         audit::endpoints(),
     ];
-    let resources = [projects::endpoints(), config::endpoints(), serving::endpoints(), config_schema::endpoints()];
+    let resources = [
+        projects::endpoints(),
+        config::endpoints(),
+        serving::endpoints(),
+        keys::endpoints(),
+        secrets::endpoints(),
+        provider_keys::endpoints(),
+        config_schema::endpoints(),
+    ];
     people.into_iter().chain(resources).flatten().collect()
 }
 

@@ -227,9 +227,16 @@ impl<S: Clone + Send + Sync + 'static> Endpoint<S> {
     }
 }
 
-/// `projects_create` for `millrace::admin::api::projects::create`.
+/// `projects_create` for `millrace::admin::api::projects::create`, `secrets_create_of_project` for
+/// `millrace::admin::api::secrets::create<millrace::admin::rest::path::ProjectId>`.
 fn name_of(handler: &str) -> String {
+    let (handler, scope) = handler.split_once('<').unwrap_or((handler, ""));
     let mut parts = handler.rsplit("::");
     let function = parts.next().unwrap_or_default();
-    format!("{}_{function}", parts.next().unwrap_or_default())
+    let name = format!("{}_{function}", parts.next().unwrap_or_default());
+    let scope = scope.trim_end_matches('>').rsplit("::").next().unwrap_or_default();
+    match scope.strip_suffix("Id") {
+        Some(scope) => format!("{name}_of_{}", scope.to_ascii_lowercase()),
+        None => name,
+    }
 }

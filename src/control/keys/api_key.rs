@@ -1,26 +1,28 @@
 //! API keys of a project: shown once, stored as a keyed digest.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use super::super::{
     actor::Actor,
     error::ControlError,
+    gate,
     instance::Control,
     permit::{Capability, Extent},
-    vault::last4,
+    project_settings::{check_comment, checked_name},
+    vault::{Pepper, last4},
 };
-use super::field::{changeable_project, checked_description, permitted_project};
+use super::live::KeyChange;
 use crate::{
     base::{Id, IdKind, KeyKind, Secret, UnixTime, generate_key, key_id, unix_time},
     store::{ApiKey, KeyFilter, KeyStatus, Page, PageRequest, Project, Tx},
 };
 
-/// Longest time that a rolled key's old text goes on working.
-const OVERLAP_MAX: Duration = Duration::from_secs(604_800);
 /// Longest name of a group, in characters.
 const GROUP_CHARS_MAX: usize = 64;
 /// The environment whose keys are `mr_live_`.
 const PRODUCTION: &str = "production";
+/// What files own in file mode.
+pub(super) const OWNED: &str = "API keys";
 
 /// What a new key is to be.
 #[derive(Debug, Clone, Default)]
@@ -46,31 +48,44 @@ pub struct KeyPatch {
     pub status: Option<KeyStatus>,
 }
 
+/// A change of one key, as the audit log tells it.
+pub(super) struct Deed {
+    /// Such as `key.update`.
+    pub(super) action: &'static str,
+    /// What the actor says about it.
+    pub(super) comment: String,
+}
+
 impl Control {
     /// Makes a key; returns it with its text, which is shown once.
     ///
     /// # Errors
-    /// As `permit`; field problems; [`ControlError::LimitReached`].
-    pub async fn create_key(&self, actor: &Actor, project: Id, new: NewKey) -> Result<(ApiKey, Secret), ControlError> {
+    /// The permission's; field problems; [`ControlError::LimitReached`].
+    pub async fn create_key(
+        self: &Arc<Self>,
+        actor: &Actor,
+        project: &Id,
+        new: NewKey,
+    ) -> Result<(ApiKey, Secret), ControlError> {
+        self.refuse_if_files_own(OWNED)?;
+        // Which of the two is needed is known only inside the transaction.
         let [live, test] = [KeyKind::Live, KeyKind::Test].map(generate_key);
         let (live, test) = (live?, test?);
-        let pepper = self.pepper().clone();
-        let actor = actor.clone();
-        let publication = self.publication().await;
-        let made = self.store().write(move |tx| {
-            let (found, _) = changeable_project(tx, &actor, Capability::KeysWrite, &project)?;
-            check_counts(tx, &actor, &found)?;
+        let (actor, project, pepper) = (actor.clone(), project.clone(), self.pepper().clone());
+        self.change_keys(move |tx| {
+            let (found, _) = gate::active_project_for(tx, &actor, Capability::KeysWrite, &project)?;
+            check_counts(tx, &found.organization, &actor.author)?;
             let text = if found.environment == PRODUCTION { live } else { test };
             let now = unix_time();
-            let key = ApiKey {
+            let mut key = ApiKey {
                 id: Id::random(IdKind::Key)?,
-                project: project.clone(),
+                project,
                 public_id: key_id(text.reveal()).unwrap_or_default().to_owned(),
-                last4: last4(text.reveal()),
-                digest: pepper.digest(text.reveal()),
+                last4: String::new(),
+                digest: [0; 32],
                 old_digest: None,
                 old_expires_at: None,
-                description: checked_description("description", &new.description)?,
+                description: checked_name("description", &new.description)?,
                 status: KeyStatus::Active,
                 expires_at: checked_expiry(new.expires_at, now)?,
                 group: checked_group(new.group)?,
@@ -79,31 +94,33 @@ impl Control {
                 last_used_at: None,
                 revision: 1,
             };
+            put_text(&mut key, &text, &pepper);
             tx.insert_key(&key)?;
-            note(tx, &actor, ("key.create", ""), &found, (None, Some(&key)))?;
-            Ok::<_, ControlError>((key, text))
-        });
-        let (key, text) = made.await?;
-        self.publish_keys_locked(publication, vec![key.clone()]).await?;
-        Ok((key, text))
+            let deed = Deed { action: "key.create", comment: String::new() };
+            note(tx, &actor, deed, &found, (None, Some(&key)))?;
+            let mut change = KeyChange::default();
+            change.replace(tx, None, Some(&key))?;
+            Ok((change, (key, text)))
+        })
+        .await
     }
 
     /// Keys of a project; a developer sees the own ones.
     ///
     /// # Errors
-    /// As `permit`.
+    /// The permission's, or the store's.
     pub async fn keys(
         &self,
         actor: &Actor,
-        project: Id,
-        filter: KeyFilter,
+        project: &Id,
+        mut filter: KeyFilter,
         page: PageRequest,
     ) -> Result<Page<ApiKey>, ControlError> {
-        let actor = actor.clone();
+        self.refuse_if_files_own(OWNED)?;
+        let (actor, project) = (actor.clone(), project.clone());
         self.store()
             .read(move |tx| {
-                let (_, extent) = permitted_project(tx, &actor, Capability::KeysRead, &project)?;
-                let mut filter = filter;
+                let (_, extent) = gate::project_for(tx, &actor, Capability::KeysRead, &project)?;
                 if extent == Extent::Own {
                     filter.created_by = Some(actor.author.clone());
                 }
@@ -115,13 +132,14 @@ impl Control {
     /// One key.
     ///
     /// # Errors
-    /// As `permit`; [`ControlError::NotFound`].
-    pub async fn key(&self, actor: &Actor, project: Id, key: Id) -> Result<ApiKey, ControlError> {
-        let actor = actor.clone();
+    /// The permission's; [`ControlError::NotFound`].
+    pub async fn key(&self, actor: &Actor, project: &Id, key: &Id) -> Result<ApiKey, ControlError> {
+        self.refuse_if_files_own(OWNED)?;
+        let (actor, project, key) = (actor.clone(), project.clone(), key.clone());
         self.store()
             .read(move |tx| {
-                let (_, extent) = permitted_project(tx, &actor, Capability::KeysRead, &project)?;
-                own_key(tx, &actor, extent, &project, &key)
+                let (_, extent) = gate::project_for(tx, &actor, Capability::KeysRead, &project)?;
+                own_key(tx, (&actor, extent), &project, &key)
             })
             .await
     }
@@ -129,30 +147,28 @@ impl Control {
     /// Changes a key whose revision is `expected`.
     ///
     /// # Errors
-    /// As `permit`; field problems; [`ControlError::Stale`].
+    /// The permission's; field problems; [`ControlError::Stale`]; [`ControlError::IllegalTransition`] for an expired key.
     pub async fn change_key(
-        &self,
+        self: &Arc<Self>,
         actor: &Actor,
-        (project, key): (Id, Id),
-        expected: Option<u64>,
+        at: (&Id, &Id),
+        expected: u64,
         patch: KeyPatch,
     ) -> Result<ApiKey, ControlError> {
-        self.edit_key(actor, (project, key), expected, ("key.update", String::new()), move |tx, before, _| {
-            let now = unix_time();
+        let deed = Deed { action: "key.update", comment: String::new() };
+        self.edit_key(actor, at, Some(expected), deed, move |tx, before| {
             let mut after = before.clone();
             if let Some(text) = patch.description {
-                after.description = checked_description("description", &text)?;
+                after.description = checked_name("description", &text)?;
             }
-            if let Some(expires_at) = patch.expires_at {
-                after.expires_at = checked_expiry(expires_at, now)?;
+            if let Some(expires_at) = patch.expires_at.filter(|expires_at| *expires_at != before.expires_at) {
+                after.expires_at = checked_expiry(expires_at, unix_time())?;
             }
             if let Some(group) = patch.group {
                 after.group = checked_group(group)?;
             }
-            if let Some(status) = patch.status {
-                after.status = status;
-            }
-            check_enabling(tx, before, &after, now)?;
+            after.status = patch.status.unwrap_or(after.status);
+            check_revival(tx, before, &after)?;
             Ok(after)
         })
         .await
@@ -161,116 +177,101 @@ impl Control {
     /// Enables or disables a key.
     ///
     /// # Errors
-    /// As `permit`; [`ControlError::IllegalTransition`] when it is so already.
+    /// The permission's; [`ControlError::IllegalTransition`] when it is so already, or expired.
     pub async fn switch_key(
-        &self,
+        self: &Arc<Self>,
         actor: &Actor,
-        at: (Id, Id),
+        at: (&Id, &Id),
         status: KeyStatus,
         comment: String,
     ) -> Result<ApiKey, ControlError> {
+        check_comment(&comment)?;
         let action = if status == KeyStatus::Active { "key.enable" } else { "key.disable" };
-        self.edit_key(actor, at, None, (action, comment), move |tx, before, _| {
+        self.edit_key(actor, at, None, Deed { action, comment }, move |tx, before| {
             if before.status == status {
                 return Err(ControlError::IllegalTransition(format!("the key is {} already", status.as_str())));
             }
             let after = ApiKey { status, ..before.clone() };
-            check_enabling(tx, before, &after, unix_time())?;
+            check_revival(tx, before, &after)?;
             Ok(after)
         })
         .await
     }
 
-    /// Gives a key a new text; the old one works for `overlap` more. Zero ends an overlap that is running.
-    ///
-    /// # Errors
-    /// As `permit`; [`ControlError::IllegalTransition`] while an overlap is running and `overlap` is not zero.
-    pub async fn roll_key(&self, actor: &Actor, at: (Id, Id), overlap: Duration) -> Result<(ApiKey, Secret), ControlError> {
-        if overlap > OVERLAP_MAX {
-            return Err(ControlError::field("overlap_seconds", format!("0 to {}", OVERLAP_MAX.as_secs())));
-        }
-        let [live, test] = [KeyKind::Live, KeyKind::Test].map(generate_key);
-        let (live, test) = (live?, test?);
-        let pepper = self.pepper().clone();
-        let shown = (live.clone(), test.clone());
-        let rolled = self.edit_key(actor, at, None, ("key.roll", String::new()), move |_, before, project| {
-            let now = unix_time();
-            let still_overlaps = before.old_expires_at.is_some_and(|end| now < end);
-            if still_overlaps && !overlap.is_zero() {
-                let message = "the last roll still overlaps; end it with `overlap_seconds: 0`, or wait until it has ended";
-                return Err(ControlError::IllegalTransition(message.to_owned()));
-            }
-            let text = if project.environment == PRODUCTION { &live } else { &test };
-            Ok(ApiKey {
-                public_id: key_id(text.reveal()).unwrap_or_default().to_owned(),
-                last4: last4(text.reveal()),
-                digest: pepper.digest(text.reveal()),
-                old_digest: (!overlap.is_zero()).then_some(before.digest),
-                old_expires_at: (!overlap.is_zero()).then_some(UnixTime(now.0 + overlap)),
-                ..before.clone()
-            })
-        });
-        let rolled = rolled.await?;
-        let is_live = key_id(shown.0.reveal()) == Some(rolled.public_id.as_str());
-        Ok((rolled, if is_live { shown.0 } else { shown.1 }))
-    }
-
     /// Deletes a key whose revision is `expected`.
     ///
     /// # Errors
-    /// As `permit`; [`ControlError::Stale`].
-    pub async fn delete_key(&self, actor: &Actor, (project, key): (Id, Id), expected: u64) -> Result<(), ControlError> {
-        let actor = actor.clone();
-        let publication = self.publication().await;
-        let gone = self.store().write(move |tx| {
+    /// The permission's; [`ControlError::Stale`].
+    pub async fn delete_key(
+        self: &Arc<Self>,
+        actor: &Actor,
+        (project, key): (&Id, &Id),
+        expected: u64,
+    ) -> Result<(), ControlError> {
+        self.refuse_if_files_own(OWNED)?;
+        let (actor, project, key) = (actor.clone(), project.clone(), key.clone());
+        self.change_keys(move |tx| {
             // Also in an archived project: getting rid of a key is never wrong.
-            let (found, extent) = permitted_project(tx, &actor, Capability::KeysWrite, &project)?;
-            let before = own_key(tx, &actor, extent, &project, &key)?;
-            if before.revision != expected {
-                return Err(ControlError::Stale { current: before.revision });
-            }
+            let (found, extent) = gate::project_for(tx, &actor, Capability::KeysWrite, &project)?;
+            let before = own_key(tx, (&actor, extent), &project, &key)?;
+            gate::expect_revision(before.revision, expected)?;
             tx.delete_key(&key, expected)?;
-            note(tx, &actor, ("key.delete", ""), &found, (Some(&before), None))?;
-            Ok(before)
-        });
-        let gone = gone.await?;
-        self.unpublish_keys_locked(publication, vec![gone]).await
+            let deed = Deed { action: "key.delete", comment: String::new() };
+            note(tx, &actor, deed, &found, (Some(&before), None))?;
+            let mut change = KeyChange::default();
+            change.replace(tx, Some(&before), None)?;
+            Ok((change, ()))
+        })
+        .await
     }
 
     /// Reads, changes, writes and publishes one key.
-    async fn edit_key(
-        &self,
+    pub(super) async fn edit_key(
+        self: &Arc<Self>,
         actor: &Actor,
-        (project, key): (Id, Id),
+        (project, key): (&Id, &Id),
         expected: Option<u64>,
-        (action, comment): (&'static str, String),
-        edit: impl FnOnce(&dyn Tx, &ApiKey, &Project) -> Result<ApiKey, ControlError> + Send + 'static,
+        deed: Deed,
+        edit: impl FnOnce(&dyn Tx, &ApiKey) -> Result<ApiKey, ControlError> + Send + 'static,
     ) -> Result<ApiKey, ControlError> {
-        let actor = actor.clone();
-        let publication = self.publication().await;
-        let changed = self.store().write(move |tx| {
-            let (found, extent) = changeable_project(tx, &actor, Capability::KeysWrite, &project)?;
-            let before = own_key(tx, &actor, extent, &project, &key)?;
-            if expected.is_some_and(|expected| expected != before.revision) {
-                return Err(ControlError::Stale { current: before.revision });
+        self.refuse_if_files_own(OWNED)?;
+        let (actor, project, key) = (actor.clone(), project.clone(), key.clone());
+        self.change_keys(move |tx| {
+            let (found, extent) = gate::active_project_for(tx, &actor, Capability::KeysWrite, &project)?;
+            let stored = own_key(tx, (&actor, extent), &project, &key)?;
+            if let Some(expected) = expected {
+                gate::expect_revision(stored.revision, expected)?;
             }
-            let after = edit(tx, &before, &found)?;
-            if after == before {
-                return Ok((before.clone(), before));
+            let after = edit(tx, &without_ended_overlap(&stored, unix_time()))?;
+            let mut change = KeyChange::default();
+            if after == stored {
+                return Ok((change, stored));
             }
             tx.update_key(&after)?;
-            note(tx, &actor, (action, &comment), &found, (Some(&before), Some(&after)))?;
+            note(tx, &actor, deed, &found, (Some(&stored), Some(&after)))?;
             let after = tx.key(&key)?.ok_or(ControlError::NotFound)?;
-            Ok((before, after))
-        });
-        let (before, after) = changed.await?;
-        self.replace_key_locked(publication, before, after.clone()).await?;
-        Ok(after)
+            change.replace(tx, Some(&stored), Some(&after))?;
+            Ok((change, after))
+        })
+        .await
     }
 }
 
+/// Gives a key its text, of which it keeps nothing that opens anything.
+pub(super) fn put_text(key: &mut ApiKey, text: &Secret, pepper: &Pepper) {
+    key.last4 = last4(text.reveal());
+    key.digest = pepper.digest(text.reveal());
+}
+
+/// Forgets the text before the last roll when it does not work any more; done at the next change of the key.
+fn without_ended_overlap(key: &ApiKey, now: UnixTime) -> ApiKey {
+    let has_ended = key.old_expires_at.is_some_and(|end| end <= now);
+    let (old_digest, old_expires_at) = if has_ended { (None, None) } else { (key.old_digest, key.old_expires_at) };
+    ApiKey { old_digest, old_expires_at, ..key.clone() }
+}
+
 /// A key of this project that the actor may touch. One of another project or another developer does not exist.
-fn own_key(tx: &dyn Tx, actor: &Actor, extent: Extent, project: &Id, key: &Id) -> Result<ApiKey, ControlError> {
+fn own_key(tx: &dyn Tx, (actor, extent): (&Actor, Extent), project: &Id, key: &Id) -> Result<ApiKey, ControlError> {
     let found = tx.key(key)?.filter(|found| found.project == *project).ok_or(ControlError::NotFound)?;
     if extent == Extent::Own && found.created_by != actor.author {
         return Err(ControlError::NotFound);
@@ -278,43 +279,35 @@ fn own_key(tx: &dyn Tx, actor: &Actor, extent: Extent, project: &Id, key: &Id) -
     Ok(found)
 }
 
-fn check_counts(tx: &dyn Tx, actor: &Actor, project: &Project) -> Result<(), ControlError> {
-    let organization = tx.organization(&project.organization)?.ok_or(ControlError::NotFound)?;
-    if let Some(limit) = organization.active_key_limit {
-        let count = tx.active_key_count(&organization.id, None)?;
+/// Refuses one more active key above the limits of the organization and of its maker.
+fn check_counts(tx: &dyn Tx, organization: &Id, maker: &Id) -> Result<(), ControlError> {
+    let of_organization = tx.organization(organization)?.and_then(|row| row.active_key_limit);
+    let of_maker = tx.member(organization, maker)?.and_then(|member| member.active_key_limit);
+    for (limit, whose, creator) in
+        [(of_organization, "of the organization", None), (of_maker, "of the member who made it", Some(maker))]
+    {
+        let Some(limit) = limit else {
+            continue;
+        };
+        let count = tx.active_key_count(organization, creator)?;
         if count >= u64::from(limit) {
-            let message = format!("{count} of {limit} active keys in the organization; disable or delete one");
-            return Err(ControlError::LimitReached(message));
-        }
-    }
-    let member = tx.member(&organization.id, &actor.author)?;
-    if let Some(limit) = member.and_then(|member| member.active_key_limit) {
-        let count = tx.active_key_count(&organization.id, Some(&actor.author))?;
-        if count >= u64::from(limit) {
-            let message = format!("{count} of your {limit} active keys; disable or delete one");
+            let message = format!("{count} of {limit} active keys {whose}; disable or delete one");
             return Err(ControlError::LimitReached(message));
         }
     }
     Ok(())
 }
 
-/// An expired key is not brought back: whoever held it may have lost it.
-fn check_enabling(tx: &dyn Tx, before: &ApiKey, after: &ApiKey, now: UnixTime) -> Result<(), ControlError> {
-    if before.expires_at.is_some_and(|end| end <= now) && after.status == KeyStatus::Active && after != before {
-        let is_only_text = after.expires_at == before.expires_at && after.status == before.status;
-        if !is_only_text {
-            return Err(ControlError::IllegalTransition("the key has expired; make a new one".to_owned()));
-        }
+/// An expired key is not brought back, because whoever held it may have lost it; one that is enabled counts again.
+fn check_revival(tx: &dyn Tx, before: &ApiKey, after: &ApiKey) -> Result<(), ControlError> {
+    let is_enabled = before.status == KeyStatus::Disabled && after.status == KeyStatus::Active;
+    let has_expired = before.expires_at.is_some_and(|end| end <= unix_time());
+    if has_expired && (is_enabled || before.expires_at != after.expires_at) {
+        return Err(ControlError::IllegalTransition("the key has expired; make a new one".to_owned()));
     }
-    if before.status == KeyStatus::Disabled && after.status == KeyStatus::Active {
+    if is_enabled {
         let project = tx.project(&before.project)?.ok_or(ControlError::NotFound)?;
-        let organization = tx.organization(&project.organization)?.ok_or(ControlError::NotFound)?;
-        if let Some(limit) = organization.active_key_limit
-            && tx.active_key_count(&organization.id, None)? >= u64::from(limit)
-        {
-            let message = format!("{limit} of {limit} active keys in the organization; disable or delete one");
-            return Err(ControlError::LimitReached(message));
-        }
+        check_counts(tx, &project.organization, &before.created_by)?;
     }
     Ok(())
 }
@@ -332,7 +325,7 @@ fn checked_group(group: Option<String>) -> Result<Option<String>, ControlError> 
     };
     let text = text.trim();
     if text.is_empty() || text.chars().count() > GROUP_CHARS_MAX || text.chars().any(char::is_control) {
-        let message = format!("1 to {GROUP_CHARS_MAX} characters without control characters, or null");
+        let message = format!("must have 1 to {GROUP_CHARS_MAX} characters, none of them control, or be null");
         return Err(ControlError::field("group", message));
     }
     Ok(Some(text.to_owned()))
@@ -341,15 +334,13 @@ fn checked_group(group: Option<String>) -> Result<Option<String>, ControlError> 
 fn note(
     tx: &mut dyn Tx,
     actor: &Actor,
-    (action, comment): (&str, &str),
+    deed: Deed,
     project: &Project,
     (before, after): (Option<&ApiKey>, Option<&ApiKey>),
 ) -> Result<(), ControlError> {
-    let object = after.or(before).map(|key| key.id.clone());
-    let mut event = actor.event(action, object.as_ref().map_or("", Id::as_str));
-    event.organization = Some(project.organization.clone());
-    event.project = Some(project.id.clone());
-    comment.clone_into(&mut event.comment);
+    let object = after.or(before).map_or("", |key| key.id.as_str());
+    let mut event = gate::event(actor, deed.action, object, project);
+    event.comment = deed.comment;
     event.before = before.map(shown).unwrap_or_default();
     event.after = after.map(shown).unwrap_or_default();
     tx.append_audit(&event)?;
@@ -360,6 +351,7 @@ fn note(
 fn shown(key: &ApiKey) -> String {
     serde_json::json!({
         "public_id": key.public_id,
+        "last4": key.last4,
         "description": key.description,
         "status": key.status,
         "expires_at": key.expires_at.map(UnixTime::rfc3339),
@@ -371,6 +363,8 @@ fn shown(key: &ApiKey) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

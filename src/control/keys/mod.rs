@@ -4,12 +4,16 @@
 //! call returns.
 
 mod api_key;
-mod field;
+mod last_used;
+mod live;
 mod needed;
+mod owner;
 mod provider_key;
+mod roll;
 mod seal;
 mod secret;
 
 pub use api_key::{KeyPatch, NewKey};
+pub use last_used::{KeyUse, keep_key_use};
 pub use provider_key::{NewProviderKey, ProviderKeyPatch};
 pub use secret::{Force, NewSecret, SecretPatch};

@@ -1,47 +1,70 @@
 //! Who needs a secret or a provider key.
 
-use std::collections::BTreeSet;
-
 use super::super::error::ControlError;
+use super::live::projects_of;
 use crate::{
-    base::Id,
-    config::{ProjectContext, check_project},
-    store::{Owner, Project, ProviderKey, Secret, Tx},
+    config::{Model, ProjectContext, Provider, check_project},
+    store::{KeyStatus, Mode, Owner, Project, ProviderKey, Secret, Tx},
 };
 
 /// Served and open versions that name a secret, as `slug version N`.
-pub(super) fn needed_by(tx: &dyn Tx, organization: &Id, secret: &Secret) -> Result<Vec<String>, ControlError> {
-    users(tx, organization, &secret.owner, |text| names_secret(text, &secret.name))
+///
+/// # Errors
+/// The store's.
+pub(super) fn users_of_secret(tx: &dyn Tx, secret: &Secret) -> Result<Vec<String>, ControlError> {
+    let mut concerned = Vec::new();
+    for project in projects_of(tx, &secret.owner)? {
+        let is_shared = secret.shared_with.as_ref().is_none_or(|among| among.contains(&project.id));
+        if is_shared && !has_its_own(tx, &project, secret)? {
+            concerned.push(project);
+        }
+    }
+    users(tx, concerned, |model| model.api_key.as_ref().is_some_and(|key| key.value == secret.name))
 }
 
-/// Served and open versions with a model of the key's provider that brings no key of its own, as `slug version N`.
-pub(super) fn served_by(tx: &dyn Tx, organization: &Id, key: &ProviderKey) -> Result<Vec<String>, ControlError> {
-    let others = tx.provider_keys(&key.owner)?;
-    let is_spare = others.iter().any(|other| other.id != key.id && other.provider == key.provider && other.value.is_some());
-    if is_spare {
+/// Whether a project has a secret of this name itself, which comes before that of the organization.
+fn has_its_own(tx: &dyn Tx, project: &Project, secret: &Secret) -> Result<bool, ControlError> {
+    if matches!(secret.owner, Owner::Project(_)) {
+        return Ok(false);
+    }
+    let own = tx.secrets(&Owner::Project(project.id.clone()))?;
+    Ok(own.iter().any(|other| other.name == secret.name && other.value.is_some()))
+}
+
+/// Served and open versions with a model of the key's provider that brings no key of its own, as `slug version N`; not
+/// those for which another key of the same provider and place stands ready.
+///
+/// # Errors
+/// The store's.
+pub(super) fn users_of_provider_key(tx: &dyn Tx, key: &ProviderKey) -> Result<Vec<String>, ControlError> {
+    if !is_ready(key) {
         return Ok(Vec::new());
     }
-    users(tx, organization, &key.owner, |text| asks_provider(text, &key.provider))
+    let mut concerned = Vec::new();
+    for project in projects_of(tx, &key.owner)? {
+        let mut others = tx.provider_keys(&Owner::Project(project.id.clone()))?;
+        others.extend(tx.provider_keys(&Owner::Organization(project.organization.clone()))?);
+        let replaces = |other: &ProviderKey| {
+            other.id != key.id && is_ready(other) && other.provider == key.provider && other.base_url == key.base_url
+        };
+        if project.mode != Mode::Credits && !others.iter().any(replaces) {
+            concerned.push(project);
+        }
+    }
+    users(tx, concerned, |model| model.api_key.is_none() && model.provider.name() == key.provider)
 }
 
-fn users(
-    tx: &dyn Tx,
-    organization: &Id,
-    owner: &Owner,
-    needs: impl Fn(&[u8]) -> bool,
-) -> Result<Vec<String>, ControlError> {
-    let concerned: Vec<Project> = match owner {
-        Owner::Project(id) => tx.project(id)?.into_iter().collect(),
-        Owner::Organization(_) => {
-            tx.all_projects()?.into_iter().filter(|project| project.organization == *organization).collect()
-        }
-    };
+fn is_ready(key: &ProviderKey) -> bool {
+    key.status == KeyStatus::Active && key.value.is_some()
+}
+
+fn users(tx: &dyn Tx, projects: Vec<Project>, needs: impl Fn(&Model) -> bool) -> Result<Vec<String>, ControlError> {
     let mut found = Vec::new();
-    for project in concerned {
-        let numbers: BTreeSet<u32> = [project.served_version, project.open_version].into_iter().flatten().collect();
-        for number in numbers {
+    for project in projects {
+        let open = project.open_version.filter(|open| project.served_version != Some(*open));
+        for number in project.served_version.into_iter().chain(open) {
             let text = tx.version_text(&project.id, number)?.unwrap_or_default();
-            if needs(&text) {
+            if models_of(&text).iter().any(&needs) {
                 found.push(format!("`{}` version {number}", project.slug));
             }
         }
@@ -49,17 +72,8 @@ fn users(
     Ok(found)
 }
 
-/// A draft may be anything; only what can be read can need something.
-fn names_secret(text: &[u8], name: &str) -> bool {
-    let Ok(checked) = check_project(text, ProjectContext::default()) else {
-        return false;
-    };
-    checked.config.models.iter().any(|model| model.api_key.as_ref().is_some_and(|key| key.value == name))
-}
-
-fn asks_provider(text: &[u8], provider: &str) -> bool {
-    let Ok(checked) = check_project(text, ProjectContext::default()) else {
-        return false;
-    };
-    checked.config.models.iter().any(|model| model.api_key.is_none() && model.provider.name() == provider)
+/// A draft may be anything: only what can be read can need something.
+fn models_of(text: &[u8]) -> Vec<Model> {
+    let context = ProjectContext { secret_names: None, provider_keys: &Provider::ALL };
+    check_project(text, context).map(|checked| checked.config.models).unwrap_or_default()
 }

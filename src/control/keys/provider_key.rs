@@ -3,24 +3,25 @@
 //! Sealed and write-only, as secrets are. A key goes to its provider's own address, or to the `base_url` it was entered
 //! for; whoever changes that has to enter it again (threat T-30).
 
+use std::sync::Arc;
+
 use super::super::{
     actor::Actor,
     error::ControlError,
+    gate,
     instance::Control,
-    permit::Capability,
-    vault::{Place, Purpose},
+    project_settings::checked_name,
+    sealed_keys::{origins_of, place_of_provider_key},
 };
 use super::{
-    field::{checked_description, owner_id, permitted_owner, project_of},
-    needed::served_by,
-    seal::seal_value,
-    secret::Force,
+    needed::users_of_provider_key,
+    owner::{self, READ, WRITE},
+    secret::{Force, OWNED},
 };
 use crate::{
     base::{Id, IdKind, Secret as SecretText, UnixTime, unix_time},
     config::{Provider, find_provider},
     store::{KeyStatus, Owner, ProviderKey, Tx},
-    upstream::BoundOrigin,
 };
 
 /// Most keys of one owner.
@@ -55,15 +56,16 @@ pub struct ProviderKeyPatch {
 }
 
 impl Control {
-    /// Provider keys of an owner, without their values.
+    /// Provider keys of an owner in order, without their values.
     ///
     /// # Errors
-    /// As `permit`.
-    pub async fn provider_keys(&self, actor: &Actor, owner: Owner) -> Result<Vec<ProviderKey>, ControlError> {
-        let actor = actor.clone();
+    /// The permission's, or the store's.
+    pub async fn provider_keys(&self, actor: &Actor, owner: &Owner) -> Result<Vec<ProviderKey>, ControlError> {
+        self.refuse_if_files_own(OWNED)?;
+        let (actor, owner) = (actor.clone(), owner.clone());
         self.store()
             .read(move |tx| {
-                permitted_owner(tx, &actor, READ, &owner)?;
+                owner::permitted(tx, &actor, READ, &owner)?;
                 Ok(tx.provider_keys(&owner)?)
             })
             .await
@@ -72,12 +74,13 @@ impl Control {
     /// One provider key, without its value.
     ///
     /// # Errors
-    /// As `permit`; [`ControlError::NotFound`].
-    pub async fn provider_key(&self, actor: &Actor, owner: Owner, id: Id) -> Result<ProviderKey, ControlError> {
-        let actor = actor.clone();
+    /// The permission's; [`ControlError::NotFound`].
+    pub async fn provider_key(&self, actor: &Actor, owner: &Owner, id: &Id) -> Result<ProviderKey, ControlError> {
+        self.refuse_if_files_own(OWNED)?;
+        let (actor, owner, id) = (actor.clone(), owner.clone(), id.clone());
         self.store()
             .read(move |tx| {
-                permitted_owner(tx, &actor, READ, &owner)?;
+                owner::permitted(tx, &actor, READ, &owner)?;
                 own_key(tx, &owner, &id)
             })
             .await
@@ -86,57 +89,55 @@ impl Control {
     /// Stores a provider key. Nothing is sent to try it: a wrong one shows at its first use.
     ///
     /// # Errors
-    /// As `permit`; field problems; [`ControlError::LimitReached`].
+    /// The permission's; field problems; [`ControlError::LimitReached`].
     pub async fn create_provider_key(
-        &self,
+        self: &Arc<Self>,
         actor: &Actor,
-        owner: Owner,
+        owner: &Owner,
         new: NewProviderKey,
     ) -> Result<ProviderKey, ControlError> {
-        let provider = checked_provider(&new.provider)?;
+        self.refuse_if_files_own(OWNED)?;
         let mut row = ProviderKey {
             id: Id::random(IdKind::ProviderKey)?,
             owner: owner.clone(),
-            provider: provider.name().to_owned(),
-            label: checked_description("label", &new.label)?,
-            base_url: new.base_url.map(checked_url).transpose()?,
+            provider: checked_provider(&new.provider)?.name().to_owned(),
+            label: checked_name("label", &new.label)?,
+            base_url: new.base_url.map(|url| self.checked_url(&url)).transpose()?,
             sort_order: new.sort_order,
             status: KeyStatus::Active,
             value: None,
             created_at: unix_time(),
             revision: 1,
         };
-        row.value = Some(seal_value(self, place(&row, 1, &origins(&row)), &new.value)?);
-        let (made, actor) = (row.clone(), actor.clone());
-        let publication = self.publication().await;
-        self.store()
-            .write(move |tx| {
-                let organization = permitted_owner(tx, &actor, WRITE, &row.owner)?;
-                if tx.provider_keys(&row.owner)?.len() >= KEYS_MAX {
-                    return Err(ControlError::LimitReached(format!("{KEYS_MAX} of {KEYS_MAX} provider keys; delete one")));
-                }
-                tx.insert_provider_key(&row)?;
-                note(tx, &actor, "provider_key.create", organization, (None, Some(&row)))
-            })
-            .await?;
-        self.publish_owner_locked(publication, &owner).await?;
-        Ok(made)
+        row.value = Some(self.sealer().seal(place_of_provider_key(&row, 1, &origins_of(&row)), &new.value)?);
+        let actor = actor.clone();
+        self.change_secrets(owner, move |tx| {
+            let organization = owner::writable(tx, &actor, &row.owner)?;
+            if tx.provider_keys(&row.owner)?.len() >= KEYS_MAX {
+                let message = format!("{KEYS_MAX} of {KEYS_MAX} provider keys; delete one");
+                return Err(ControlError::LimitReached(message));
+            }
+            tx.insert_provider_key(&row)?;
+            note(tx, &actor, "provider_key.create", organization, (None, Some(&row)))?;
+            Ok(row)
+        })
+        .await
     }
 
     /// Changes a provider key whose revision is `expected`.
     ///
     /// # Errors
-    /// As `permit`; field problems; [`ControlError::Stale`].
+    /// The permission's; field problems; [`ControlError::Stale`].
     pub async fn change_provider_key(
-        &self,
+        self: &Arc<Self>,
         actor: &Actor,
-        (owner, id): (Owner, Id),
+        (owner, id): (&Owner, &Id),
         expected: u64,
         patch: ProviderKeyPatch,
     ) -> Result<ProviderKey, ControlError> {
-        let label = patch.label.as_deref().map(|text| checked_description("label", text)).transpose()?;
-        let base_url = patch.base_url.map(|url| url.map(checked_url).transpose()).transpose()?;
-        self.edit_provider_key(actor, (owner, id), Some(expected), "provider_key.update", move |before| {
+        let label = patch.label.as_deref().map(|text| checked_name("label", text)).transpose()?;
+        let base_url = patch.base_url.map(|url| url.map(|url| self.checked_url(&url)).transpose()).transpose()?;
+        self.edit_provider_key(actor, (owner, id), expected, "provider_key.update", move |before| {
             let mut after = before.clone();
             after.label = label.unwrap_or(after.label);
             after.sort_order = patch.sort_order.unwrap_or(after.sort_order);
@@ -155,17 +156,19 @@ impl Control {
     /// Enters a new value; requests that start from then on use it.
     ///
     /// # Errors
-    /// As `permit`; field problems.
+    /// The permission's; field problems; [`ControlError::Stale`].
     pub async fn enter_provider_key(
-        &self,
+        self: &Arc<Self>,
         actor: &Actor,
-        at: (Owner, Id),
+        at: (&Owner, &Id),
+        expected: u64,
         value: SecretText,
     ) -> Result<ProviderKey, ControlError> {
         let sealer = self.sealer();
-        self.edit_provider_key(actor, at, None, "provider_key.rotate", move |before| {
-            let version = before.value.as_ref().map_or(0, |sealed| sealed.version).saturating_add(1);
-            let value = sealer.seal(place(before, version, &origins(before)), &value)?;
+        self.edit_provider_key(actor, at, expected, "provider_key.rotate", move |before| {
+            // No two values of a record share a version, even if one was cleared in between.
+            let version = u32::try_from(before.revision).unwrap_or(u32::MAX).saturating_add(1);
+            let value = sealer.seal(place_of_provider_key(before, version, &origins_of(before)), &value)?;
             Ok(ProviderKey { value: Some(value), ..before.clone() })
         })
         .await
@@ -175,77 +178,59 @@ impl Control {
     /// forces it.
     ///
     /// # Errors
-    /// As `permit`; [`ControlError::Stale`]; [`ControlError::InUse`].
+    /// The permission's; [`ControlError::Stale`]; [`ControlError::InUse`].
     pub async fn delete_provider_key(
-        &self,
+        self: &Arc<Self>,
         actor: &Actor,
-        (owner, id): (Owner, Id),
+        (owner, id): (&Owner, &Id),
         expected: u64,
         force: Force,
     ) -> Result<(), ControlError> {
-        let (actor, of) = (actor.clone(), owner.clone());
-        let publication = self.publication().await;
-        self.store()
-            .write(move |tx| {
-                let organization = permitted_owner(tx, &actor, WRITE, &owner)?;
-                let before = own_key(tx, &owner, &id)?;
-                if before.revision != expected {
-                    return Err(ControlError::Stale { current: before.revision });
-                }
-                force.check(&actor, &organization, &served_by(tx, &organization, &before)?)?;
-                tx.delete_provider_key(&id, expected)?;
-                note(tx, &actor, "provider_key.delete", organization, (Some(&before), None))
-            })
-            .await?;
-        self.publish_owner_locked(publication, &of).await
+        self.refuse_if_files_own(OWNED)?;
+        let (actor, of, id) = (actor.clone(), owner.clone(), id.clone());
+        self.change_secrets(owner, move |tx| {
+            let organization = owner::permitted(tx, &actor, WRITE, &of)?;
+            let before = own_key(tx, &of, &id)?;
+            gate::expect_revision(before.revision, expected)?;
+            force.check(&actor, &organization, &users_of_provider_key(tx, &before)?)?;
+            tx.delete_provider_key(&id, expected)?;
+            note(tx, &actor, "provider_key.delete", organization, (Some(&before), None))
+        })
+        .await
     }
 
     async fn edit_provider_key(
-        &self,
+        self: &Arc<Self>,
         actor: &Actor,
-        (owner, id): (Owner, Id),
-        expected: Option<u64>,
+        (owner, id): (&Owner, &Id),
+        expected: u64,
         action: &'static str,
         edit: impl FnOnce(&ProviderKey) -> Result<ProviderKey, ControlError> + Send + 'static,
     ) -> Result<ProviderKey, ControlError> {
-        let (actor, of) = (actor.clone(), owner.clone());
-        let publication = self.publication().await;
-        let changed = self.store().write(move |tx| {
-            let organization = permitted_owner(tx, &actor, WRITE, &owner)?;
-            let before = own_key(tx, &owner, &id)?;
-            if expected.is_some_and(|expected| expected != before.revision) {
-                return Err(ControlError::Stale { current: before.revision });
-            }
+        self.refuse_if_files_own(OWNED)?;
+        let (actor, of, id) = (actor.clone(), owner.clone(), id.clone());
+        self.change_secrets(owner, move |tx| {
+            let organization = owner::writable(tx, &actor, &of)?;
+            let before = own_key(tx, &of, &id)?;
+            gate::expect_revision(before.revision, expected)?;
             let after = edit(&before)?;
             if after == before {
                 return Ok(before);
             }
             tx.update_provider_key(&after)?;
             note(tx, &actor, action, organization, (Some(&before), Some(&after)))?;
-            own_key(tx, &owner, &id)
-        });
-        let changed = changed.await?;
-        self.publish_owner_locked(publication, &of).await?;
-        Ok(changed)
+            own_key(tx, &of, &id)
+        })
+        .await
     }
-}
 
-const READ: (Capability, Capability) = (Capability::SecretsRead, Capability::OrganizationSecretsRead);
-const WRITE: (Capability, Capability) = (Capability::SecretsWrite, Capability::OrganizationSecretsWrite);
-
-/// The destination to which the seal of a provider key is bound: provider and address.
-pub(super) fn origins(row: &ProviderKey) -> [String; 2] {
-    [row.provider.clone(), row.base_url.clone().unwrap_or_default()]
-}
-
-/// Where the seal of a provider key belongs.
-pub(super) fn place<'a>(row: &'a ProviderKey, version: u32, origins: &'a [String; 2]) -> Place<'a> {
-    Place {
-        purpose: Purpose::ProviderKey,
-        owner: owner_id(&row.owner),
-        record: row.id.as_str(),
-        version,
-        origins,
+    /// Checks an address with the rules for the way out, as a configuration with it would be.
+    fn checked_url(&self, text: &str) -> Result<String, ControlError> {
+        let text = text.trim_end_matches('/');
+        match self.registries().origins.check(text) {
+            Ok(()) => Ok(text.to_owned()),
+            Err(error) => Err(ControlError::field("base_url", error.to_string())),
+        }
     }
 }
 
@@ -265,14 +250,6 @@ fn checked_provider(name: &str) -> Result<Provider, ControlError> {
     }
 }
 
-/// Whether it may be reached is for the egress guard to say when a configuration is compiled with it.
-fn checked_url(text: String) -> Result<String, ControlError> {
-    match BoundOrigin::of_url(&text) {
-        Ok(_) => Ok(text.trim_end_matches('/').to_owned()),
-        Err(error) => Err(ControlError::field("base_url", error.to_string())),
-    }
-}
-
 fn note(
     tx: &mut dyn Tx,
     actor: &Actor,
@@ -283,9 +260,7 @@ fn note(
     let Some(row) = after.or(before) else {
         return Ok(());
     };
-    let mut event = actor.event(action, row.id.as_str());
-    event.organization = Some(organization);
-    event.project = project_of(&row.owner);
+    let mut event = owner::event(actor, action, &row.id, (&row.owner, organization));
     event.before = before.map(shown).unwrap_or_default();
     event.after = after.map(shown).unwrap_or_default();
     tx.append_audit(&event)?;

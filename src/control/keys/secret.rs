@@ -3,21 +3,22 @@
 //! Write-only: a value is sealed before it reaches the store, and no call gives it back. It may be sent to the origins it
 //! was entered for; whoever changes those has to enter it again (threat T-30).
 
+use std::sync::Arc;
+
 use super::super::{
     actor::Actor,
     error::{ControlError, FieldProblem},
+    gate,
     instance::Control,
-    permit::Capability,
-    vault::{Place, Purpose},
+    sealed_keys::place_of_secret,
 };
 use super::{
-    field::{owner_id, permitted_owner, project_of},
-    needed::needed_by,
-    seal::seal_value,
+    needed::users_of_secret,
+    owner::{self, READ, WRITE},
 };
 use crate::{
     base::{Id, IdKind, Secret as SecretText, UnixTime, unix_time},
-    store::{Owner, Secret, Tx},
+    store::{OrganizationRole, Owner, Secret, Tx},
     upstream::BoundOrigin,
 };
 
@@ -25,6 +26,10 @@ use crate::{
 const NAME_CHARS_MAX: usize = 64;
 /// Most origins of one secret.
 const ORIGINS_MAX: usize = 32;
+/// Most secrets of one owner.
+const SECRETS_MAX: usize = 1_000;
+/// What files own in file mode.
+pub(super) const OWNED: &str = "secrets and provider keys";
 /// Most projects that a secret is shared with by name.
 const SHARED_MAX: usize = 1_000;
 
@@ -51,15 +56,16 @@ pub struct SecretPatch {
 }
 
 impl Control {
-    /// Secrets of an owner, without their values.
+    /// Secrets of an owner by name, without their values.
     ///
     /// # Errors
-    /// As `permit`.
-    pub async fn secrets(&self, actor: &Actor, owner: Owner) -> Result<Vec<Secret>, ControlError> {
-        let actor = actor.clone();
+    /// The permission's, or the store's.
+    pub async fn secrets(&self, actor: &Actor, owner: &Owner) -> Result<Vec<Secret>, ControlError> {
+        self.refuse_if_files_own(OWNED)?;
+        let (actor, owner) = (actor.clone(), owner.clone());
         self.store()
             .read(move |tx| {
-                permitted_owner(tx, &actor, READ, &owner)?;
+                owner::permitted(tx, &actor, READ, &owner)?;
                 Ok(tx.secrets(&owner)?)
             })
             .await
@@ -68,12 +74,13 @@ impl Control {
     /// One secret, without its value.
     ///
     /// # Errors
-    /// As `permit`; [`ControlError::NotFound`].
-    pub async fn secret(&self, actor: &Actor, owner: Owner, id: Id) -> Result<Secret, ControlError> {
-        let actor = actor.clone();
+    /// The permission's; [`ControlError::NotFound`].
+    pub async fn secret(&self, actor: &Actor, owner: &Owner, id: &Id) -> Result<Secret, ControlError> {
+        self.refuse_if_files_own(OWNED)?;
+        let (actor, owner, id) = (actor.clone(), owner.clone(), id.clone());
         self.store()
             .read(move |tx| {
-                permitted_owner(tx, &actor, READ, &owner)?;
+                owner::permitted(tx, &actor, READ, &owner)?;
                 own_secret(tx, &owner, &id)
             })
             .await
@@ -82,8 +89,14 @@ impl Control {
     /// Stores a secret.
     ///
     /// # Errors
-    /// As `permit`; field problems; [`ControlError::NameTaken`].
-    pub async fn create_secret(&self, actor: &Actor, owner: Owner, new: NewSecret) -> Result<Secret, ControlError> {
+    /// The permission's; field problems; [`ControlError::NameTaken`]; [`ControlError::LimitReached`].
+    pub async fn create_secret(
+        self: &Arc<Self>,
+        actor: &Actor,
+        owner: &Owner,
+        new: NewSecret,
+    ) -> Result<Secret, ControlError> {
+        self.refuse_if_files_own(OWNED)?;
         check_new(&new)?;
         let mut row = Secret {
             id: Id::random(IdKind::Secret)?,
@@ -95,34 +108,35 @@ impl Control {
             created_at: unix_time(),
             revision: 1,
         };
-        row.value = Some(seal_value(self, place(&row, 1), &new.value)?);
-        let (made, actor) = (row.clone(), actor.clone());
-        let publication = self.publication().await;
-        self.store()
-            .write(move |tx| {
-                let organization = permitted_owner(tx, &actor, WRITE, &row.owner)?;
-                check_shared(tx, &organization, &row)?;
-                tx.insert_secret(&row)?;
-                note(tx, &actor, "secret.create", organization, (None, Some(&row)))
-            })
-            .await?;
-        self.publish_owner_locked(publication, &owner).await?;
-        Ok(made)
+        row.value = Some(self.sealer().seal(place_of_secret(&row, 1), &new.value)?);
+        let actor = actor.clone();
+        self.change_secrets(owner, move |tx| {
+            let organization = owner::writable(tx, &actor, &row.owner)?;
+            check_shared(tx, &organization, &row)?;
+            if tx.secrets(&row.owner)?.len() >= SECRETS_MAX {
+                let message = format!("{SECRETS_MAX} of {SECRETS_MAX} secrets; delete one");
+                return Err(ControlError::LimitReached(message));
+            }
+            tx.insert_secret(&row)?;
+            note(tx, &actor, "secret.create", organization, (None, Some(&row)))?;
+            Ok(row)
+        })
+        .await
     }
 
     /// Changes where a secret whose revision is `expected` may be sent, and who may use it.
     ///
     /// # Errors
-    /// As `permit`; field problems; [`ControlError::Stale`].
+    /// The permission's; field problems; [`ControlError::Stale`].
     pub async fn change_secret(
-        &self,
+        self: &Arc<Self>,
         actor: &Actor,
-        (owner, id): (Owner, Id),
+        (owner, id): (&Owner, &Id),
         expected: u64,
         patch: SecretPatch,
     ) -> Result<Secret, ControlError> {
         let origins = patch.bound_origins.as_deref().map(checked_origins).transpose()?;
-        self.edit_secret(actor, (owner, id), Some(expected), "secret.update", move |before| {
+        self.edit_secret(actor, (owner, id), expected, "secret.update", move |before| {
             let mut after = before.clone();
             if let Some(origins) = origins
                 && origins != before.bound_origins
@@ -141,13 +155,19 @@ impl Control {
     /// Enters a new value; requests that start from then on use it.
     ///
     /// # Errors
-    /// As `permit`; field problems.
-    pub async fn enter_secret(&self, actor: &Actor, at: (Owner, Id), value: SecretText) -> Result<Secret, ControlError> {
-        // Sealed inside the transaction, because the seal holds the version that the record has then.
+    /// The permission's; field problems; [`ControlError::Stale`].
+    pub async fn enter_secret(
+        self: &Arc<Self>,
+        actor: &Actor,
+        at: (&Owner, &Id),
+        expected: u64,
+        value: SecretText,
+    ) -> Result<Secret, ControlError> {
         let sealer = self.sealer();
-        self.edit_secret(actor, at, None, "secret.rotate", move |before| {
-            let version = before.value.as_ref().map_or(0, |sealed| sealed.version).saturating_add(1);
-            let value = sealer.seal(place(before, version), &value)?;
+        self.edit_secret(actor, at, expected, "secret.rotate", move |before| {
+            // No two values of a record share a version, even if one was cleared in between.
+            let version = u32::try_from(before.revision).unwrap_or(u32::MAX).saturating_add(1);
+            let value = sealer.seal(place_of_secret(before, version), &value)?;
             Ok(Secret { value: Some(value), ..before.clone() })
         })
         .await
@@ -157,47 +177,41 @@ impl Control {
     /// forces it.
     ///
     /// # Errors
-    /// As `permit`; [`ControlError::Stale`]; [`ControlError::InUse`].
+    /// The permission's; [`ControlError::Stale`]; [`ControlError::InUse`].
     pub async fn delete_secret(
-        &self,
+        self: &Arc<Self>,
         actor: &Actor,
-        (owner, id): (Owner, Id),
+        (owner, id): (&Owner, &Id),
         expected: u64,
         force: Force,
     ) -> Result<(), ControlError> {
-        let (actor, of) = (actor.clone(), owner.clone());
-        let publication = self.publication().await;
-        self.store()
-            .write(move |tx| {
-                let organization = permitted_owner(tx, &actor, WRITE, &owner)?;
-                let before = own_secret(tx, &owner, &id)?;
-                if before.revision != expected {
-                    return Err(ControlError::Stale { current: before.revision });
-                }
-                force.check(&actor, &organization, &needed_by(tx, &organization, &before)?)?;
-                tx.delete_secret(&id, expected)?;
-                note(tx, &actor, "secret.delete", organization, (Some(&before), None))
-            })
-            .await?;
-        self.publish_owner_locked(publication, &of).await
+        self.refuse_if_files_own(OWNED)?;
+        let (actor, of, id) = (actor.clone(), owner.clone(), id.clone());
+        self.change_secrets(owner, move |tx| {
+            let organization = owner::permitted(tx, &actor, WRITE, &of)?;
+            let before = own_secret(tx, &of, &id)?;
+            gate::expect_revision(before.revision, expected)?;
+            force.check(&actor, &organization, &users_of_secret(tx, &before)?)?;
+            tx.delete_secret(&id, expected)?;
+            note(tx, &actor, "secret.delete", organization, (Some(&before), None))
+        })
+        .await
     }
 
     async fn edit_secret(
-        &self,
+        self: &Arc<Self>,
         actor: &Actor,
-        (owner, id): (Owner, Id),
-        expected: Option<u64>,
+        (owner, id): (&Owner, &Id),
+        expected: u64,
         action: &'static str,
         edit: impl FnOnce(&Secret) -> Result<Secret, ControlError> + Send + 'static,
     ) -> Result<Secret, ControlError> {
-        let (actor, of) = (actor.clone(), owner.clone());
-        let publication = self.publication().await;
-        let changed = self.store().write(move |tx| {
-            let organization = permitted_owner(tx, &actor, WRITE, &owner)?;
-            let before = own_secret(tx, &owner, &id)?;
-            if expected.is_some_and(|expected| expected != before.revision) {
-                return Err(ControlError::Stale { current: before.revision });
-            }
+        self.refuse_if_files_own(OWNED)?;
+        let (actor, of, id) = (actor.clone(), owner.clone(), id.clone());
+        self.change_secrets(owner, move |tx| {
+            let organization = owner::writable(tx, &actor, &of)?;
+            let before = own_secret(tx, &of, &id)?;
+            gate::expect_revision(before.revision, expected)?;
             let after = edit(&before)?;
             if after == before {
                 return Ok(before);
@@ -205,11 +219,9 @@ impl Control {
             check_shared(tx, &organization, &after)?;
             tx.update_secret(&after)?;
             note(tx, &actor, action, organization, (Some(&before), Some(&after)))?;
-            own_secret(tx, &owner, &id)
-        });
-        let changed = changed.await?;
-        self.publish_owner_locked(publication, &of).await?;
-        Ok(changed)
+            own_secret(tx, &of, &id)
+        })
+        .await
     }
 }
 
@@ -228,27 +240,14 @@ impl Force {
         if users.is_empty() {
             return Ok(());
         }
-        let is_owner =
-            actor.membership(organization).is_some_and(|own| own.role == crate::store::OrganizationRole::Owner);
+        let is_owner = actor.membership(organization).is_some_and(|own| own.role == OrganizationRole::Owner);
         if self == Self::ByOwner && is_owner {
             return Ok(());
         }
         let list = users.join(", ");
-        Err(ControlError::InUse(format!("needed by {list}; an owner may delete it all the same with `force=true`")))
-    }
-}
-
-const READ: (Capability, Capability) = (Capability::SecretsRead, Capability::OrganizationSecretsRead);
-const WRITE: (Capability, Capability) = (Capability::SecretsWrite, Capability::OrganizationSecretsWrite);
-
-/// Where the seal of a secret belongs.
-pub(super) fn place(row: &Secret, version: u32) -> Place<'_> {
-    Place {
-        purpose: Purpose::Secret,
-        owner: owner_id(&row.owner),
-        record: row.id.as_str(),
-        version,
-        origins: &row.bound_origins,
+        Err(ControlError::InUse(format!(
+            "needed by {list}; change those first, or let an owner delete it all the same with `force=true`"
+        )))
     }
 }
 
@@ -271,16 +270,17 @@ fn checked_origins(texts: &[String]) -> Result<Vec<String>, ControlError> {
         let message = format!("name 1 to {ORIGINS_MAX} origins, such as `https://api.openai.com`");
         return Err(ControlError::field("bound_origins", message));
     }
-    let mut problems = Vec::new();
+    let (mut origins, mut problems) = (Vec::new(), Vec::new());
     for (index, text) in texts.iter().enumerate() {
-        if let Err(error) = text.parse::<BoundOrigin>() {
-            problems.push(FieldProblem::new(format!("bound_origins.{index}"), error.to_string()));
+        match text.parse::<BoundOrigin>() {
+            // The one spelling, so that another spelling of the same place clears no value.
+            Ok(origin) => origins.push(origin.to_string()),
+            Err(error) => problems.push(FieldProblem::new(format!("bound_origins.{index}"), error.to_string())),
         }
     }
     if !problems.is_empty() {
         return Err(ControlError::Invalid(problems));
     }
-    let mut origins = texts.to_vec();
     origins.sort();
     origins.dedup();
     Ok(origins)
@@ -314,9 +314,7 @@ fn note(
     let Some(row) = after.or(before) else {
         return Ok(());
     };
-    let mut event = actor.event(action, row.id.as_str());
-    event.organization = Some(organization);
-    event.project = project_of(&row.owner);
+    let mut event = owner::event(actor, action, &row.id, (&row.owner, organization));
     event.before = before.map(shown).unwrap_or_default();
     event.after = after.map(shown).unwrap_or_default();
     tx.append_audit(&event)?;
@@ -348,7 +346,7 @@ mod tests {
         let paths: Vec<_> = problems.iter().map(|problem| problem.path.as_str()).collect();
         assert_eq!(paths, ["bound_origins.1", "bound_origins.2"]);
         assert!(checked_origins(&[]).is_err());
-        let twice = ["https://b.example", "https://a.example", "https://b.example"].map(str::to_owned);
+        let twice = ["https://b.example", "https://a.example", "https://B.example:443"].map(str::to_owned);
         assert_eq!(checked_origins(&twice).unwrap(), ["https://a.example", "https://b.example"]);
     }
 }

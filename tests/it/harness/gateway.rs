@@ -235,7 +235,7 @@ impl Gateway {
 }
 
 /// The executable under test, without a variable of the person who runs the tests.
-fn program(folder: &Path) -> Command {
+pub(crate) fn program(folder: &Path) -> Command {
     let path = std::env::var_os("MILLRACE_BIN");
     let mut command = Command::new(path.unwrap_or_else(|| env!("CARGO_BIN_EXE_millrace").into()));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MILLRACE_")) {

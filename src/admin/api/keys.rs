@@ -1,0 +1,296 @@
+//! API keys: create, list, read, change, roll, disable, delete.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::comment::Comment;
+use super::projects::millis;
+use crate::admin::rest::{
+    Access::Needs, Api, ApiError, Body, Caller, Code, Created, Endpoint, IdText, IfMatch, KeyId, Listed, Listing,
+    NoContent, OptionalBody, ProjectId, Query, Tagged, Time, present,
+};
+use crate::base::{Secret, UnixTime, unix_time};
+use crate::config::parse_time;
+use crate::control::{Capability, KeyPatch, NewKey};
+use crate::store::{ApiKey, KeyFilter, KeyStatus};
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let (read, write) = (Needs(Capability::KeysRead), Needs(Capability::KeysWrite));
+    let conflicts = &[Code::IllegalTransition, Code::ProjectArchived];
+    vec![
+        Endpoint::post("/projects/{project}/keys", write, "Creates an API key; its text is shown here only.", create)
+            .refuses(&[Code::LimitReached, Code::ProjectArchived]),
+        Endpoint::get("/projects/{project}/keys", read, "Lists API keys; a developer sees the own ones.", list),
+        Endpoint::get("/projects/{project}/keys/{key}", read, "Shows an API key.", show),
+        Endpoint::patch("/projects/{project}/keys/{key}", write, "Changes an API key; it holds at once.", change)
+            .refuses(conflicts)
+            .refuses(&[Code::LimitReached]),
+        Endpoint::post(
+            "/projects/{project}/keys/{key}/roll",
+            write,
+            "Gives an API key a new text, which is shown here only.",
+            roll,
+        )
+        .refuses(conflicts),
+        Endpoint::post(
+            "/projects/{project}/keys/{key}/disable",
+            write,
+            "Disables an API key; when the call returns no worker accepts it.",
+            disable,
+        )
+        .refuses(conflicts),
+        Endpoint::post("/projects/{project}/keys/{key}/enable", write, "Enables an API key again.", enable)
+            .refuses(conflicts)
+            .refuses(&[Code::LimitReached]),
+        Endpoint::delete("/projects/{project}/keys/{key}", write, "Deletes an API key for good.", delete),
+    ]
+}
+
+/// A new API key.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ApiKeyCreate {
+    /// What it is for.
+    #[schema(min_length = 1, max_length = 255)]
+    description: String,
+    /// From when on it may not be used; in the future.
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+    /// The group it is reported under.
+    #[schema(min_length = 1, max_length = 64)]
+    group: Option<String>,
+}
+
+/// What is to change; what is absent stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ApiKeyChange {
+    /// What it is for.
+    #[schema(min_length = 1, max_length = 255)]
+    description: Option<String>,
+    /// From when on it may not be used; null is never.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(format = DateTime)]
+    expires_at: Option<Option<String>>,
+    /// The group it is reported under; null is none.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(min_length = 1, max_length = 64)]
+    group: Option<Option<String>>,
+    /// Whether it may be used.
+    status: Option<KeyStatus>,
+}
+
+/// How a key gets a new text.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ApiKeyRoll {
+    /// How long the old text goes on working; 0 ends it now, also that of the roll before.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 604_800, default = 0)]
+    overlap_seconds: u64,
+}
+
+/// An API key, without its text.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApiKey)]
+struct ApiKeyView {
+    id: IdText,
+    project_id: IdText,
+    /// The name of the key in logs: `mr_live_` or `mr_test_` and 12 characters.
+    public_id: String,
+    /// The name and the last four characters: `mr_live_<id>...<last 4>`.
+    masked: String,
+    description: String,
+    status: KeyStatus,
+    expires_at: Option<Time>,
+    group: Option<String>,
+    /// Until when the text before the last roll works; null when none does.
+    old_secret_expires_at: Option<Time>,
+    created_by: IdText,
+    created_at: Time,
+    /// To the minute.
+    last_used_at: Option<Time>,
+}
+
+/// An API key with its text: shown once.
+#[derive(Serialize, ToSchema)]
+struct ApiKeyShown {
+    /// The text. It is stored nowhere and cannot be shown again.
+    key: String,
+    id: IdText,
+    project_id: IdText,
+    public_id: String,
+    masked: String,
+    description: String,
+    status: KeyStatus,
+    expires_at: Option<Time>,
+    group: Option<String>,
+    old_secret_expires_at: Option<Time>,
+    created_by: IdText,
+    created_at: Time,
+    last_used_at: Option<Time>,
+}
+
+/// Which keys are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ApiKeyQuery {
+    /// `mine`: those that the caller made. Default `all`.
+    #[param(schema_with = filter_schema)]
+    filter: Option<String>,
+    /// Only this status.
+    #[param(nullable = false)]
+    status: Option<KeyStatus>,
+    /// Only of this group.
+    #[param(nullable = false, max_length = 64)]
+    group: Option<String>,
+}
+
+fn filter_schema() -> utoipa::openapi::schema::Object {
+    super::words::words(&["mine", "all"])
+}
+
+async fn create(
+    State(api): State<Arc<Api>>,
+    Caller(actor): Caller,
+    ProjectId(project): ProjectId,
+    Body(body): Body<ApiKeyCreate>,
+) -> Result<Created<ApiKeyShown>, ApiError> {
+    let expires_at = body.expires_at.as_deref().map(expiry).transpose()?;
+    let new = NewKey { description: body.description, expires_at, group: body.group };
+    let (made, text) = api.control.create_key(&actor, &project, new).await?;
+    let location = format!("/projects/{project}/keys/{}", made.id);
+    Ok(Created { revision: made.revision, body: ApiKeyShown::new(made, &text), location })
+}
+
+async fn list(
+    State(api): State<Arc<Api>>,
+    Caller(actor): Caller,
+    ProjectId(project): ProjectId,
+    Query(query): Query<ApiKeyQuery>,
+    listing: Listing,
+) -> Result<Listed<ApiKeyView>, ApiError> {
+    let created_by = match query.filter.as_deref() {
+        None | Some("all") => None,
+        Some("mine") => Some(actor.author.clone()),
+        Some(_) => return Err(ApiError::field("filter", "expected `mine` or `all`")),
+    };
+    let filter = KeyFilter { created_by, status: query.status, group: query.group };
+    let page = api.control.keys(&actor, &project, filter, listing.page.clone()).await?;
+    let mark = |row: &ApiKey| (millis(row.created_at), row.id.as_str().to_owned());
+    Ok(Listed::new(&listing, page, mark, ApiKeyView::from))
+}
+
+async fn show(
+    State(api): State<Arc<Api>>,
+    Caller(actor): Caller,
+    (ProjectId(project), KeyId(key)): (ProjectId, KeyId),
+) -> Result<Tagged<ApiKeyView>, ApiError> {
+    api.control.key(&actor, &project, &key).await.map(tagged).map_err(ApiError::from)
+}
+
+async fn change(
+    State(api): State<Arc<Api>>,
+    Caller(actor): Caller,
+    (ProjectId(project), KeyId(key)): (ProjectId, KeyId),
+    IfMatch(revision): IfMatch,
+    Body(body): Body<ApiKeyChange>,
+) -> Result<Tagged<ApiKeyView>, ApiError> {
+    let expires_at = body.expires_at.map(|time| time.as_deref().map(expiry).transpose()).transpose()?;
+    let patch = KeyPatch { description: body.description, expires_at, group: body.group, status: body.status };
+    api.control.change_key(&actor, (&project, &key), revision, patch).await.map(tagged).map_err(ApiError::from)
+}
+
+async fn roll(
+    State(api): State<Arc<Api>>,
+    Caller(actor): Caller,
+    (ProjectId(project), KeyId(key)): (ProjectId, KeyId),
+    OptionalBody(body): OptionalBody<ApiKeyRoll>,
+) -> Result<Tagged<ApiKeyShown>, ApiError> {
+    let overlap = Duration::from_secs(body.overlap_seconds);
+    let (rolled, text) = api.control.roll_key(&actor, (&project, &key), overlap).await?;
+    Ok(Tagged { revision: rolled.revision, body: ApiKeyShown::new(rolled, &text) })
+}
+
+async fn disable(
+    State(api): State<Arc<Api>>,
+    Caller(actor): Caller,
+    (ProjectId(project), KeyId(key)): (ProjectId, KeyId),
+    OptionalBody(body): OptionalBody<Comment>,
+) -> Result<Tagged<ApiKeyView>, ApiError> {
+    let switched = api.control.switch_key(&actor, (&project, &key), KeyStatus::Disabled, body.comment).await;
+    switched.map(tagged).map_err(ApiError::from)
+}
+
+async fn enable(
+    State(api): State<Arc<Api>>,
+    Caller(actor): Caller,
+    (ProjectId(project), KeyId(key)): (ProjectId, KeyId),
+    OptionalBody(body): OptionalBody<Comment>,
+) -> Result<Tagged<ApiKeyView>, ApiError> {
+    let switched = api.control.switch_key(&actor, (&project, &key), KeyStatus::Active, body.comment).await;
+    switched.map(tagged).map_err(ApiError::from)
+}
+
+async fn delete(
+    State(api): State<Arc<Api>>,
+    Caller(actor): Caller,
+    (ProjectId(project), KeyId(key)): (ProjectId, KeyId),
+    IfMatch(revision): IfMatch,
+) -> Result<NoContent, ApiError> {
+    api.control.delete_key(&actor, (&project, &key), revision).await?;
+    Ok(NoContent)
+}
+
+fn expiry(text: &str) -> Result<UnixTime, ApiError> {
+    parse_time(text).ok_or_else(|| ApiError::field("expires_at", "expected a time such as `2027-03-01T12:00:00Z`"))
+}
+
+fn tagged(key: ApiKey) -> Tagged<ApiKeyView> {
+    Tagged { revision: key.revision, body: key.into() }
+}
+
+impl ApiKeyShown {
+    fn new(key: ApiKey, text: &Secret) -> Self {
+        let view = ApiKeyView::from(key);
+        Self {
+            key: text.reveal().to_owned(),
+            id: view.id,
+            project_id: view.project_id,
+            public_id: view.public_id,
+            masked: view.masked,
+            description: view.description,
+            status: view.status,
+            expires_at: view.expires_at,
+            group: view.group,
+            old_secret_expires_at: view.old_secret_expires_at,
+            created_by: view.created_by,
+            created_at: view.created_at,
+            last_used_at: view.last_used_at,
+        }
+    }
+}
+
+impl From<ApiKey> for ApiKeyView {
+    fn from(key: ApiKey) -> Self {
+        let overlaps_until = key.old_expires_at.filter(|end| unix_time() < *end);
+        Self {
+            masked: format!("{}...{}", key.public_id, key.last4),
+            id: key.id.into(),
+            project_id: key.project.into(),
+            public_id: key.public_id,
+            description: key.description,
+            status: key.status,
+            expires_at: key.expires_at.map(Time::from),
+            group: key.group,
+            old_secret_expires_at: overlaps_until.map(Time::from),
+            created_by: key.created_by.into(),
+            created_at: key.created_at.into(),
+            last_used_at: key.last_used_at.map(Time::from),
+        }
+    }
+}

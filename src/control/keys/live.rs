@@ -1,0 +1,175 @@
+//! From a change of keys to all workers.
+//!
+//! Commit and publish are one step under the publication lock that runs to its end, so no call returns before what it
+//! changed holds everywhere, and no change is lost between the two when a caller goes away.
+
+use std::sync::Arc;
+
+use super::super::{
+    check::Candidate,
+    error::ControlError,
+    grants::{digests_of, grants_of},
+    instance::Control,
+    publish::Publisher,
+    start,
+};
+use crate::{
+    base::Digest,
+    snapshot::{Edit, Grant, ProjectPart},
+    store::{ApiKey, Lifecycle, OrganizationStatus, Owner, Project, Tx},
+};
+
+/// What workers have to be told about API keys.
+#[derive(Default)]
+pub(in crate::control) struct KeyChange {
+    gone: Vec<Digest>,
+    grants: Vec<(Digest, Grant)>,
+}
+
+impl KeyChange {
+    /// Adds a key as it was and as it is now; read in the transaction that changes it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(in crate::control) fn replace(
+        &mut self,
+        tx: &dyn Tx,
+        before: Option<&ApiKey>,
+        after: Option<&ApiKey>,
+    ) -> Result<(), ControlError> {
+        self.gone.extend(before.map(digests_of).unwrap_or_default());
+        let Some(key) = after else {
+            return Ok(());
+        };
+        let usable = is_usable(tx, key)?;
+        for (digest, grant) in grants_of(key) {
+            let enabled = grant.enabled && usable;
+            self.grants.push((digest, Grant { enabled, ..grant }));
+        }
+        Ok(())
+    }
+
+    fn put(self, edit: &mut Edit) {
+        for digest in &self.gone {
+            edit.remove_grant(digest);
+        }
+        for (digest, grant) in self.grants {
+            edit.put_grant(digest, grant);
+        }
+    }
+}
+
+/// Keys of suspended organizations are refused, whatever their own status.
+fn is_usable(tx: &dyn Tx, key: &ApiKey) -> Result<bool, ControlError> {
+    let Some(project) = tx.project(&key.project)? else {
+        return Ok(false);
+    };
+    let organization = tx.organization(&project.organization)?;
+    Ok(organization.is_some_and(|row| row.status == OrganizationStatus::Active))
+}
+
+/// A served version as it has to be compiled anew, or why it cannot be read.
+type Served = Result<Candidate, (Project, String)>;
+
+impl Control {
+    /// Commits a change of API keys and makes it live.
+    ///
+    /// # Errors
+    /// Those of the change; nothing has changed then.
+    pub(in crate::control) async fn change_keys<T: Send + 'static>(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut dyn Tx) -> Result<(KeyChange, T), ControlError> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let control = Arc::clone(self);
+        Self::to_its_end(async move {
+            let publisher = control.publication().await;
+            let (changed, made) = control.store().write(change).await?;
+            let generation = publisher.change(|edit| changed.put(edit));
+            control.wait_until_live(&publisher, generation).await;
+            Ok(made)
+        })
+        .await
+    }
+
+    /// Commits a change of secrets or provider keys, and compiles every served project anew that may use them.
+    ///
+    /// The project's generation stays: its configuration is the same. One that does not compile any more answers 503, so
+    /// that a value that was cleared or deleted is not used any longer.
+    ///
+    /// # Errors
+    /// Those of the change; nothing has changed then.
+    pub(in crate::control) async fn change_secrets<T: Send + 'static>(
+        self: &Arc<Self>,
+        owner: &Owner,
+        change: impl FnOnce(&mut dyn Tx) -> Result<T, ControlError> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let (control, owner) = (Arc::clone(self), owner.clone());
+        Self::to_its_end(async move {
+            let publisher = control.publication().await;
+            // Read in the same transaction: nothing can fail between the commit and the publish.
+            let work = move |tx: &mut dyn Tx| {
+                let made = change(tx)?;
+                let served = served_for(tx, &owner)?;
+                Ok::<_, ControlError>((made, served))
+            };
+            let (made, served) = control.store().write(work).await?;
+            control.publish_anew(&publisher, served).await;
+            Ok(made)
+        })
+        .await
+    }
+
+    async fn publish_anew(&self, publisher: &Publisher, served: Vec<Served>) {
+        if served.is_empty() {
+            return;
+        }
+        let mut parts = Vec::with_capacity(served.len());
+        for served in served {
+            parts.push(self.compile_anew(publisher, served).await);
+        }
+        let generation = publisher.change(|edit| {
+            for (id, part) in parts {
+                edit.put_project(id, part);
+            }
+        });
+        self.wait_until_live(publisher, generation).await;
+    }
+
+    /// One project after the other on a thread of its own: a check that panics breaks its own project only.
+    async fn compile_anew(&self, publisher: &Publisher, served: Served) -> (Arc<str>, ProjectPart) {
+        let (id, slug, part) = match served {
+            Ok(candidate) => {
+                let (vault, registries) = (self.vault(), publisher.registries().clone());
+                let (id, slug) = (candidate.project.id.clone(), candidate.project.slug.clone());
+                let compiling =
+                    tokio::task::spawn_blocking(move || start::compiled(&candidate, &vault, &registries)).await;
+                (id, slug, compiling.ok())
+            }
+            Err((project, reason)) => {
+                start::report(&project, &reason);
+                (project.id, project.slug, None)
+            }
+        };
+        (id.as_str().into(), part.unwrap_or_else(|| ProjectPart::broken(&slug)))
+    }
+}
+
+/// What is served of the owner's projects.
+fn served_for(tx: &dyn Tx, owner: &Owner) -> Result<Vec<Served>, ControlError> {
+    let found = projects_of(tx, owner)?.into_iter();
+    let live = found.filter(|project| project.lifecycle == Lifecycle::Active);
+    let numbered = live.filter_map(|project| project.served_version.map(|number| (project, number)));
+    Ok(numbered.map(|(project, number)| start::candidate(tx, project, number)).collect())
+}
+
+/// The projects that may use what an owner has.
+pub(super) fn projects_of(tx: &dyn Tx, owner: &Owner) -> Result<Vec<Project>, ControlError> {
+    match owner {
+        Owner::Project(id) => Ok(tx.project(id)?.into_iter().collect()),
+        Owner::Organization(id) => {
+            let mut found = tx.all_projects()?;
+            found.retain(|project| project.organization == *id);
+            Ok(found)
+        }
+    }
+}

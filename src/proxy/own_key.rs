@@ -1,0 +1,81 @@
+//! What a client may know about its own key.
+//!
+//! `GET /v1/key`: read from the snapshot, no provider is asked. Nothing in it opens anything.
+
+use serde_json::{Value, json};
+
+use crate::{
+    http::{Downstream, Gone},
+    snapshot::{Grant, Snapshot},
+};
+
+use super::{
+    exchange::Exchange,
+    reply::{After, Local, send_local},
+};
+
+/// Answers with id, expiry, projects and routes of the key that asks.
+///
+/// # Errors
+/// [`Gone`].
+pub(super) async fn answer_own_key(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    grant: &Grant,
+    after: After,
+) -> Result<(), Gone> {
+    let body = view(&exchange.snapshot, grant).to_string();
+    let local = Local { status: 200, content_type: "application/json", body: body.as_bytes(), fields: b"" };
+    send_local(exchange, down, &local, after).await
+}
+
+fn view(snapshot: &Snapshot, grant: &Grant) -> Value {
+    let projects: Vec<Value> = grant
+        .scope
+        .ids()
+        .iter()
+        // A project without anything served has no slug here.
+        .map(|id| json!({"id": &**id, "slug": snapshot.project(id).map(|part| part.slug())}))
+        .collect();
+    let routes: Vec<&str> = snapshot.routes_of(grant).map(|route| &*route.full_name).collect();
+    json!({
+        "object": "key",
+        "id": &*grant.key_id,
+        "expires_at": grant.expires.map(|time| time.rfc3339()),
+        "projects": projects,
+        "routes": routes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        base::{KeyHasher, UnixTime},
+        snapshot::{Edit, ProjectPart, Scope},
+    };
+
+    #[test]
+    fn key_sees_itself_and_its_own_projects_only() {
+        let mut edit = Edit::empty(KeyHasher::Plain);
+        edit.put_project("prj_1".into(), ProjectPart::broken("mine"));
+        edit.put_project("prj_2".into(), ProjectPart::broken("theirs"));
+        let grant = Grant {
+            key_id: "mr_live_abc".into(),
+            scope: Scope::Project("prj_1".into()),
+            routes: None,
+            enabled: true,
+            expires: Some(UnixTime(Duration::from_secs(60))),
+        };
+        let want = json!({
+            "object": "key",
+            "id": "mr_live_abc",
+            "expires_at": "1970-01-01T00:01:00.000Z",
+            "projects": [{"id": "prj_1", "slug": "mine"}],
+            "routes": [],
+        });
+        assert_eq!(view(&edit.finish(1), &grant), want);
+    }
+}

@@ -1,0 +1,304 @@
+//! Commands that talk to a gateway, against a scripted one.
+
+mod admin;
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use self::admin::{Admin, Asked, Told, told, yaml};
+use crate::harness::program;
+
+const PROJECT: &str = "/projects/prj_00000000000000000001";
+const TOKEN: &str = "mr_admin_canary";
+
+struct Ran {
+    exit: i32,
+    out: String,
+    err: String,
+}
+
+/// Runs a command with a token in its environment.
+fn run(url: &str, args: &[&str], input: &str) -> Ran {
+    let mut command = program(&std::env::temp_dir());
+    command.env("MILLRACE_ADMIN_TOKEN", TOKEN);
+    finish(command, url, args, input)
+}
+
+fn finish(mut command: Command, url: &str, args: &[&str], input: &str) -> Ran {
+    command.args(args).env("MILLRACE_ADMIN_URL", url);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A command that does not read its input may have ended already.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran { exit: status.code().unwrap(), out: text(stdout), err: text(stderr) }
+}
+
+/// What every command finds out first: one organization, one project.
+fn found(asked: &Asked) -> Option<Told> {
+    let list = |row: Value| told(200, &json!({"data": [row], "next_cursor": null, "has_more": false}));
+    let line = asked.line.as_str();
+    if line.starts_with("GET /organizations?") {
+        return Some(list(json!({"id": "org_00000000000000000001", "name": "default"})));
+    }
+    if line.starts_with("GET /organizations/org_00000000000000000001/projects?") {
+        return Some(list(json!({"id": "prj_00000000000000000001", "slug": "support", "status": "PROD"})));
+    }
+    None
+}
+
+fn written(folder: &TempDir, text: &str) -> String {
+    let path = folder.path().join("support.yaml");
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn exit_status_tells_scripts_what_happened() {
+    for (status, code, exit) in [
+        (400, "bad_request", 1),
+        (401, "not_authenticated", 4),
+        (403, "not_permitted", 4),
+        (404, "not_found", 1),
+        (409, "illegal_transition", 5),
+        (412, "stale_version", 5),
+        (422, "invalid", 1),
+        (503, "store_unavailable", 1),
+    ] {
+        let problem = json!({"status": status, "code": code, "detail": "do this", "request_id": "req_1"});
+        let answer = problem.clone();
+        let admin = Admin::start(move |_, _| told(status, &answer));
+        let ran = run(&admin.url(), &["org", "list"], "");
+        assert_eq!((ran.exit, ran.out.as_str()), (exit, ""), "{status}: {}", ran.err);
+        assert_eq!(ran.err, format!("millrace: do this\n  (status {status} {code}, request req_1)\n"));
+        let ran = run(&admin.url(), &["org", "list", "--json"], "");
+        assert_eq!((ran.exit, serde_json::from_str::<Value>(&ran.err).unwrap()), (exit, problem), "{status}");
+    }
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let ran = run(&format!("http://{closed}"), &["org", "list"], "");
+    assert_eq!(ran.exit, 3, "{}", ran.err);
+    assert_eq!(run("nonsense", &["org", "list"], "").exit, 2);
+    assert_eq!(run("http://127.0.0.1:1", &["org", "nonsense"], "").exit, 2);
+    let folder = tempfile::tempdir().unwrap();
+    let mut without_token = program(&std::env::temp_dir());
+    without_token.env("XDG_CONFIG_HOME", folder.path());
+    let ran = finish(without_token, "http://127.0.0.1:1", &["org", "list"], "");
+    assert_eq!(ran.exit, 2);
+    assert!(ran.err.contains("millrace login"), "{}", ran.err);
+}
+
+#[test]
+fn list_is_a_table_for_people_and_whole_for_programs() {
+    let admin = Admin::start(|asked, _| {
+        if let Some(told) = found(asked).filter(|_| asked.line.starts_with("GET /organizations?")) {
+            return told;
+        }
+        let (row, cursor) = if asked.line.contains("cursor=c1") { ("b", Value::Null) } else { ("a", json!("c1")) };
+        let row = json!({"slug": row, "status": "DEV", "served_version": null, "config_state": "DRAFT"});
+        told(200, &json!({"data": [row], "next_cursor": cursor, "has_more": !cursor.is_null()}))
+    });
+    let ran = run(&admin.url(), &["project", "list", "--status", "dev", "--query", "a&b"], "");
+    let lines: Vec<_> = ran.out.lines().collect();
+    assert!(lines[0].starts_with("SLUG  STATUS  CONFIG  SERVED"), "{}", ran.out);
+    assert_eq!((lines.len(), &lines[1][..1], &lines[2][..1]), (3, "a", "b"), "{}", ran.out);
+    let asked = admin.asked();
+    assert!(asked[1].line.contains("status=DEV&q=a%26b"), "{}", asked[1].line);
+    assert_eq!(asked[1].header("authorization"), format!("Bearer {TOKEN}"));
+    let ran = run(&admin.url(), &["project", "list", "--json"], "");
+    let rows: Vec<Value> = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((rows.len(), &rows[1]["slug"]), (2, &json!("b")));
+}
+
+/// A project that serves version 3, `a: 1`, and takes everything.
+fn project(open: Option<(&'static str, &'static str)>) -> Admin {
+    Admin::start(move |asked, _| {
+        let line = asked.line.as_str();
+        let rest = line.replace(PROJECT, "");
+        match (found(asked), rest.as_str()) {
+            (Some(told), _) => told,
+            (_, "GET ") => told(200, &json!({"served_version": 3, "open_version": null, "generation": 7})),
+            (_, "GET /config/versions/3") => yaml("a: 1\n"),
+            (_, "GET /config/draft") => match open {
+                Some((state, content)) => {
+                    told(200, &json!({"version": 4, "state": state, "content": content})).with("etag: \"41\"")
+                }
+                None => told(404, &json!({"code": "not_found", "detail": "nothing is open"})),
+            },
+            (_, "POST /config/validate") => told(200, &json!({"problems": []})),
+            (_, "PUT /config/draft") => told(200, &json!({"version": 5, "state": "DRAFT", "problems": []})),
+            (_, path) if path.ends_with("/approve") => told(200, &json!({"version": 5, "state": "READY_TO_SERVE"})),
+            (_, path) if path.ends_with("/serve") => {
+                let workers = json!([{"id": 0, "generation": 8}, {"id": 1, "generation": 8}]);
+                let version = if path.contains("/4/") { 4 } else { 5 };
+                told(200, &json!({"version": version, "generation": 8, "workers": workers}))
+            }
+            (_, path) if path.starts_with("GET /config/diff?") => {
+                told(200, &json!({"summary": {"routes": {"added": ["chat"]}}, "changes": []}))
+            }
+            (_, other) => panic!("unexpected {other}"),
+        }
+    })
+}
+
+#[test]
+fn apply_makes_the_file_live_in_the_order_of_the_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = written(&folder, "a: 2\n");
+    let admin = project(None);
+    let ran = run(&admin.url(), &["project", "apply", &file, "--serve", "--comment", "from main"], "");
+    assert_eq!(ran.exit, 0, "{}{}", ran.out, ran.err);
+    assert_eq!(
+        admin.changes(),
+        [
+            format!("POST {PROJECT}/config/validate"),
+            format!("PUT {PROJECT}/config/draft"),
+            format!("POST {PROJECT}/config/versions/5/approve"),
+            format!("POST {PROJECT}/config/versions/5/serve"),
+        ]
+    );
+    let asked = admin.asked();
+    let of = |part: &str| asked.iter().find(|asked| asked.line.contains(part)).unwrap();
+    assert_eq!(of("PUT").header("if-none-match"), "*", "nothing was open");
+    assert_eq!(of("PUT").json(), json!({"content": "a: 2\n", "comment": "from main"}));
+    assert_eq!(of("/serve").json(), json!({"comment": "from main", "expected_generation": 7}));
+    for shown in ["-a: 1\n+a: 2\n", "+ route chat\n", "version 5 is live as generation 8 on 2 worker(s)\n"] {
+        assert!(ran.out.contains(shown), "{shown:?} in {}", ran.out);
+    }
+}
+
+#[test]
+fn apply_does_no_more_than_is_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let serve = |version: u32, approve: bool| {
+        let path = format!("{PROJECT}/config/versions/{version}");
+        let validate = format!("POST {PROJECT}/config/validate");
+        let approve = approve.then(|| format!("POST {path}/approve"));
+        [Some(validate), approve, Some(format!("POST {path}/serve"))].into_iter().flatten().collect::<Vec<_>>()
+    };
+    for (name, text, open, flags, exit, changes) in [
+        ("served as it is", "a: 1\n", None, &["--serve"][..], 0, vec![]),
+        ("dry run", "a: 2\n", None, &["--serve", "--dry-run"], 0, vec![format!("POST {PROJECT}/config/validate")]),
+        ("draft is the file", "a: 2\n", Some(("DRAFT", "a: 2\n")), &["--serve"], 0, serve(4, true)),
+        ("approved is the file", "a: 2\n", Some(("READY_TO_SERVE", "a: 2\n")), &["--serve"], 0, serve(4, false)),
+        ("somebody's draft", "a: 2\n", Some(("DRAFT", "a: 9\n")), &["--serve"], 5, vec![]),
+    ] {
+        let admin = project(open);
+        let file = written(&folder, text);
+        let ran = run(&admin.url(), &[&["project", "apply", file.as_str()], flags].concat(), "");
+        assert_eq!((ran.exit, admin.changes()), (exit, changes), "{name}: {}{}", ran.out, ran.err);
+    }
+    let admin = project(Some(("DRAFT", "a: 9\n")));
+    let file = written(&folder, "a: 2\n");
+    let ran = run(&admin.url(), &["project", "apply", &file, "--replace-draft", "--json"], "");
+    let put = admin.asked().into_iter().find(|asked| asked.line.starts_with("PUT")).unwrap();
+    assert_eq!((put.header("if-match"), put.header("content-type")), ("\"41\"", "application/yaml"));
+    let result: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&result["changed"], &result["version"], &result["generation"]),
+        (&json!(true), &json!(5), &Value::Null)
+    );
+}
+
+#[test]
+fn refused_configuration_points_into_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = written(&folder, "a: 2\n");
+    let problem = json!({"path": "a", "line": 1, "column": 4, "code": "wrong_type", "message": "must be a list",
+        "hint": null, "severity": "error"});
+    let admin =
+        Admin::start(move |asked, _| found(asked).unwrap_or_else(|| told(200, &json!({ "problems": [problem] }))));
+    let ran = run(&admin.url(), &["project", "validate", "support", &file], "");
+    assert_eq!((ran.exit, ran.out), (1, format!("{file}:1:4: a: must be a list\n")), "{}", ran.err);
+}
+
+#[test]
+fn secret_comes_from_a_pipe_and_is_never_shown() {
+    let admin = Admin::start(|asked, _| {
+        found(asked).unwrap_or_else(|| told(201, &json!({"id": "sec_00000000000000000001", "name": "K"})))
+    });
+    let args = ["secret", "create", "K", "--origin", "https://api.example", "--project", "support"];
+    let ran = run(&admin.url(), &args, "sk-canary\n");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    assert!(!ran.out.contains("canary") && !ran.err.contains("canary"), "{}{}", ran.out, ran.err);
+    let last = admin.asked().pop().unwrap();
+    assert_eq!(last.line, format!("POST {PROJECT}/secrets"));
+    let want = json!({"name": "K", "bound_origins": ["https://api.example"], "value": "sk-canary"});
+    assert_eq!(last.json(), want);
+    let ran = run(&admin.url(), &[&args[..], &["--value", "sk-canary"]].concat(), "");
+    assert_eq!(ran.exit, 2, "no flag takes a value");
+}
+
+#[test]
+fn change_whose_answer_is_lost_is_sent_again_under_its_key() {
+    let admin = Admin::start(|asked, before| match (found(asked), before) {
+        (Some(told), _) => told,
+        (_, 2) => told(0, &Value::Null),
+        _ => told(201, &json!({"id": "key_00000000000000000001", "key": "mr_test_shown_once"})),
+    });
+    let ran = run(&admin.url(), &["key", "create", "--project", "support", "--description", "x"], "");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    assert_eq!(ran.out.lines().next(), Some("mr_test_shown_once"));
+    let asked = admin.asked();
+    assert_eq!((asked.len(), &asked[2].body), (4, &asked[3].body));
+    assert_eq!(asked[2].header("idempotency-key").len(), 24);
+    assert_eq!(asked[2].header("idempotency-key"), asked[3].header("idempotency-key"));
+}
+
+#[test]
+fn login_saves_a_token_for_its_owner_only() {
+    let admin = Admin::start(|asked, _| match (found(asked), asked.line.as_str()) {
+        (Some(told), _) => told,
+        (_, "POST /sessions") => told(201, &json!({})).with("set-cookie: __Host-millrace_session=s1; Secure; Path=/"),
+        (_, "POST /admin-tokens") => told(201, &json!({"id": "tok_00000000000000000001", "token": "mr_admin_new"})),
+        (_, "DELETE /sessions/current") => told(204, &Value::Null),
+        _ => told(200, &json!({"role": "owner", "project_grants": []})),
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let command = || {
+        let mut command = program(&std::env::temp_dir());
+        command.env("XDG_CONFIG_HOME", folder.path());
+        command
+    };
+    let ran = finish(command(), &admin.url(), &["login", "--email", "a@example.org"], "pass word\n");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    let asked = admin.asked();
+    assert_eq!(asked[0].json(), json!({"email": "a@example.org", "password": "pass word"}));
+    let made = asked.iter().find(|asked| asked.line == "POST /admin-tokens").unwrap();
+    assert_eq!(made.header("cookie"), "__Host-millrace_session=s1");
+    assert_eq!((made.header("origin"), made.header("x-millrace-request")), (admin.url().as_str(), "millrace"));
+    assert_eq!(made.json()["role"], "owner");
+    assert_eq!(asked.last().unwrap().line, "DELETE /sessions/current");
+    let saved = folder.path().join("millrace/admin-token");
+    assert_eq!(fs::read_to_string(&saved).unwrap(), "mr_admin_new\n");
+    assert_eq!(fs::metadata(&saved).unwrap().permissions().mode() & 0o777, 0o600);
+    finish(command(), &admin.url(), &["org", "list"], "");
+    assert_eq!(admin.asked().last().unwrap().header("authorization"), "Bearer mr_admin_new");
+}
+
+#[test]
+fn backup_copies_a_store_that_is_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let data: &Path = folder.path();
+    let store = millrace::store::Store::open(&data.join("millrace.db")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let note = store.write(|tx| tx.put_note("said", Some(b"kept")));
+    runtime.block_on(note).unwrap();
+    let copy = data.join("copy.db");
+    let args = ["backup", copy.to_str().unwrap(), "--data-dir", data.to_str().unwrap()];
+    let ran = run("http://127.0.0.1:1", &args, "");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+    let again = run("http://127.0.0.1:1", &args, "");
+    assert_eq!(again.exit, 1);
+    assert!(again.err.contains("exists already"), "{}", again.err);
+    let copied = millrace::store::Store::open(&copy).unwrap();
+    let read = runtime.block_on(copied.read(|tx| tx.note("said"))).unwrap();
+    assert_eq!(read.as_deref(), Some(&b"kept"[..]));
+}
