@@ -9,7 +9,10 @@ use crate::{
     metrics::Registry,
     shared::{Shared, tests::shared},
     snapshot::{Registries, Snapshot},
-    store::{Order, Organization, OrganizationRole, OrganizationStatus, PageRequest, ProjectGrant, ProjectRole, Store},
+    store::{
+        Member, Order, Organization, OrganizationRole, OrganizationStatus, PageRequest, ProjectGrant, ProjectRole,
+        Store, User,
+    },
     upstream::{Guard, Origins, Resolver, Rules},
 };
 
@@ -197,4 +200,34 @@ pub(crate) fn kind<T>(outcome: &Result<T, ControlError>) -> &'static str {
         Err(ControlError::Unavailable(_)) => "unavailable",
         Err(_) => "other",
     }
+}
+
+/// A user of the store who is a member of the rig's organization.
+pub(crate) async fn person(rig: &Rig, role: OrganizationRole, grants: Vec<ProjectGrant>) -> Actor {
+    let actor = actor(&rig.organization, role, grants.clone());
+    let user = User {
+        id: actor.id.clone(),
+        email: actor.name.to_lowercase(),
+        password_hash: None,
+        instance_admin: false,
+        created_at: unix_time(),
+        revision: 1,
+    };
+    let member = Member {
+        organization: rig.organization.clone(),
+        user: user.id.clone(),
+        email: user.email.clone(),
+        role,
+        grants,
+        active_key_limit: None,
+        last_seen_at: None,
+        created_at: unix_time(),
+        revision: 1,
+    };
+    let insert = rig.control.store().write(move |tx| {
+        tx.insert_user(&user)?;
+        tx.insert_member(&member)
+    });
+    insert.await.unwrap();
+    actor
 }

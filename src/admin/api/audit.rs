@@ -101,7 +101,7 @@ struct AuditEventView {
 #[derive(Debug, Serialize, ToSchema)]
 struct AuditVerification {
     /// Whether every event fits.
-    whole: bool,
+    ok: bool,
     /// How many events there are, as far as they fit.
     entries: u64,
     /// Hash of the last event, in hex: kept elsewhere it shows later whether the end was cut off.
@@ -142,10 +142,10 @@ async fn of_instance(
 async fn verify(State(api): State<Arc<Api>>, Caller(actor): Caller) -> Result<Plain<AuditVerification>, ApiError> {
     Ok(Plain(match api.control.verify_audit(&actor).await? {
         Chain::Whole { entries, last } => {
-            AuditVerification { whole: true, entries, last_hash: Some(hex(&last)), broken_at: None }
+            AuditVerification { ok: true, entries, last_hash: Some(hex(&last)), broken_at: None }
         }
         Chain::BrokenAt(at) => {
-            AuditVerification { whole: false, entries: at.saturating_sub(1), last_hash: None, broken_at: Some(at) }
+            AuditVerification { ok: false, entries: at.saturating_sub(1), last_hash: None, broken_at: Some(at) }
         }
     }))
 }

@@ -1,1 +1,224 @@
+//! Who gets in and who does not, over a store.
 
+use std::time::Duration;
+
+use super::super::{
+    Actor, Authenticate, ControlError, MemberPatch, Presented, Proof,
+    tests::{Rig, kind, person},
+};
+use super::{FirstStart, Login, NewToken, digest_of, prepare_first_start};
+use crate::{
+    base::{Id, Secret, UnixTime, unix_time},
+    store::{OrganizationRole, ProjectGrant, ProjectRole, Session},
+};
+
+const PASSWORD: &str = "correct horse battery";
+const HOME: &str = "10.0.0.1";
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text.to_owned())
+}
+
+async fn start(rig: &Rig, environment: Option<&str>) -> Result<FirstStart, ControlError> {
+    prepare_first_start(rig.control.store(), environment.map(secret)).await
+}
+
+/// Sets the machine up; returns the session of the first operator.
+async fn set_up(rig: &Rig) -> Login {
+    let token = start(rig, None).await.unwrap().setup_token.unwrap();
+    rig.control.set_up(&token, "ann@example.com", secret(PASSWORD), HOME).await.unwrap()
+}
+
+async fn enter(rig: &Rig, proof: Proof<'_>) -> Result<Actor, ControlError> {
+    rig.control.authenticate(proof, Presented { address: HOME, request_id: "r" }).await
+}
+
+fn new_token(role: OrganizationRole) -> NewToken {
+    NewToken { description: "ci".to_owned(), organization: None, role, grants: Vec::new(), expires_at: None }
+}
+
+fn refused<T>(outcome: Result<T, ControlError>) -> bool {
+    matches!(outcome, Err(ControlError::NotAuthenticated))
+}
+
+#[tokio::test]
+async fn set_up_works_once_and_makes_the_owner_of_the_first_organization() {
+    let rig = Rig::new().await;
+    let replaced = start(&rig, None).await.unwrap().setup_token.unwrap();
+    let token = start(&rig, None).await.unwrap().setup_token.unwrap();
+    let go = |token: Secret| {
+        let control = &rig.control;
+        async move { control.set_up(&token, "ann@example.com", secret(PASSWORD), HOME).await }
+    };
+    assert!(refused(go(replaced).await), "a new start ends the token before");
+    let (one, two) = tokio::join!(go(token.clone()), go(token.clone()));
+    assert_eq!([one.is_ok(), two.is_ok()].iter().filter(|ok| **ok).count(), 1, "one of two at once");
+    let login = one.or(two).unwrap();
+    assert!(refused(go(token).await), "used");
+    let actor = enter(&rig, Proof::Session(login.secret.reveal())).await.unwrap();
+    assert!(actor.instance_admin);
+    assert_eq!(actor.membership(&rig.organization).unwrap().role, OrganizationRole::Owner);
+    assert!(start(&rig, None).await.unwrap().setup_token.is_none(), "somebody can enter");
+}
+
+#[tokio::test]
+async fn wrong_password_and_unknown_user_are_the_same() {
+    let rig = Rig::new().await;
+    set_up(&rig).await;
+    let log_in = async |email: &str, password: &str| rig.control.log_in(email, secret(password), HOME).await;
+    let wrong = log_in("ann@example.com", "correct horse batterz").await;
+    let unknown = log_in("bob@example.com", PASSWORD).await;
+    assert_eq!(format!("{:?}", wrong.err()), format!("{:?}", unknown.err()));
+    let login = log_in(" ANN@example.com ", PASSWORD).await.unwrap();
+    let actor = enter(&rig, Proof::Session(login.secret.reveal())).await.unwrap();
+    assert!(refused(enter(&rig, Proof::Bearer(login.secret.reveal())).await), "a cookie is no token");
+    rig.control.log_out(&actor, login.secret.reveal()).await.unwrap();
+    assert!(refused(enter(&rig, Proof::Session(login.secret.reveal())).await), "logged out");
+}
+
+#[tokio::test]
+async fn ten_thousand_wrong_logins_wait_and_the_owner_gets_in_from_elsewhere() {
+    let rig = Rig::new().await;
+    set_up(&rig).await;
+    let (mut looked_at, mut delayed) = (0, 0);
+    for _ in 0..10_000 {
+        match rig.control.log_in("ann@example.com", secret("guess guess guess"), "203.0.113.9").await {
+            Err(ControlError::NotAuthenticated) => looked_at += 1,
+            Err(ControlError::RateLimited(until)) if until > unix_time() => delayed += 1,
+            other => panic!("{}", kind(&other)),
+        }
+    }
+    assert!(looked_at < 20 && looked_at + delayed == 10_000, "{looked_at} guesses were looked at");
+    assert!(rig.control.log_in("ann@example.com", secret(PASSWORD), "198.51.100.7").await.is_ok());
+}
+
+#[tokio::test]
+async fn session_ends_when_idle_and_after_half_a_day() {
+    let rig = Rig::new().await;
+    let user = set_up(&rig).await.user.id;
+    let minutes = |count: u64| UnixTime(unix_time().0.saturating_sub(Duration::from_secs(count * 60)));
+    for (name, created, seen, want) in [
+        ("fresh", 0, 0, true),
+        ("idle for 29 minutes", 60, 29, true),
+        ("idle for 30 minutes", 60, 30, false),
+        ("in use for just under 12 hours", 719, 0, true),
+        ("in use for 12 hours", 720, 0, false),
+    ] {
+        let session = Session {
+            digest: digest_of(name),
+            user: user.clone(),
+            created_at: minutes(created),
+            last_seen_at: minutes(seen),
+        };
+        rig.control.store().write(move |tx| tx.insert_session(&session)).await.unwrap();
+        assert_eq!(enter(&rig, Proof::Session(name)).await.is_ok(), want, "{name}");
+    }
+    let digest = digest_of("idle for 29 minutes");
+    let noted = rig.control.store().read(move |tx| tx.session(&digest)).await.unwrap().unwrap();
+    assert!(noted.last_seen_at > minutes(1), "a use keeps it open");
+}
+
+#[tokio::test]
+async fn token_of_the_environment_runs_the_machine_until_it_is_replaced() {
+    let rig = Rig::new().await;
+    for bad in ["", "fifteen-letters", "with a space in it", &"x".repeat(201)] {
+        assert_eq!(kind(&start(&rig, Some(bad)).await), "invalid", "{bad}");
+    }
+    let first = "mr_admin_first_0123456789";
+    for _ in 0..2 {
+        assert!(start(&rig, Some(first)).await.unwrap().setup_token.is_none(), "there is a way in");
+    }
+    let actor = enter(&rig, Proof::Bearer(first)).await.unwrap();
+    assert!(actor.instance_admin && actor.membership(&rig.organization).unwrap().role == OrganizationRole::Owner);
+    let made = rig.control.create_organization(&actor, "Acme").await.unwrap();
+    let actor = enter(&rig, Proof::Bearer(first)).await.unwrap();
+    assert_eq!(actor.membership(&made.id).unwrap().role, OrganizationRole::Owner, "it can invite the first owner");
+    let (_, derived) = {
+        let new = NewToken { organization: Some(made.id.clone()), ..new_token(OrganizationRole::Admin) };
+        rig.control.make_token(&actor, new).await.unwrap()
+    };
+    let derived_actor = enter(&rig, Proof::Bearer(derived.reveal())).await.unwrap();
+    assert!(!derived_actor.instance_admin);
+    assert_eq!(derived_actor.membership(&made.id).unwrap().role, OrganizationRole::Admin);
+
+    start(&rig, Some("mr_admin_second_0123456789")).await.unwrap();
+    assert!(refused(enter(&rig, Proof::Bearer(first)).await), "replaced");
+    assert!(refused(enter(&rig, Proof::Bearer(derived.reveal())).await), "and what was made with it");
+    let second = enter(&rig, Proof::Bearer("mr_admin_second_0123456789")).await.unwrap();
+    assert!(second.membership(&made.id).is_some(), "the next one owns the same");
+    assert!(start(&rig, None).await.unwrap().setup_token.is_some(), "without it nobody could enter");
+    assert!(refused(enter(&rig, Proof::Bearer("mr_admin_second_0123456789")).await));
+}
+
+#[tokio::test]
+async fn token_is_never_more_than_its_maker_is_now() {
+    let rig = Rig::new().await;
+    let project = rig.project_id("chat").await;
+    let owner = person(&rig, OrganizationRole::Owner, Vec::new()).await;
+    let grants = vec![ProjectGrant { project: project.clone(), role: ProjectRole::ProjectAdmin }];
+    let maker = person(&rig, OrganizationRole::Admin, Vec::new()).await;
+    assert_eq!(kind(&rig.control.make_token(&maker, new_token(OrganizationRole::Owner)).await), "not_permitted");
+    let new = NewToken { grants: grants.clone(), ..new_token(OrganizationRole::Admin) };
+    let (_, token) = rig.control.make_token(&maker, new).await.unwrap();
+    let role = async || {
+        let actor = enter(&rig, Proof::Bearer(token.reveal())).await.unwrap();
+        let membership = actor.membership(&rig.organization).unwrap().clone();
+        (membership.role, membership.project_role(&project))
+    };
+    assert_eq!(role().await, (OrganizationRole::Admin, Some(ProjectRole::ProjectAdmin)));
+
+    let as_editor = vec![ProjectGrant { project: project.clone(), role: ProjectRole::Editor }];
+    for (name, to, held, want) in [
+        ("demoted to auditor", OrganizationRole::Auditor, Vec::new(), (OrganizationRole::Auditor, None)),
+        ("editor of the project", OrganizationRole::Member, as_editor, (OrganizationRole::Member, None)),
+        (
+            "its administrator",
+            OrganizationRole::Member,
+            grants,
+            (OrganizationRole::Member, Some(ProjectRole::ProjectAdmin)),
+        ),
+    ] {
+        change_role(&rig, &owner, &maker.id, (to, held)).await;
+        assert_eq!(role().await, want, "{name}");
+    }
+    let revision = rig.control.member(&owner, rig.organization.clone(), maker.id.clone()).await.unwrap().revision;
+    rig.control.remove_member(&owner, (rig.organization.clone(), maker.id.clone()), revision).await.unwrap();
+    assert!(refused(enter(&rig, Proof::Bearer(token.reveal())).await), "its maker has left");
+}
+
+async fn change_role(rig: &Rig, by: &Actor, user: &Id, (role, grants): (OrganizationRole, Vec<ProjectGrant>)) {
+    let revision = rig.control.member(by, rig.organization.clone(), user.clone()).await.unwrap().revision;
+    let patch = MemberPatch { role: Some(role), grants: Some(grants), active_key_limit: None };
+    rig.control.change_member(by, (rig.organization.clone(), user.clone()), revision, patch).await.unwrap();
+}
+
+#[tokio::test]
+async fn token_ends_in_time_and_does_not_make_a_longer_one() {
+    let rig = Rig::new().await;
+    let maker = person(&rig, OrganizationRole::Owner, Vec::new()).await;
+    let later = |seconds: u64| UnixTime(unix_time().0 + Duration::from_secs(seconds));
+    let ask = async |actor: &Actor, end| {
+        let new = NewToken { expires_at: Some(end), ..new_token(OrganizationRole::Owner) };
+        rig.control.make_token(actor, new).await
+    };
+    assert_eq!(kind(&ask(&maker, later(0)).await), "invalid", "now");
+    assert_eq!(kind(&ask(&maker, later(367 * 86_400)).await), "invalid", "more than a year");
+    let (row, token) = ask(&maker, later(3_600)).await.unwrap();
+    let program = enter(&rig, Proof::Bearer(token.reveal())).await.unwrap();
+    assert_eq!(kind(&ask(&program, later(7_200)).await), "invalid", "longer than the token that makes it");
+    let (short, _) = ask(&program, later(1_800)).await.unwrap();
+    assert!(short.expires_at < row.expires_at && short.created_by == Some(maker.id.clone()));
+
+    let expired = crate::store::AdminToken { expires_at: Some(unix_time()), digest: digest_of("old"), ..row.clone() };
+    let id = row.id.clone();
+    let replace = rig.control.store().write(move |tx| {
+        tx.delete_admin_token(&id)?;
+        tx.insert_admin_token(&expired)
+    });
+    replace.await.unwrap();
+    assert!(refused(enter(&rig, Proof::Bearer("old")).await), "expired");
+    assert!(refused(enter(&rig, Proof::Bearer(token.reveal())).await), "gone");
+    let stranger = person(&rig, OrganizationRole::Auditor, Vec::new()).await;
+    assert_eq!(kind(&rig.control.end_token(&stranger, short.id.clone()).await), "not_found", "somebody else's");
+    rig.control.end_token(&maker, short.id).await.unwrap();
+}

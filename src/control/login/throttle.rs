@@ -1,4 +1,4 @@
-//! Slows down whoever guesses passwords, and locks nobody out for ever.
+//! Slows down whoever guesses, and locks nobody out for ever.
 //!
 //! Each wrong login doubles the wait for its account and for its address, up to a bound; a right one forgets the account.
 //! An account under attack can still be entered: the wait ends, and it is counted for each pair of account and address

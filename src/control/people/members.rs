@@ -1,4 +1,4 @@
-//! Members of an organization: who they are and what they may do.
+//! Members of an organization and what they may do.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Organizations, their members and invitations, and the audit log.
+//! Organizations, members, invitations, and the audit log.
 //!
 //! Two rules hold in every file: nobody grants more than they hold, and an organization always has an owner.
 
