@@ -1,4 +1,4 @@
-//! API keys and secrets over the admin API, at work in the real process.
+//! Keys and secrets over the admin API of a real process.
 
 use std::path::Path;
 
