@@ -13,6 +13,7 @@ mod demo;
 mod diff;
 mod drafts;
 mod error;
+mod export;
 mod file_mode;
 mod file_projects;
 mod files;
@@ -21,6 +22,8 @@ mod grants;
 mod identity;
 mod instance;
 mod keys;
+#[cfg(test)]
+mod keys_tests;
 #[cfg(test)]
 mod lifecycle_tests;
 mod live_routes;
@@ -34,6 +37,8 @@ mod project_tests;
 mod projects;
 mod publish;
 mod sealed_keys;
+#[cfg(test)]
+mod secret_tests;
 mod serve;
 #[cfg(test)]
 mod serve_tests;
@@ -51,6 +56,7 @@ pub use demo::{Demo, DemoUpstream};
 pub use diff::{Change, Compared, Names, SemanticDiff, VersionName, semantic_diff};
 pub use drafts::{DraftText, Expected, Saved};
 pub use error::{ControlError, FieldProblem};
+pub use export::ProjectDocument;
 pub use file_projects::{FileProjects, ProjectText};
 pub use files::{FileSet, Loaded, Stamp};
 pub use grants::{digests_of, grants_of};

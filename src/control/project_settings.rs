@@ -283,7 +283,8 @@ mod tests {
         };
         let pair = |key: &str, value: &str| vec![(key.to_owned(), value.to_owned())];
         let (many, text) = (vec![("k".to_owned(), String::new()); 21], "x".repeat(2_001));
-        let rows: [(&str, &dyn Fn(&mut FieldCheck), &[&str]); 12] = [
+        type Row<'a> = (&'a str, &'a dyn Fn(&mut FieldCheck), &'a [&'a str]);
+        let rows: [Row<'_>; 12] = [
             ("duration 9", &|c| c.cache_seconds(9), &["cache_duration_seconds"]),
             ("duration 10", &|c| c.cache_seconds(10), &[]),
             ("duration of a year", &|c| c.cache_seconds(31_536_000), &[]),

@@ -214,6 +214,39 @@ async fn s1_45_members_see_and_touch_what_they_were_granted() {
 }
 
 #[tokio::test]
+async fn exported_project_is_made_again_elsewhere_as_a_draft() {
+    let rig = Rig::new().await;
+    let id = rig.project_id("Chat").await;
+    let number = rig.serve(&id, GOOD).await;
+    rig.save(&id, "# a later draft\n").await;
+    let document = rig.control.export_project(&rig.owner, &id).await.unwrap();
+    assert_eq!(document.config, GOOD, "the served text");
+    let import = |document| rig.control.import_project(&rig.owner, &rig.organization, document);
+    assert_eq!(kind(&import(document.clone()).await), "slug_taken");
+    let other = super::ProjectDocument { form: "other/1".to_owned(), ..document.clone() };
+    assert_eq!(kind(&import(other).await), "invalid");
+    let revision = rig.state(&id).await.project.revision;
+    rig.control.delete_project(&rig.owner, &id, revision, "chat".to_owned()).await.unwrap();
+    let made = import(document.clone()).await.unwrap();
+    assert_eq!(
+        (made.project.name.as_str(), made.project.slug.as_str(), made.project.served_version),
+        ("Chat", "chat", None)
+    );
+    assert_eq!(rig.control.export_project(&rig.owner, &made.project.id).await.unwrap(), document);
+    rig.approve(&made.project.id, 1).await;
+    assert!(number > 1);
+    let bad = super::ProjectDocument {
+        name: "Bad".to_owned(),
+        slug: "bad".to_owned(),
+        config: "a: [".to_owned(),
+        ..document
+    };
+    let bad = import(bad).await.unwrap().project.id;
+    let draft = rig.control.version(&rig.owner, &bad, 1).await.unwrap().version;
+    assert!(draft.problems.contains("yaml_syntax"), "{}", draft.problems);
+}
+
+#[tokio::test]
 async fn suspended_organization_is_changed_by_nobody_of_it() {
     let rig = Rig::new().await;
     let id = rig.project_id("chat").await;

@@ -4,8 +4,7 @@ use crate::{
     base::{Id, IdKind, unix_time},
     config::project_slug,
     store::{
-        Lifecycle, Mode, OrganizationRole, Page, PageRequest, Project, ProjectFilter, StoreError, Tx, Version,
-        VersionState,
+        Lifecycle, Mode, OrganizationRole, Page, PageRequest, Project, ProjectFilter, StoreError, Tx, VersionState,
     },
 };
 
@@ -16,12 +15,11 @@ use super::{
     instance::Control,
     permit::{Capability, Scope, permit},
     project_settings::{Effective, FieldCheck, NewProject, ProjectPatch, SettingSource, numbered, slug_of},
+    versions::{NewText, new_version},
 };
 
 /// How many numbers are tried behind a slug that is taken.
 const SLUGS_TRIED_MAX: u32 = 10_000;
-/// What a new project starts with: a document that says nothing.
-const EMPTY_TEXT: &[u8] = b"";
 const CACHE_SECONDS_DEFAULT: u32 = 60;
 
 /// A project with what is derived from other records.
@@ -57,7 +55,7 @@ impl Control {
     ) -> Result<ProjectState, ControlError> {
         self.refuse_if_files_own("projects")?;
         let (actor, organization) = (actor.clone(), organization.clone());
-        self.store().write(move |tx| create(tx, &actor, &organization, new, EMPTY_TEXT)).await
+        self.store().write(move |tx| create(tx, &actor, &organization, new, &FirstText::empty())).await
     }
 
     /// Lists the projects of an organization that the actor may see.
@@ -113,6 +111,20 @@ impl Control {
     }
 }
 
+/// The first draft of a project.
+pub(super) struct FirstText {
+    pub(super) text: Vec<u8>,
+    /// What is wrong with it, as a JSON list.
+    pub(super) problems: String,
+}
+
+impl FirstText {
+    /// A document that says nothing.
+    fn empty() -> Self {
+        Self { text: Vec::new(), problems: "[]".to_owned() }
+    }
+}
+
 /// Creates a project whose first draft has this text.
 ///
 /// # Errors
@@ -122,7 +134,7 @@ pub(super) fn create(
     actor: &Actor,
     organization: &Id,
     new: NewProject,
-    text: &[u8],
+    first: &FirstText,
 ) -> Result<ProjectState, ControlError> {
     permit(actor, Capability::ProjectCreate, Scope::Organization(organization))?;
     let limit = gate::usable_organization(tx, actor, organization)?.project_limit;
@@ -132,8 +144,9 @@ pub(super) fn create(
         project.slug = free_slug(tx, organization, &project.name)?;
     }
     tx.insert_project(&project).map_err(|error| taken(error, &project))?;
-    let version = first_version(&project, actor, text);
-    tx.insert_version(&version, text)?;
+    let FirstText { text, problems } = first;
+    let new = NewText { author: &actor.author, text, comment: String::new(), problems: problems.clone() };
+    tx.insert_version(&new_version(&project.id, 1, new), text)?;
     let mut event = gate::event(actor, "project.create", project.id.as_str(), &project);
     event.after = project_json(&project).to_string();
     tx.append_audit(&event)?;
@@ -154,7 +167,11 @@ pub(super) fn refuse_above_limit(tx: &dyn Tx, organization: &Id, limit: u32) -> 
     )))
 }
 
-fn checked(actor: &Actor, organization: &Id, new: NewProject) -> Result<Project, ControlError> {
+/// Checks the fields and fills in the defaults; the slug stays empty when none is given.
+///
+/// # Errors
+/// [`ControlError::Invalid`] with every field.
+pub(super) fn checked(actor: &Actor, organization: &Id, new: NewProject) -> Result<Project, ControlError> {
     let mut check = FieldCheck::default();
     let name = check.name("name", &new.name);
     let description = new.description.unwrap_or_default();
@@ -194,14 +211,6 @@ fn checked(actor: &Actor, organization: &Id, new: NewProject) -> Result<Project,
         created_by: actor.author.clone(),
         revision: 1,
     })
-}
-
-fn first_version(project: &Project, actor: &Actor, text: &[u8]) -> Version {
-    super::versions::new_version(
-        &project.id,
-        1,
-        super::versions::NewText { author: &actor.author, text, comment: String::new(), problems: "[]".to_owned() },
-    )
 }
 
 /// The slug of a name, with a number when it is reserved or taken.

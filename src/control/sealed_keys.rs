@@ -136,3 +136,93 @@ fn owner_id(owner: &Owner) -> &str {
         Owner::Organization(id) | Owner::Project(id) => id.as_str(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        base::{IdKind, unix_time},
+        store::Sealed,
+    };
+
+    use super::super::{
+        ControlError, Intent,
+        tests::{Rig, kind},
+    };
+    use super::*;
+
+    const NAMES_SECRET: &str = "chat_models:\n  - model_id: m\n    model: openai/x\n    credentials: {api_key: !secret KEY, \
+                                base_url: \"https://api.example.com/v1\"}\nroutes: {chat: {chat_models: [m]}}\n";
+
+    /// A secret `KEY` for one place, sealed as the vault of the rig does.
+    fn secret(vault: &Vault, owner: Owner, bound_to: &str, shared_with: Option<Vec<Id>>) -> Secret {
+        let mut row = Secret {
+            id: Id::random(IdKind::Secret).unwrap(),
+            owner,
+            name: "KEY".to_owned(),
+            bound_origins: vec![bound_to.to_owned()],
+            shared_with,
+            value: None,
+            created_at: unix_time(),
+            revision: 1,
+        };
+        let bytes = vault.seal(place_of_secret(&row, 1), b"sk-canary").unwrap();
+        row.value = Some(Sealed {
+            bytes,
+            version: 1,
+            last4: String::new(),
+            fingerprint: "0".repeat(16),
+            entered_at: unix_time(),
+        });
+        row
+    }
+
+    #[tokio::test]
+    async fn s1_21_approval_needs_the_secret_for_the_place_it_goes_to() {
+        const HERE: &str = "https://api.example.com";
+        for (name, stored, want) in [
+            ("none", None, Some("unknown_secret")),
+            ("own", Some((true, HERE, true)), None),
+            ("bound to another place", Some((true, "https://evil.example", true)), Some("secret_host_mismatch")),
+            ("shared by the organization", Some((false, HERE, true)), None),
+            ("kept from the project", Some((false, HERE, false)), Some("unknown_secret")),
+        ] {
+            let rig = Rig::new().await;
+            let id = rig.project_id("chat").await;
+            if let Some((own, place, shared)) = stored {
+                let owner =
+                    if own { Owner::Project(id.clone()) } else { Owner::Organization(rig.organization.clone()) };
+                let row = secret(&rig.control.vault(), owner, place, (!shared).then(Vec::new));
+                rig.control.store().write(move |tx| Ok::<_, ControlError>(tx.insert_secret(&row)?)).await.unwrap();
+            }
+            let number = rig.save(&id, NAMES_SECRET).await;
+            let outcome = rig.control.approve(&rig.owner, &id, number, String::new()).await;
+            match (&outcome, want) {
+                (Ok(_), None) => {
+                    let served = rig.control.serve(&rig.owner, &id, number, Intent::default()).await;
+                    assert_eq!(kind(&served), "ok", "{name}");
+                }
+                (Err(ControlError::ConfigInvalid(refusals)), Some(code)) => {
+                    assert_eq!(refusals[0].problem.code.as_str(), code, "{name}");
+                    assert!(!format!("{refusals:?}").contains("canary"), "{name}");
+                }
+                _ => panic!("{name}: {}", kind(&outcome)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn secret_of_another_master_key_breaks_its_project_and_is_not_sent() {
+        let rig = Rig::new().await;
+        let id = rig.project_id("chat").await;
+        let other = Vault::parse(&"a5".repeat(32)).unwrap();
+        let row = secret(&other, Owner::Project(id.clone()), "https://api.example.com", None);
+        let unreadable = row.id.clone();
+        rig.control.store().write(move |tx| Ok::<_, ControlError>(tx.insert_secret(&row)?)).await.unwrap();
+        let project = rig.state(&id).await.project;
+        let keys = rig.control.store().read(move |tx| SealedKeys::read(tx, &project)).await.unwrap();
+        let opened = keys.open(&rig.control.vault());
+        assert!(opened.secrets.is_empty() && opened.unreadable == [unreadable]);
+        let number = rig.save(&id, NAMES_SECRET).await;
+        assert_eq!(kind(&rig.control.approve(&rig.owner, &id, number, String::new()).await), "config_invalid");
+    }
+}

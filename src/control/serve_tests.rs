@@ -39,25 +39,18 @@ async fn ready(rig: &Rig, name: &str) -> (Id, u32) {
 async fn f_64_of_two_serves_at_once_one_wins_and_one_is_told_to_wait() {
     let rig = Rig::new().await;
     let (id, number) = ready(&rig, "chat").await;
-    // Held by another change: the first serve gets as far as the project's serve lock.
+    // While another change goes live neither can be published: who ends now was turned away.
     let publication = rig.control.publication().await;
-    let serve = || {
+    let mut serves = tokio::task::JoinSet::new();
+    for _ in 0..2 {
         let (control, owner, id) = (Arc::clone(&rig.control), rig.owner.clone(), id.clone());
-        tokio::spawn(async move { control.serve(&owner, &id, number, Intent::default()).await })
-    };
-    let first = serve();
-    let second = loop {
-        let outcome = serve();
-        // The one that finds the lock taken returns; the one that has it waits for the publication.
-        if let Ok(ended) = tokio::time::timeout(Duration::from_millis(200), outcome).await {
-            break ended.unwrap();
-        }
-        panic!("two serves of one project wait");
-    };
-    let Err(ControlError::ServeInProgress(said)) = &second else { panic!("{second:?}") };
+        serves.spawn(async move { control.serve(&owner, &id, number, Intent::default()).await });
+    }
+    let refused = serves.join_next().await.unwrap().unwrap();
+    let Err(ControlError::ServeInProgress(said)) = &refused else { panic!("{refused:?}") };
     assert!(said.contains(&rig.owner.name) && said.contains("wait"), "{said}");
     drop(publication);
-    assert_eq!(first.await.unwrap().unwrap().generation, 1);
+    assert_eq!(serves.join_next().await.unwrap().unwrap().unwrap().generation, 1);
     assert_eq!(stored(&rig, &id).await.2, 1, "a linear history");
     // The lock is free again, also after a refusal.
     assert_eq!(kind(&rig.control.serve(&rig.owner, &id, number, Intent::default()).await), "illegal_transition");
@@ -160,11 +153,11 @@ async fn caller_that_goes_away_does_not_leave_a_serve_half_done() {
     assert!(tokio::time::timeout(Duration::from_millis(50), serve).await.is_err(), "it waits for the publication");
     drop(publication);
     // The next change goes behind the one that its caller left.
-    let _behind = rig.control.publication().await;
+    let behind = rig.control.publication().await;
     while stored(&rig, &id).await.0.served_version.is_none() {
         tokio::task::yield_now().await;
     }
-    drop(_behind);
+    drop(behind);
     let _end = rig.control.publication().await;
     assert_eq!(rig.live(&id).len(), 1);
 }

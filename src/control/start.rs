@@ -26,11 +26,19 @@ const PEPPER_NOTE: &str = "api_key_pepper";
 
 /// What the store holds that workers must know.
 struct Stored {
-    served: Vec<Result<Candidate, (Project, String)>>,
+    served: Vec<Result<Candidate, Box<Unreadable>>>,
     archived: Vec<Project>,
     keys: Vec<ApiKey>,
     /// Projects of suspended organizations: their keys are refused.
     suspended: HashSet<Id>,
+}
+
+/// A project whose served version cannot be read.
+pub(super) struct Unreadable {
+    /// The project.
+    pub(super) project: Project,
+    /// Why.
+    pub(super) reason: String,
 }
 
 /// Compiles everything that is stored.
@@ -47,9 +55,10 @@ pub async fn load(
     for served in stored.served {
         let (id, part) = match served {
             Ok(candidate) => (candidate.project.id.clone(), compiled(&candidate, vault, registries)),
-            Err((project, reason)) => {
+            Err(unreadable) => {
+                let Unreadable { project, reason } = *unreadable;
                 report(&project, &reason);
-                (project.id.clone(), ProjectPart::broken(&project.slug))
+                (project.id, ProjectPart::broken(&project.slug))
             }
         };
         edit.put_project(id.as_str().into(), part);
@@ -123,7 +132,7 @@ fn read(tx: &dyn Tx) -> Result<Stored, ControlError> {
 }
 
 /// A served version as it was stored. Damage of it is no reason not to serve the others.
-pub(super) fn candidate(tx: &dyn Tx, project: Project, number: u32) -> Result<Candidate, (Project, String)> {
+pub(super) fn candidate(tx: &dyn Tx, project: Project, number: u32) -> Result<Candidate, Box<Unreadable>> {
     let read = || -> Result<Candidate, ControlError> {
         let version = tx.version(&project.id, number)?.ok_or(ControlError::NotFound)?;
         let candidate = Candidate::read(tx, &project, number)?;
@@ -138,7 +147,7 @@ pub(super) fn candidate(tx: &dyn Tx, project: Project, number: u32) -> Result<Ca
             ControlError::Internal(reason) => reason,
             other => other.to_string(),
         };
-        (project.clone(), reason)
+        Box::new(Unreadable { project: project.clone(), reason })
     })
 }
 

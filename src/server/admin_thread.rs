@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     admin::{AccessLog, AdminState, Check, Output, Pump, RateLimits, Readiness, pump, serve},
     config::Server,
-    control::{KeyUse, Publisher, keep_key_use},
+    control::{Control, Publisher, keep_key_use},
     metrics::Registry,
     shared::{Door, Parts, Shared},
     snapshot::{Handle, Registries},
@@ -132,9 +132,9 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     let publisher = Arc::new(Publisher::new(Arc::clone(&shared), registries.clone()));
     let api = kept.map(|kept| kept.api(Arc::clone(&publisher), files, rate_limits(&server))).transpose()?;
     let output = Arc::new(Output::stdout().map_err(ServerError::io("cannot write to standard output"))?);
-    let key_use = api.as_ref().map(|api| Arc::clone(api.control.key_use()));
-    let pumped = start_pump(&server, (&queue, &output), key_use, stopped.clone());
-    let kept_use = api.as_ref().map(|api| tokio::spawn(keep_key_use(Arc::clone(&api.control), stopped.clone())));
+    // Files have no place for it.
+    let keeper = api.as_ref().map(|api| Arc::clone(&api.control)).filter(|control| control.files().is_none());
+    let pumped = start_pump(&server, (&queue, &output), keeper.as_ref(), stopped.clone());
     let state = AdminState {
         registry: Arc::clone(&registries.metrics),
         queue,
@@ -154,8 +154,8 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     // The rows of the last requests are in the queue: the pump empties it before it ends.
     let _ = stop.send(true);
     let _ = pumped.await;
-    if let Some(kept_use) = kept_use {
-        let _ = kept_use.await;
+    if let Some(control) = keeper {
+        control.write_key_use().await;
     }
     verdict
 }
@@ -195,15 +195,24 @@ fn plan(
     Ok((doors, plans.collect()))
 }
 
+/// Starts the pump, and what stores the last use of keys if there is somebody who `keeps` it.
 fn start_pump(
     server: &Server,
     (queue, output): (&Arc<Queue>, &Arc<Output>),
-    key_use: Option<Arc<KeyUse>>,
+    keeps: Option<&Arc<Control>>,
     stopped: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     let access_log = if server.log.access { AccessLog::On } else { AccessLog::Off };
-    let (queue, output) = (Arc::clone(queue), Arc::clone(output));
-    let pumping = Pump { queue, output, access_log, key_use, wake: Arc::new(Notify::new()) };
+    if let Some(control) = keeps {
+        tokio::spawn(keep_key_use(Arc::clone(control), stopped.clone()));
+    }
+    let pumping = Pump {
+        queue: Arc::clone(queue),
+        output: Arc::clone(output),
+        access_log,
+        key_use: keeps.map(|control| Arc::clone(control.key_use())),
+        wake: Arc::new(Notify::new()),
+    };
     tokio::spawn(pump(pumping, stopped))
 }
 

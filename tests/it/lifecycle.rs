@@ -11,7 +11,7 @@ use millrace::store::{ApiKey, KeyStatus, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Client, Gateway, KEY, Reply, chat, chat_with};
+use crate::harness::{Client, DEADLINE, Gateway, KEY, Reply, chat, chat_with, eventually};
 
 /// A configuration in which the text of an answer and the name of its model carry the same number.
 fn numbered(number: u64) -> String {
@@ -61,11 +61,11 @@ impl Stored {
 
     fn project(&self, name: &str) -> String {
         let path = format!("/organizations/{}/projects", self.organization);
-        let made = self.call("POST", &path, &[], &json!({ "name": name }).to_string(), 201);
+        let made = self.call(("POST", &path), &[], &json!({ "name": name }).to_string(), 201);
         made["id"].as_str().unwrap().to_owned()
     }
 
-    fn call(&self, method: &str, path: &str, extra: &[(&str, &str)], body: &str, status: u16) -> Value {
+    fn call(&self, (method, path): (&str, &str), extra: &[(&str, &str)], body: &str, status: u16) -> Value {
         let reply = self.gateway.admin(method, path, extra, body);
         assert_eq!(reply.status, status, "{method} {path}: {}", reply.text());
         if reply.body.is_empty() { Value::Null } else { reply.json() }
@@ -79,15 +79,15 @@ impl Stored {
             Some(tag) if open.status == 200 => ("if-match", tag),
             _ => ("if-none-match", "*"),
         };
-        let saved = self.call("PUT", &path, &[condition, ("content-type", "application/yaml")], text, 200);
+        let saved = self.call(("PUT", &path), &[condition, ("content-type", "application/yaml")], text, 200);
         saved["version"].as_u64().unwrap()
     }
 
     /// Saves, approves and serves a text; returns its number.
     fn serve(&self, id: &str, text: &str) -> u64 {
         let number = self.save(id, text);
-        self.call("POST", &format!("/projects/{id}/config/versions/{number}/approve"), &[], "", 200);
-        let served = self.call("POST", &format!("/projects/{id}/config/versions/{number}/serve"), &[], "", 200);
+        self.call(("POST", &format!("/projects/{id}/config/versions/{number}/approve")), &[], "", 200);
+        let served = self.call(("POST", &format!("/projects/{id}/config/versions/{number}/serve")), &[], "", 200);
         assert_eq!(served["version"], number);
         let workers = served["workers"].as_array().unwrap();
         assert!(workers.len() == 2 && workers.iter().all(|one| one["generation"] == served["generation"]), "{served}");
@@ -184,9 +184,9 @@ fn f_60_s1_33_hundred_serves_under_load_fail_nothing_and_mix_nothing() {
                 let saved = stored.save(&id, &numbered(number));
                 assert_eq!(saved, number);
                 let path = |action| format!("/projects/{id}/config/versions/{number}/{action}");
-                stored.call("POST", &path("approve"), &[], "", 200);
+                stored.call(("POST", &path("approve")), &[], "", 200);
                 let started = Instant::now();
-                let served = stored.call("POST", &path("serve"), &[], "", 200);
+                let served = stored.call(("POST", &path("serve")), &[], "", 200);
                 slowest = slowest.max(started.elapsed());
                 assert_eq!(served["generation"], number - 1);
                 live.store(number, Ordering::Release);
@@ -213,31 +213,31 @@ fn s1_20_s1_24_route_is_reachable_from_serve_to_unserve() {
     let status = |route| stored.ask(route).status;
     assert_eq!(status("demo/chat"), 404, "a draft");
     let number = stored.save(&id, &numbered(2));
-    stored.call("POST", &format!("/projects/{id}/config/versions/{number}/approve"), &[], "", 200);
+    stored.call(("POST", &format!("/projects/{id}/config/versions/{number}/approve")), &[], "", 200);
     assert_eq!(status("demo/chat"), 404, "approved, S1-23");
-    stored.call("POST", &format!("/projects/{id}/config/versions/{number}/serve"), &[], "", 200);
+    stored.call(("POST", &format!("/projects/{id}/config/versions/{number}/serve")), &[], "", 200);
     assert_eq!((status("demo/chat"), status("chat")), (200, 200), "S1-16, S1-35");
     let listed = stored.gateway.ask(
         format!("GET /v1/models HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\n\r\n")
             .as_bytes(),
     );
     assert!(listed.text().contains("\"demo/chat\""), "S1-25: {}", listed.text());
-    let routes = stored.call("GET", &format!("/projects/{id}/routes"), &[], "", 200);
+    let routes = stored.call(("GET", &format!("/projects/{id}/routes")), &[], "", 200);
     assert_eq!(routes["data"][0]["model"], "demo/chat");
-    stored.call("POST", &format!("/projects/{id}/config/unserve"), &[], "", 200);
+    stored.call(("POST", &format!("/projects/{id}/config/unserve")), &[], "", 200);
     assert_eq!(status("demo/chat"), 404);
-    stored.call("POST", &format!("/projects/{id}/config/rollback"), &[], "", 200);
+    stored.call(("POST", &format!("/projects/{id}/config/rollback")), &[], "", 200);
     assert_eq!(status("demo/chat"), 200);
-    stored.call("POST", &format!("/projects/{id}/archive"), &[], "", 200);
+    stored.call(("POST", &format!("/projects/{id}/archive")), &[], "", 200);
     let reply = stored.ask("demo/chat");
     assert_eq!((reply.status, reply.json()["error"]["code"].as_str()), (410, Some("project_archived")));
-    stored.call("POST", &format!("/projects/{id}/restore"), &[], "", 200);
+    stored.call(("POST", &format!("/projects/{id}/restore")), &[], "", 200);
     assert_eq!(status("demo/chat"), 404);
-    stored.call("POST", &format!("/projects/{id}/config/rollback"), &[], "", 200);
+    stored.call(("POST", &format!("/projects/{id}/config/rollback")), &[], "", 200);
     assert_eq!(status("demo/chat"), 200);
     let tag = stored.gateway.admin("GET", &format!("/projects/{id}"), &[], "");
     let tag = tag.header("etag").unwrap();
-    stored.call("DELETE", &format!("/projects/{id}?confirm=demo"), &[("if-match", tag)], "", 204);
+    stored.call(("DELETE", &format!("/projects/{id}?confirm=demo")), &[("if-match", tag)], "", 204);
     assert_eq!(status("demo/chat"), 401, "the key went with its project");
 }
 
@@ -255,7 +255,7 @@ fn f_62_damaged_configuration_answers_503_and_leaves_the_others_alone() {
     let reply = stored.ask("demo/chat");
     assert_eq!((reply.status, reply.json()["error"]["code"].as_str()), (503, Some("config_error")));
     assert_eq!(stored.gateway.metric("millrace_config_error", "project=\"demo\""), Some(1.0));
-    let routes = stored.call("GET", &format!("/projects/{other}/routes"), &[], "", 200);
+    let routes = stored.call(("GET", &format!("/projects/{other}/routes")), &[], "", 200);
     assert_eq!(routes["data"].as_array().unwrap().len(), 1, "the other one serves");
     // The way out is another version.
     let number = stored.serve(&id, &numbered(3));
@@ -296,14 +296,53 @@ fn refusals_of_the_api_have_the_documented_codes() {
         ("status is derived", "PATCH", path(""), &[("if-match", "\"1\"")], r#"{"status":"PROD"}"#, 422, "invalid"),
         ("stale", "PATCH", path(""), &[("if-match", "\"99\"")], r#"{"name":"x"}"#, 412, "stale_version"),
     ] {
-        let reply = stored.call(method, &at, extra, body, status);
+        let reply = stored.call((method, &at), extra, body, status);
         assert_eq!(reply["code"], code, "{name}: {reply}");
     }
-    let empty = stored.call("PATCH", &path(""), &[("if-match", "\"1\"")], "{}", 200);
+    let empty = stored.call(("PATCH", &path("")), &[("if-match", "\"1\"")], "{}", 200);
     assert_eq!(empty["name"], "demo");
     let problems =
-        stored.call("POST", &path("/config/validate"), &[("content-type", "application/yaml")], "route: {}\n", 200);
+        stored.call(("POST", &path("/config/validate")), &[("content-type", "application/yaml")], "route: {}\n", 200);
     assert_eq!(problems["problems"][0]["code"], "unknown_key");
-    let diff = stored.call("GET", &path("/config/diff?from=1&to=open"), &[], "", 200);
+    let diff = stored.call(("GET", &path("/config/diff?from=1&to=open")), &[], "", 200);
     assert_eq!((diff["from"].as_u64(), diff["changes"].as_array().map(Vec::len)), (Some(1), Some(0)));
+}
+
+#[test]
+fn files_are_shown_by_the_api_and_not_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let organization =
+        with_store(folder.path(), async |store| prepare_first_start(store, None).await.unwrap().organization);
+    let gateway = Gateway::of_files(folder, &[("demo", &numbered(2))]);
+    let stored = Stored { gateway, organization: organization.as_str().to_owned() };
+    let listed = stored.call(("GET", &format!("/organizations/{organization}/projects")), &[], "", 200);
+    let demo = &listed["data"][0];
+    assert_eq!((demo["slug"].as_str(), demo["status"].as_str()), (Some("demo"), Some("PROD")));
+    let id = demo["id"].as_str().unwrap();
+    let yaml = [("accept", "application/yaml")];
+    let text = stored.gateway.admin("GET", &format!("/projects/{id}/config/versions/1"), &yaml, "").text();
+    assert_eq!(text, numbered(2));
+    let routes = stored.call(("GET", &format!("/projects/{id}/routes")), &[], "", 200);
+    assert_eq!((routes["data"][0]["model"].as_str(), &routes["data"][0]["version"]), (Some("demo/chat"), &Value::Null));
+    let draft = [("if-none-match", "*"), ("content-type", "application/yaml")];
+    let seen = [("if-match", "\"1\"")];
+    for (method, path, extra, body) in [
+        ("POST", format!("/organizations/{organization}/projects"), &[][..], r#"{"name":"x"}"#),
+        ("PATCH", format!("/projects/{id}"), &seen, "{}"),
+        ("DELETE", format!("/projects/{id}?confirm=demo"), &seen, ""),
+        ("POST", format!("/projects/{id}/archive"), &[], ""),
+        ("PUT", format!("/projects/{id}/config/draft"), &draft, "a: 1"),
+        ("POST", format!("/projects/{id}/config/versions/1/approve"), &[], ""),
+        ("POST", format!("/projects/{id}/config/versions/1/serve"), &[], ""),
+        ("POST", format!("/projects/{id}/config/unserve"), &[], ""),
+        ("POST", format!("/projects/{id}/config/rollback"), &[], ""),
+    ] {
+        let refused = stored.call((method, &path), extra, body, 403);
+        let detail = refused["detail"].as_str().unwrap();
+        assert!(detail.contains("projects_dir"), "{method} {path}: {detail}");
+    }
+    stored.gateway.write_project("demo", &numbered(3));
+    let path = format!("/projects/{id}/config/versions/1");
+    let shown = || stored.gateway.admin("GET", &path, &yaml, "").text();
+    assert!(eventually(DEADLINE, || shown() == numbered(3)), "{}", shown());
 }

@@ -16,6 +16,7 @@ mod drain;
 mod edge;
 mod faults;
 mod harness;
+mod keys;
 mod leaving;
 mod lifecycle;
 mod locked;

@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::comment::Comment;
 use super::projects::millis;
+use super::words::words;
 use crate::admin::rest::{
     Access::Needs, Api, ApiError, Body, Caller, Code, Created, Endpoint, IdText, IfMatch, KeyId, Listed, Listing,
     NoContent, OptionalBody, ProjectId, Query, Tagged, Time, present,
@@ -151,7 +152,7 @@ struct ApiKeyQuery {
 }
 
 fn filter_schema() -> utoipa::openapi::schema::Object {
-    super::words::words(&["mine", "all"])
+    words(&["mine", "all"])
 }
 
 async fn create(

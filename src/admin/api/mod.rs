@@ -35,6 +35,7 @@ mod matrix_tests;
 mod members;
 mod organizations;
 mod owner;
+mod project_documents;
 mod projects;
 mod provider_keys;
 mod secrets;
@@ -61,6 +62,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     ];
     let resources = [
         projects::endpoints(),
+        project_documents::endpoints(),
         config::endpoints(),
         serving::endpoints(),
         keys::endpoints(),

@@ -213,7 +213,7 @@ effective! {
     EffectiveDays(u32),
 }
 
-fn tags_schema() -> utoipa::openapi::schema::Object {
+pub(super) fn tags_schema() -> utoipa::openapi::schema::Object {
     let text =
         utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::schema::Type::String).max_length(Some(256));
     utoipa::openapi::ObjectBuilder::new().additional_properties(Some(text)).max_properties(Some(20)).build()

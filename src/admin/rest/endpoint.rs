@@ -10,6 +10,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
+use utoipa::openapi::Required;
 
 use super::code::Code;
 use super::error::ApiError;
@@ -189,6 +190,13 @@ impl<S: Clone + Send + Sync + 'static> Endpoint<S> {
     #[must_use]
     pub fn takes_revision(&self) -> bool {
         self.operation.problems.contains(&Code::IfMatchRequired)
+    }
+
+    /// Whether a request without a body is refused.
+    #[must_use]
+    pub fn needs_body(&self) -> bool {
+        let body = self.operation.body.as_ref();
+        body.is_some_and(|body| body.required.as_ref().is_some_and(|required| *required == Required::True))
     }
 
     /// Names of what the handler reads from the path.

@@ -48,7 +48,7 @@ pub(super) fn run(desk: &Desk, args: &ApplyArgs) -> Result<(), Failure> {
     let (file, content) = read_file(&args.file)?;
     let target = look(desk, args)?;
     if target.path.is_none() && !args.create {
-        return Err(Failure::Usage(format!("there is no project `{0}`; `--create` makes it", target.name)));
+        return Err(Failure::Missing(format!("there is no project `{0}`; `--create` makes it", target.name)));
     }
     let plan = plan(&target, &content, args);
     if plan == Plan::Nothing {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -21,6 +22,9 @@ const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// Variable with the token, so that it never stands in a list of processes.
 pub(super) const TOKEN_VARIABLE: &str = "MILLRACE_ADMIN_TOKEN";
+/// Longest wait that the gateway may ask for, and how often it may.
+const WAIT_SECONDS_MAX: u64 = 60;
+const WAITS_MAX: u32 = 3;
 /// Length of a random `Idempotency-Key`.
 const KEY_CHARS: usize = 24;
 
@@ -55,6 +59,7 @@ pub(super) struct Call<'a> {
 pub(super) struct Reply {
     pub(super) etag: Option<String>,
     pub(super) cookie: Option<String>,
+    retry_after: Option<u64>,
     pub(super) body: Vec<u8>,
 }
 
@@ -134,9 +139,7 @@ impl Client {
             return Err(Failure::Usage("--admin-url: expected `http://ADDRESS:PORT` or `https://NAME`".to_owned()));
         };
         if scheme == "http" && !is_loopback(rest) && !matches!(proof, Proof::None) {
-            eprintln_line(
-                "warning: the admin token travels unencrypted; use https, or a tunnel to the loopback address",
-            );
+            warn("warning: the admin token travels unencrypted; use https, or a tunnel to the loopback address");
         }
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -167,13 +170,25 @@ impl Client {
             push_random(&mut key, KEY_CHARS).context("the system gives no random bytes")?;
             headers.push(("idempotency-key", key));
         }
-        let send = || self.send_once(&method, path, body.as_ref(), &headers);
-        match send() {
-            Err(Lost::After(_)) if repeatable => send(),
+        let send = || match self.send_once(&method, path, body.as_ref(), &headers) {
+            Err(Lost::After(_)) if repeatable => self.send_once(&method, path, body.as_ref(), &headers),
             other => other,
+        };
+        let unreachable = |lost: Lost| Failure::Unreachable(format!("{}: {}", self.url, lost.text()));
+        let mut waits = 0;
+        loop {
+            let (status, reply) = send().map_err(unreachable)?;
+            // Who is not logged in is not told to come back: that would be for guessing passwords.
+            let wait = reply.retry_after.filter(|wait| status == 429 && *wait <= WAIT_SECONDS_MAX);
+            match wait.filter(|_| waits < WAITS_MAX && !matches!(self.proof, Proof::None)) {
+                Some(wait) => {
+                    warn(&format!("more requests than the gateway takes in a minute; waiting {wait} s"));
+                    thread::sleep(Duration::from_secs(wait));
+                    waits += 1;
+                }
+                None => return accepted((status, reply)),
+            }
         }
-        .map_err(|lost| Failure::Unreachable(format!("{}: {}", self.url, lost.text())))
-        .and_then(accepted)
     }
 
     fn send_once(
@@ -210,9 +225,10 @@ impl Client {
         let mut response = answered.map_err(Lost::from)?;
         let text = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
         let (etag, cookie) = (text("etag"), text("set-cookie"));
+        let retry_after = text("retry-after").and_then(|seconds| seconds.parse().ok());
         let read = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         let body = read.map_err(|error| Lost::After(error.to_string()))?;
-        Ok((response.status().as_u16(), Reply { etag, cookie, body }))
+        Ok((response.status().as_u16(), Reply { etag, cookie, retry_after, body }))
     }
 }
 
@@ -262,7 +278,7 @@ fn is_loopback(authority: &str) -> bool {
     bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn eprintln_line(text: &str) {
+fn warn(text: &str) {
     use std::io::Write as _;
     // Nobody is left to be told when standard error is closed.
     let _ = writeln!(std::io::stderr(), "millrace: {text}");

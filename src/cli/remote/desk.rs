@@ -115,7 +115,7 @@ impl Desk {
     /// Path of a project, by slug or id.
     pub(super) fn project(&self, name: &str) -> Result<String, Failure> {
         self.find_project(name)?.ok_or_else(|| {
-            Failure::Usage(format!("there is no project `{name}`, or it is not yours; see `millrace project list`"))
+            Failure::Missing(format!("there is no project `{name}`, or it is not yours; see `millrace project list`"))
         })
     }
 

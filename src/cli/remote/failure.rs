@@ -20,6 +20,8 @@ const CONFLICT: u8 = 5;
 pub(crate) enum Failure {
     /// The command line is wrong.
     Usage(String),
+    /// What the command names does not exist.
+    Missing(String),
     /// There is no answer, or none that can be understood.
     Unreachable(String),
     /// The gateway says no.
@@ -52,7 +54,7 @@ impl Failure {
             Self::Usage(_) => WRONG_USAGE,
             Self::Unreachable(_) => UNREACHABLE,
             Self::Conflict(_) => CONFLICT,
-            Self::Local(_) => REFUSED,
+            Self::Local(_) | Self::Missing(_) => REFUSED,
             Self::Refused(refused) => match refused.status {
                 401 | 403 => NOT_ALLOWED,
                 409 | 412 => CONFLICT,
@@ -79,7 +81,9 @@ impl Failure {
         let text = match self {
             Self::Refused(refused) if json => refused.problem.to_string(),
             Self::Refused(refused) => refused.lines(),
-            Self::Usage(text) | Self::Unreachable(text) | Self::Conflict(text) => format!("millrace: {text}"),
+            Self::Usage(text) | Self::Missing(text) | Self::Unreachable(text) | Self::Conflict(text) => {
+                format!("millrace: {text}")
+            }
             Self::Local(error) => format!("millrace: {error:#}"),
         };
         // Nobody is left to be told when standard error is closed.

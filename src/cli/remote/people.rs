@@ -91,7 +91,7 @@ pub(super) fn members(desk: &Desk, command: MemberCommand) -> Result<(), Failure
             let list = format!("{organization}/invitations");
             let rows = desk.all(&list, &[])?;
             let row = rows.iter().find(|row| text(row, "id") == invitation);
-            let row = row.ok_or_else(|| Failure::Usage(format!("there is no invitation `{invitation}`")))?;
+            let row = row.ok_or_else(|| Failure::Missing(format!("there is no invitation `{invitation}`")))?;
             let path = format!("{list}/{}", encoded(&invitation));
             desk.client.send(Call::delete(&path).if_match(tag_of(row).as_deref()))?;
             desk.done(&format!("invitation {invitation} is taken back"), &Value::Null)
@@ -109,7 +109,8 @@ fn member(desk: &Desk, organization: &str, user: &str) -> Result<(String, Option
     let rows = desk.all(&format!("{organization}/members"), &[])?;
     let field = if is_id(user, "usr") { "user_id" } else { "email" };
     let row = rows.iter().find(|row| text(row, field).eq_ignore_ascii_case(user));
-    let row = row.ok_or_else(|| Failure::Usage(format!("there is no member `{user}`; see `millrace member list`")))?;
+    let row =
+        row.ok_or_else(|| Failure::Missing(format!("there is no member `{user}`; see `millrace member list`")))?;
     Ok((format!("{organization}/members/{}", encoded(text(row, "user_id"))), tag_of(row)))
 }
 

@@ -95,7 +95,7 @@ fn find(desk: &Desk, list: &str, name: &str) -> Result<Found, Failure> {
     let field = if is_id(name, "sec") || is_id(name, "pk") { "id" } else { "name" };
     let rows = desk.all(list, &[])?;
     let row = rows.iter().find(|row| text(row, field) == name);
-    let row = row.ok_or_else(|| Failure::Usage(format!("there is no `{name}` here; see the `list` command")))?;
+    let row = row.ok_or_else(|| Failure::Missing(format!("there is no `{name}` here; see the `list` command")))?;
     let etag = row.get("revision").and_then(Value::as_u64).map(|revision| format!("\"{revision}\""));
     Ok(Found { id: text(row, "id").to_owned(), name: name.to_owned(), etag })
 }

@@ -54,6 +54,15 @@ pub(super) struct Deed {
     pub(super) action: &'static str,
     /// What the actor says about it.
     pub(super) comment: String,
+    /// The revision that the actor has seen; none for what is done whatever it is.
+    pub(super) expected: Option<u64>,
+}
+
+impl Deed {
+    /// One without a comment.
+    pub(super) fn silent(action: &'static str, expected: Option<u64>) -> Self {
+        Self { action, comment: String::new(), expected }
+    }
 }
 
 impl Control {
@@ -96,7 +105,9 @@ impl Control {
             };
             put_text(&mut key, &text, &pepper);
             tx.insert_key(&key)?;
-            let deed = Deed { action: "key.create", comment: String::new() };
+            // As stored: times have milliseconds there.
+            let key = tx.key(&key.id)?.ok_or(ControlError::NotFound)?;
+            let deed = Deed::silent("key.create", None);
             note(tx, &actor, deed, &found, (None, Some(&key)))?;
             let mut change = KeyChange::default();
             change.replace(tx, None, Some(&key))?;
@@ -155,8 +166,7 @@ impl Control {
         expected: u64,
         patch: KeyPatch,
     ) -> Result<ApiKey, ControlError> {
-        let deed = Deed { action: "key.update", comment: String::new() };
-        self.edit_key(actor, at, Some(expected), deed, move |tx, before| {
+        self.edit_key(actor, at, Deed::silent("key.update", Some(expected)), move |tx, before| {
             let mut after = before.clone();
             if let Some(text) = patch.description {
                 after.description = checked_name("description", &text)?;
@@ -187,7 +197,7 @@ impl Control {
     ) -> Result<ApiKey, ControlError> {
         check_comment(&comment)?;
         let action = if status == KeyStatus::Active { "key.enable" } else { "key.disable" };
-        self.edit_key(actor, at, None, Deed { action, comment }, move |tx, before| {
+        self.edit_key(actor, at, Deed { action, comment, expected: None }, move |tx, before| {
             if before.status == status {
                 return Err(ControlError::IllegalTransition(format!("the key is {} already", status.as_str())));
             }
@@ -216,7 +226,7 @@ impl Control {
             let before = own_key(tx, (&actor, extent), &project, &key)?;
             gate::expect_revision(before.revision, expected)?;
             tx.delete_key(&key, expected)?;
-            let deed = Deed { action: "key.delete", comment: String::new() };
+            let deed = Deed::silent("key.delete", Some(expected));
             note(tx, &actor, deed, &found, (Some(&before), None))?;
             let mut change = KeyChange::default();
             change.replace(tx, Some(&before), None)?;
@@ -230,7 +240,6 @@ impl Control {
         self: &Arc<Self>,
         actor: &Actor,
         (project, key): (&Id, &Id),
-        expected: Option<u64>,
         deed: Deed,
         edit: impl FnOnce(&dyn Tx, &ApiKey) -> Result<ApiKey, ControlError> + Send + 'static,
     ) -> Result<ApiKey, ControlError> {
@@ -239,7 +248,7 @@ impl Control {
         self.change_keys(move |tx| {
             let (found, extent) = gate::active_project_for(tx, &actor, Capability::KeysWrite, &project)?;
             let stored = own_key(tx, (&actor, extent), &project, &key)?;
-            if let Some(expected) = expected {
+            if let Some(expected) = deed.expected {
                 gate::expect_revision(stored.revision, expected)?;
             }
             let after = edit(tx, &without_ended_overlap(&stored, unix_time()))?;

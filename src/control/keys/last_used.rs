@@ -46,11 +46,8 @@ impl KeyUse {
 }
 
 impl Control {
-    /// Writes what was noted. What cannot be written now is kept for the next time.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn write_key_use(&self) -> Result<(), ControlError> {
+    /// Writes what was noted. What cannot be written now is kept for the next time, and the log says so.
+    pub async fn write_key_use(&self) {
         let used: Vec<_> = self.key_use().take().into_iter().collect();
         let mut outcome = Ok(());
         for batch in used.chunks(BATCH_KEYS_MAX) {
@@ -62,25 +59,24 @@ impl Control {
                 batch.iter().for_each(|(key, at)| self.key_use().note(key, *at));
             }
         }
-        outcome
-    }
-}
-
-/// Writes once a minute until `shutdown` says so, and then once more.
-pub async fn keep_key_use(control: Arc<Control>, mut shutdown: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut goes_on = true;
-    while goes_on {
-        goes_on = tokio::select! {
-            _ = ticks.tick() => true,
-            // An error means that the sender has gone, which ends the process as well.
-            _ = shutdown.wait_for(|stop| *stop) => false,
-        };
-        if let Err(error) = control.write_key_use().await {
+        if let Err(error) = outcome {
             let text = error.to_string();
             emit(Level::Warn, "the last use of keys is not stored yet", &[("reason", Value::Text(&text))]);
         }
+    }
+}
+
+/// Writes once a minute until `shutdown` says so. What the last requests leave is written by whoever ends the pump.
+pub async fn keep_key_use(control: Arc<Control>, mut shutdown: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            // An error means that the sender has gone, which ends the process as well.
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+        control.write_key_use().await;
     }
 }
 

@@ -69,7 +69,7 @@ fn is_usable(tx: &dyn Tx, key: &ApiKey) -> Result<bool, ControlError> {
 }
 
 /// A served version as it has to be compiled anew, or why it cannot be read.
-type Served = Result<Candidate, (Project, String)>;
+type Served = Result<Candidate, Box<start::Unreadable>>;
 
 impl Control {
     /// Commits a change of API keys and makes it live.
@@ -145,7 +145,8 @@ impl Control {
                     tokio::task::spawn_blocking(move || start::compiled(&candidate, &vault, &registries)).await;
                 (id, slug, compiling.ok())
             }
-            Err((project, reason)) => {
+            Err(unreadable) => {
+                let start::Unreadable { project, reason } = *unreadable;
                 start::report(&project, &reason);
                 (project.id, project.slug, None)
             }

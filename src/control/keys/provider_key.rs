@@ -137,7 +137,7 @@ impl Control {
     ) -> Result<ProviderKey, ControlError> {
         let label = patch.label.as_deref().map(|text| checked_name("label", text)).transpose()?;
         let base_url = patch.base_url.map(|url| url.map(|url| self.checked_url(&url)).transpose()).transpose()?;
-        self.edit_provider_key(actor, (owner, id), expected, "provider_key.update", move |before| {
+        self.edit_provider_key(actor, (owner, id), ("provider_key.update", expected), move |before| {
             let mut after = before.clone();
             after.label = label.unwrap_or(after.label);
             after.sort_order = patch.sort_order.unwrap_or(after.sort_order);
@@ -165,7 +165,7 @@ impl Control {
         value: SecretText,
     ) -> Result<ProviderKey, ControlError> {
         let sealer = self.sealer();
-        self.edit_provider_key(actor, at, expected, "provider_key.rotate", move |before| {
+        self.edit_provider_key(actor, at, ("provider_key.rotate", expected), move |before| {
             // No two values of a record share a version, even if one was cleared in between.
             let version = u32::try_from(before.revision).unwrap_or(u32::MAX).saturating_add(1);
             let value = sealer.seal(place_of_provider_key(before, version, &origins_of(before)), &value)?;
@@ -203,8 +203,7 @@ impl Control {
         self: &Arc<Self>,
         actor: &Actor,
         (owner, id): (&Owner, &Id),
-        expected: u64,
-        action: &'static str,
+        (action, expected): (&'static str, u64),
         edit: impl FnOnce(&ProviderKey) -> Result<ProviderKey, ControlError> + Send + 'static,
     ) -> Result<ProviderKey, ControlError> {
         self.refuse_if_files_own(OWNED)?;

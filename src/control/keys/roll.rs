@@ -32,8 +32,7 @@ impl Control {
         let public_id = self.key(actor, project, id).await?.public_id;
         let text = renew_key(&public_id)?;
         let (shown, pepper) = (text.clone(), self.pepper().clone());
-        let deed = Deed { action: "key.roll", comment: String::new() };
-        let rolled = self.edit_key(actor, (project, id), None, deed, move |_, before| {
+        let rolled = self.edit_key(actor, (project, id), Deed::silent("key.roll", None), move |_, before| {
             let mut after = rolled(before, overlap, unix_time())?;
             put_text(&mut after, &text, &pepper);
             Ok(after)

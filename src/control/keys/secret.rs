@@ -136,7 +136,7 @@ impl Control {
         patch: SecretPatch,
     ) -> Result<Secret, ControlError> {
         let origins = patch.bound_origins.as_deref().map(checked_origins).transpose()?;
-        self.edit_secret(actor, (owner, id), expected, "secret.update", move |before| {
+        self.edit_secret(actor, (owner, id), ("secret.update", expected), move |before| {
             let mut after = before.clone();
             if let Some(origins) = origins
                 && origins != before.bound_origins
@@ -164,7 +164,7 @@ impl Control {
         value: SecretText,
     ) -> Result<Secret, ControlError> {
         let sealer = self.sealer();
-        self.edit_secret(actor, at, expected, "secret.rotate", move |before| {
+        self.edit_secret(actor, at, ("secret.rotate", expected), move |before| {
             // No two values of a record share a version, even if one was cleared in between.
             let version = u32::try_from(before.revision).unwrap_or(u32::MAX).saturating_add(1);
             let value = sealer.seal(place_of_secret(before, version), &value)?;
@@ -202,8 +202,7 @@ impl Control {
         self: &Arc<Self>,
         actor: &Actor,
         (owner, id): (&Owner, &Id),
-        expected: u64,
-        action: &'static str,
+        (action, expected): (&'static str, u64),
         edit: impl FnOnce(&Secret) -> Result<Secret, ControlError> + Send + 'static,
     ) -> Result<Secret, ControlError> {
         self.refuse_if_files_own(OWNED)?;
@@ -297,7 +296,7 @@ fn check_shared(tx: &dyn Tx, organization: &Id, row: &Secret) -> Result<(), Cont
         return Err(ControlError::field("shared_with", format!("at most {SHARED_MAX} projects")));
     }
     for (index, id) in shared.iter().enumerate() {
-        if !tx.project(id)?.is_some_and(|project| project.organization == *organization) {
+        if tx.project(id)?.is_none_or(|project| project.organization != *organization) {
             return Err(ControlError::field(format!("shared_with.{index}"), "no such project in this organization"));
         }
     }

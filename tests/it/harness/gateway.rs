@@ -119,6 +119,21 @@ impl Gateway {
         Self::start(command, folder)
     }
 
+    /// As [`Self::stored`], for these projects as files: the API shows them.
+    pub(crate) fn of_files(folder: TempDir, projects: &[(&str, &str)]) -> Self {
+        let at = folder.path();
+        fs::create_dir(at.join("projects")).unwrap();
+        for (slug, text) in projects {
+            fs::write(at.join(format!("projects/{slug}.yaml")), text).unwrap();
+        }
+        let settings = Settings { server_lines: "data_dir: stored\n".to_owned(), ..Settings::default() };
+        write_private(&at.join("keys.yaml"), &keys_file(&projects.iter().map(|(slug, _)| *slug).collect::<Vec<_>>()));
+        write_private(&at.join("millrace.yaml"), &server_file(at, &settings));
+        let mut command = program(at);
+        command.arg("serve").arg("-c").arg(at.join("millrace.yaml")).env("MILLRACE_ADMIN_TOKEN", OPERATOR);
+        Self::start(command, folder)
+    }
+
     /// Ends it by SIGTERM and returns what it leaves.
     pub(crate) fn ended(mut self) -> TempDir {
         self.signal(Signal::SIGTERM);

@@ -1,0 +1,179 @@
+//! API keys and secrets over the admin API, at work in the real process.
+
+use std::path::Path;
+
+use millrace::control::default_organization;
+use millrace::store::Store;
+use serde_json::{Value, json};
+
+use crate::harness::{Gateway, KEY, Reply, chat};
+
+const GOOD: &str = "chat_models: [{model_id: m, model: mock/m}]\nroutes: {chat: {chat_models: [m]}}\n";
+/// A configuration whose model names a secret; nothing listens at its address.
+const NAMES: &str = "chat_models:\n  - model_id: m\n    model: openai/m\n    credentials: {api_key: !secret OPENAI, \
+                     base_url: \"https://llm.example/v1\"}\nroutes: {chat: {chat_models: [m]}}\n";
+const CANARY: &str = "sk-canary-7Yt0Qa52LmNx";
+
+struct Project {
+    gateway: Gateway,
+    organization: String,
+    id: String,
+}
+
+impl Project {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let organization = organization_in(folder.path());
+        let gateway = Gateway::stored(folder, 2);
+        let mut this = Self { gateway, organization, id: String::new() };
+        let path = format!("/organizations/{}/projects", this.organization);
+        this.id = text(&this.call(("POST", &path), &[], &json!({"name": "demo"}), 201), "id");
+        this
+    }
+
+    fn call(&self, (method, path): (&str, &str), extra: &[(&str, &str)], body: &Value, status: u16) -> Value {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let reply = self.gateway.admin(method, path, extra, &body);
+        assert_eq!(reply.status, status, "{method} {path}: {}", reply.text());
+        if reply.body.is_empty() { Value::Null } else { reply.json() }
+    }
+
+    fn path(&self, rest: &str) -> String {
+        format!("/projects/{}{rest}", self.id)
+    }
+
+    fn serve(&self, config: &str) {
+        let path = self.path("/config/draft");
+        let open = self.gateway.admin("GET", &path, &[], "");
+        let condition = match open.header("etag") {
+            Some(tag) if open.status == 200 => ("if-match", tag),
+            _ => ("if-none-match", "*"),
+        };
+        let saved = self.call(("PUT", &path), &[condition], &json!({"content": config}), 200);
+        let version = self.path(&format!("/config/versions/{}", saved["version"]));
+        self.call(("POST", &format!("{version}/approve")), &[], &Value::Null, 200);
+        self.call(("POST", &format!("{version}/serve")), &[], &Value::Null, 200);
+    }
+
+    /// A call of the data plane with a key.
+    fn ask(&self, key: &str) -> Reply {
+        self.gateway.ask(&with_key(&chat("demo/chat"), key))
+    }
+}
+
+/// The organization that exists from the start, made before the process is.
+fn organization_in(folder: &Path) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    std::fs::create_dir_all(folder.join("stored")).unwrap();
+    let store = Store::open(&folder.join("stored/millrace.db")).unwrap();
+    runtime.block_on(default_organization(&store)).unwrap().as_str().to_owned()
+}
+
+fn with_key(request: &[u8], key: &str) -> Vec<u8> {
+    String::from_utf8(request.to_vec()).unwrap().replace(KEY, key).into_bytes()
+}
+
+fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap_or_else(|| panic!("no `{name}` in {value}")).to_owned()
+}
+
+#[test]
+fn key_made_over_the_api_works_until_it_is_disabled_rolled_or_deleted() {
+    let project = Project::new();
+    project.serve(GOOD);
+    let keys = project.path("/keys");
+    let made = project.call(("POST", &keys), &[], &json!({"description": "app"}), 201);
+    let (id, first) = (text(&made, "id"), text(&made, "key"));
+    assert_eq!(text(&made, "masked"), format!("{}...{}", text(&made, "public_id"), &first[first.len() - 4..]));
+    assert_eq!(project.ask(&first).status, 200);
+    let at = format!("{keys}/{id}");
+    for path in [&keys, &at] {
+        let shown = project.call(("GET", path), &[], &Value::Null, 200).to_string();
+        assert!(shown.contains(&id) && !shown.contains(&first), "{shown}");
+    }
+
+    let own = format!("GET /v1/key HTTP/1.1\r\nhost: gateway.test\r\nauthorization: Bearer {first}\r\n\r\n");
+    let own = project.gateway.ask(own.as_bytes());
+    assert_eq!(own.status, 200, "{}", own.text());
+    assert_eq!(own.json()["routes"], json!(["demo/chat"]));
+    assert_eq!(own.json()["id"], made["public_id"]);
+
+    project.call(("POST", &format!("{at}/disable")), &[], &json!({"comment": "leaked"}), 200);
+    assert_eq!(project.ask(&first).status, 401, "no worker accepts it when the call has returned");
+    project.call(("POST", &format!("{at}/disable")), &[], &Value::Null, 409);
+    project.call(("POST", &format!("{at}/enable")), &[], &Value::Null, 200);
+    assert_eq!(project.ask(&first).status, 200);
+
+    let rolled = project.call(("POST", &format!("{at}/roll")), &[], &json!({"overlap_seconds": 60}), 200);
+    let second = text(&rolled, "key");
+    assert_eq!((project.ask(&first).status, project.ask(&second).status), (200, 200));
+    project.call(("POST", &format!("{at}/roll")), &[], &json!({"overlap_seconds": 60}), 409);
+    let third = text(&project.call(("POST", &format!("{at}/roll")), &[], &Value::Null, 200), "key");
+    let answers = [&first, &second, &third].map(|key| project.ask(key).status);
+    assert_eq!(answers, [401, 401, 200]);
+
+    project.call(("DELETE", &at), &[], &Value::Null, 428);
+    project.call(("DELETE", &at), &[("if-match", "\"1\"")], &Value::Null, 412);
+    let shown = project.gateway.admin("GET", &at, &[], "");
+    let tag = shown.header("etag").unwrap();
+    project.call(("DELETE", &at), &[("if-match", tag)], &Value::Null, 204);
+    assert_eq!(project.ask(&third).status, 401);
+    project.call(("GET", &at), &[], &Value::Null, 404);
+}
+
+#[test]
+fn fields_of_keys_that_are_not_supported_are_refused() {
+    let project = Project::new();
+    for field in ["usage_limit", "period_limit", "requests_per_minute", "tokens_per_minute", "max_concurrent", "rules"]
+    {
+        let body = json!({"description": "x", field: null});
+        let refused = project.call(("POST", &project.path("/keys")), &[], &body, 422);
+        assert!(refused.to_string().contains(field), "{refused}");
+    }
+    for body in [
+        json!({}),
+        json!({"description": " "}),
+        json!({"description": "x", "expires_at": "2020-01-01T00:00:00Z"}),
+        json!({"description": "x", "expires_at": "tomorrow"}),
+        json!({"description": "x", "id": "key_00000000000000000000"}),
+    ] {
+        project.call(("POST", &project.path("/keys")), &[], &body, 422);
+    }
+}
+
+#[test]
+fn value_of_a_secret_is_answered_logged_and_stored_nowhere() {
+    let project = Project::new();
+    let secrets = project.path("/secrets");
+    let body = json!({"name": "OPENAI", "value": CANARY, "bound_origins": ["https://llm.example"]});
+    let made = project.call(("POST", &secrets), &[], &body, 201);
+    project.serve(NAMES);
+    let key = text(&project.call(("POST", &project.path("/keys")), &[], &json!({"description": "app"}), 201), "key");
+    let at = format!("{secrets}/{}", text(&made, "id"));
+    let listed = project.call(("GET", &secrets), &[], &Value::Null, 200);
+    let metrics = project.gateway.series("millrace_requests_total", "status");
+    for shown in [made.to_string(), listed.to_string(), format!("{metrics:?}")] {
+        assert!(!shown.contains(CANARY), "{shown}");
+    }
+    project.call(("DELETE", &at), &[("if-match", "\"1\"")], &Value::Null, 409);
+    let moved = json!({"bound_origins": ["https://other.example"]});
+    let moved = project.call(("PATCH", &at), &[("if-match", "\"1\"")], &moved, 200);
+    assert_eq!(moved["value"], Value::Null);
+    let answer = project.ask(&key);
+    assert_eq!(
+        (answer.status, answer.json()["error"]["code"].clone()),
+        (503, json!("config_error")),
+        "{}",
+        answer.text()
+    );
+
+    let mut gateway = project.gateway;
+    let printed = gateway.printed().join("\n");
+    let folder = gateway.ended();
+    assert!(!printed.contains(CANARY));
+    for entry in std::fs::read_dir(folder.path().join("stored")).unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(bytes) = std::fs::read(&path) else { continue };
+        assert!(!bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()), "{}", path.display());
+    }
+}
