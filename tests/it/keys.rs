@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use millrace::control::default_organization;
+use millrace::control::prepare_first_start;
 use millrace::store::Store;
 use serde_json::{Value, json};
 
@@ -66,7 +66,7 @@ fn organization_in(folder: &Path) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     std::fs::create_dir_all(folder.join("stored")).unwrap();
     let store = Store::open(&folder.join("stored/millrace.db")).unwrap();
-    runtime.block_on(default_organization(&store)).unwrap().as_str().to_owned()
+    runtime.block_on(prepare_first_start(&store, None)).unwrap().organization.as_str().to_owned()
 }
 
 fn with_key(request: &[u8], key: &str) -> Vec<u8> {
