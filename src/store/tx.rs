@@ -58,6 +58,8 @@ pub trait People {
     fn insert_member(&mut self, row: &Member) -> Outcome<()>;
     /// Changes a member.
     fn update_member(&mut self, row: &Member) -> Outcome<()>;
+    /// Notes when a user was last seen, in every organization; no revision rises.
+    fn touch_members(&mut self, user: &Id, at: UnixTime) -> Outcome<()>;
     /// Removes a member.
     fn delete_member(&mut self, organization: &Id, user: &Id) -> Outcome<()>;
     /// Invitations of an organization.

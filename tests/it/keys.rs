@@ -1,7 +1,5 @@
 //! Keys and secrets over the admin API of a real process.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use crate::harness::{Gateway, KEY, Reply, chat};

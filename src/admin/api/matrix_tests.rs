@@ -30,6 +30,7 @@ const BODIES: &[(Method, &str, &str)] = &[
     (Method::Post, "/invitations", r#"{"email":"new@example.com","role":"member"}"#),
     (Method::Post, "/admin-tokens", r#"{"description":"ci","role":"member"}"#),
     (Method::Post, "/projects", r#"{"name":"New"}"#),
+    (Method::Post, "/projects/import", DOCUMENT),
     (Method::Put, "/config/draft", r#"{"content":"a: 1"}"#),
     (Method::Post, "/config/validate", r#"{"content":"a: 1"}"#),
     (Method::Post, "/keys", r#"{"description":"ci"}"#),
@@ -41,6 +42,9 @@ const BODIES: &[(Method, &str, &str)] = &[
     (Method::Post, "/provider-keys", r#"{"provider":"openai","label":"ci","value":"0123456789abcdef"}"#),
     (Method::Put, "/value", r#"{"value":"0123456789abcdef"}"#),
 ];
+
+const DOCUMENT: &str = r#"{"form":"millrace-project/1","name":"Imported","slug":"imported","description":"",
+    "environment":"production","tags":{},"mode":"hybrid","caching_enabled":null,"cache_duration_seconds":60,"config":"a: 1"}"#;
 
 /// Own memberships, whatever the organization's role: for members only.
 const OF_MEMBERS: &[&str] = &["/organizations/{organization}/members/me"];

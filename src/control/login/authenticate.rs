@@ -75,7 +75,8 @@ impl Authenticate for Control {
 }
 
 fn touch(tx: &mut dyn Tx, session: &Session, now: UnixTime) -> Outcome<()> {
-    tx.touch_session(&session.digest, now)
+    tx.touch_session(&session.digest, now)?;
+    tx.touch_members(&session.user, now)
 }
 
 /// Digest under which a token or session id is stored.

@@ -116,6 +116,9 @@ async fn session_ends_when_idle_and_after_half_a_day() {
     let digest = digest_of("idle for 29 minutes");
     let noted = rig.control.store().read(move |tx| tx.session(&digest)).await.unwrap().unwrap();
     assert!(noted.last_seen_at > minutes(1), "a use keeps it open");
+    let organization = rig.organization.clone();
+    let member = rig.control.store().read(move |tx| tx.member(&organization, &user)).await.unwrap().unwrap();
+    assert!(member.last_seen_at > Some(minutes(1)), "others see when");
 }
 
 #[tokio::test]

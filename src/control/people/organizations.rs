@@ -203,11 +203,11 @@ fn permit_patch(actor: &Actor, id: &Id, patch: &OrganizationPatch) -> Result<(),
             patch.name.is_some() || patch.active_key_limit.is_some() || patch.require_second_approver.is_some(),
         ),
     ];
-    permit(actor, Capability::OrganizationRead, scope)?;
-    for (capability, _) in fields.into_iter().filter(|(_, is_asked)| *is_asked) {
-        permit(actor, capability, scope)?;
+    let mut asked = fields.into_iter().filter(|(_, is_asked)| *is_asked).map(|(capability, _)| capability).peekable();
+    if asked.peek().is_none() {
+        return permit(actor, Capability::OrganizationWrite, scope).map(drop);
     }
-    Ok(())
+    asked.try_for_each(|capability| permit(actor, capability, scope).map(drop))
 }
 
 fn applied(mut row: Organization, patch: OrganizationPatch) -> Result<Organization, ControlError> {

@@ -271,7 +271,7 @@ async fn each_change_has_one_event_and_the_chain_is_whole() {
         "what changes nothing or is refused has none"
     );
     let chain = rig.control.verify_audit(&rig.owner).await.unwrap();
-    assert!(matches!(chain, Chain::Whole { entries, .. } if entries as usize == before + 7), "{chain:?}");
+    assert!(matches!(chain, Chain::Whole { entries, .. } if usize::try_from(entries) == Ok(before + 7)), "{chain:?}");
     let own = rig.control.audit(&rig.owner, AuditScope::Organization(organization), AuditFilter::default(), page(100));
     assert!(own.await.unwrap().rows.iter().all(|row| row.event.organization.as_ref() != Some(&made.id)));
     let foreign = rig.control.audit(&owner, AuditScope::Organization(made.id), AuditFilter::default(), page(100)).await;

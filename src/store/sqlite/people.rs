@@ -8,7 +8,7 @@ use super::{
     tx::SqliteTx,
 };
 use crate::{
-    base::Id,
+    base::{Id, UnixTime},
     store::{
         error::StoreError,
         query::{Page, PageRequest},
@@ -170,6 +170,10 @@ impl People for SqliteTx<'_> {
                 row.revision
             ],
         )
+    }
+
+    fn touch_members(&mut self, user: &Id, at: UnixTime) -> Outcome<()> {
+        self.run("UPDATE members SET last_seen_at = ? WHERE user = ?", params![at, user]).map(drop)
     }
 
     fn delete_member(&mut self, organization: &Id, user: &Id) -> Outcome<()> {
