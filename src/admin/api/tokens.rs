@@ -10,7 +10,8 @@ use super::grant::{ProjectGrantInput, ProjectGrantView, grants};
 use super::projects::millis;
 use super::times::optional_time;
 use crate::admin::rest::{
-    Access::Needs, Api, ApiError, Body, Caller, Endpoint, IdText, Issued, Listed, Listing, NoContent, Time, TokenId,
+    Access::Needs, Api, ApiError, Body, Caller, Code, Endpoint, IdText, Issued, Listed, Listing, NoContent, Time,
+    TokenId,
 };
 use crate::base::{Id, IdKind};
 use crate::control::{Capability, ControlError, NewToken};
@@ -25,7 +26,9 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             own,
             "Makes a token that is never more than its maker; the answer has it, once.",
             create,
-        ),
+        )
+        // An organization that the caller does not see, and projects of one.
+        .refuses(&[Code::NotFound]),
         Endpoint::delete(
             "/admin-tokens/{token}",
             own,
