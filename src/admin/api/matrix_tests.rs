@@ -1,4 +1,4 @@
-//! The roles matrix over every endpoint: role by role, own and foreign.
+//! The roles matrix over every endpoint, own and foreign.
 //!
 //! What is expected comes from the table of endpoints and the letters of the matrix alone, so that a handler that asks for
 //! another capability, or for none, or asks too late, is found.

@@ -1,4 +1,4 @@
-//! Members, invitations and organizations, over a store and a data plane.
+//! Members, invitations and organizations, over a store.
 
 use super::super::{
     Actor, AuditScope, Authenticate, ControlError, DraftText, Expected, Presented, Proof,
