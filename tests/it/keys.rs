@@ -1,9 +1,5 @@
-//! API keys and secrets over the admin API, at work in the real process.
+//! Keys and secrets over the admin API of a real process.
 
-use std::path::Path;
-
-use millrace::control::prepare_first_start;
-use millrace::store::Store;
 use serde_json::{Value, json};
 
 use crate::harness::{Gateway, KEY, Reply, chat};
@@ -22,10 +18,10 @@ struct Project {
 
 impl Project {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let organization = organization_in(folder.path());
-        let gateway = Gateway::stored(folder, 2);
-        let mut this = Self { gateway, organization, id: String::new() };
+        let gateway = Gateway::stored(tempfile::tempdir().unwrap(), 2);
+        let mut this = Self { gateway, organization: String::new(), id: String::new() };
+        let organizations = this.call(("GET", "/organizations"), &[], &Value::Null, 200);
+        this.organization = text(&organizations["data"][0], "id");
         let path = format!("/organizations/{}/projects", this.organization);
         this.id = text(&this.call(("POST", &path), &[], &json!({"name": "demo"}), 201), "id");
         this
@@ -59,14 +55,6 @@ impl Project {
     fn ask(&self, key: &str) -> Reply {
         self.gateway.ask(&with_key(&chat("demo/chat"), key))
     }
-}
-
-/// The organization that exists from the start, made before the process is.
-fn organization_in(folder: &Path) -> String {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    std::fs::create_dir_all(folder.join("stored")).unwrap();
-    let store = Store::open(&folder.join("stored/millrace.db")).unwrap();
-    runtime.block_on(prepare_first_start(&store, None)).unwrap().organization.as_str().to_owned()
 }
 
 fn with_key(request: &[u8], key: &str) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! Secrets of projects and organizations: values are write-only.
+//! Secrets of owners over the API: values are write-only.
 
 use std::sync::Arc;
 

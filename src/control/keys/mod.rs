@@ -1,4 +1,4 @@
-//! API keys, secrets and provider keys: made, changed, rolled, ended.
+//! API keys, secrets and provider keys, and how they change.
 //!
 //! What is stored opens nothing: API keys as keyed digests, the others sealed. A change is live on every worker before its
 //! call returns.

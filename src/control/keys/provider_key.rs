@@ -1,4 +1,4 @@
-//! Keys of providers that configurations use without naming them.
+//! Provider keys that configurations use without a name.
 //!
 //! Sealed and write-only, as secrets are. A key goes to its provider's own address, or to the `base_url` it was entered
 //! for; whoever changes that has to enter it again (threat T-30).
