@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 60
 export MILLRACE_CORPUS
 
 .PHONY: help setup check format clippy unit tidy test socket clients clients-python clients-node \
-	release fuzz e2e-real loadtest flamegraph openapi clean
+	release fuzz e2e-real admin loadtest flamegraph openapi clean
 
 help: ## Prints this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +69,11 @@ e2e-real: release ## A real model server behind the gateway, not run by `make te
 	@scripts/setup.sh --real
 	@$(STAGE) e2e-real .venv-real/bin/python tests/clients/e2e_real.py
 
+admin: release ## Generated requests at the admin API; start and changes at scale. Not run by `make test`
+	@scripts/setup.sh --admin
+	@$(STAGE) admin-schema .venv-admin/bin/python tests/admin/schema.py $(EXAMPLES)
+	@$(STAGE) admin-scale .venv-admin/bin/python tests/admin/scale.py
+
 loadtest: ## Gateways side by side on one core, with ratios
 	@$(STAGE) release $(CARGO) build --locked --release --workspace
 	@target/release/loadtest compare $(or $(ARGS),$(wildcard loadtest/scenarios/*.yaml))
@@ -77,4 +82,4 @@ flamegraph: ## A flame graph of the hot path
 	@scripts/flamegraph.sh $(ARGS)
 
 clean:
-	rm -rf target fuzz/target .venv .venv-real tests/clients/node/node_modules
+	rm -rf target fuzz/target .venv .venv-real .venv-admin tests/clients/node/node_modules

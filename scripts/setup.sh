@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need, pinned: system packages only if missing, .venv, node_modules.
-# Run twice it does nothing the second time. `setup.sh --real` adds what `make e2e-real` needs.
+# Run twice it does nothing the second time. `setup.sh --real` and `--admin` add what
+# `make e2e-real` and `make admin` need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -42,6 +43,9 @@ venv() { # venv FOLDER REQUIREMENTS
 venv .venv tests/clients/requirements.txt
 if [ "${1:-}" = "--real" ]; then
 	venv .venv-real tests/clients/requirements-real.txt
+fi
+if [ "${1:-}" = "--admin" ]; then
+	venv .venv-admin tests/admin/requirements.txt
 fi
 
 (

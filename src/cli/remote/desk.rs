@@ -67,6 +67,14 @@ impl Desk {
         self.some(path, filters, ROWS_MAX)
     }
 
+    /// Every row of a list that comes whole, without pages.
+    pub(super) fn whole(&self, path: &str) -> Result<Vec<Value>, Failure> {
+        match self.get(path)?.get_mut("data").map(Value::take) {
+            Some(Value::Array(rows)) => Ok(rows),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// The first rows of a list.
     pub(super) fn some(
         &self,

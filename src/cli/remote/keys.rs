@@ -10,7 +10,7 @@ use super::people::{from_now, shown_once};
 use super::table::Column;
 
 const COLUMNS: &[Column] = &[
-    ("KEY", "/key_masked"),
+    ("KEY", "/masked"),
     ("DESCRIPTION", "/description"),
     ("STATUS", "/status"),
     ("GROUP", "/group"),

@@ -11,19 +11,19 @@ use super::table::Column;
 
 const SECRETS: &[Column] = &[
     ("NAME", "/name"),
-    ("LAST 4", "/last4"),
-    ("FINGERPRINT", "/fingerprint"),
+    ("LAST 4", "/value/last4"),
+    ("FINGERPRINT", "/value/fingerprint"),
     ("ORIGINS", "/bound_origins"),
-    ("ROTATED", "/rotated_at"),
+    ("ENTERED", "/value/entered_at"),
     ("ID", "/id"),
 ];
 const PROVIDER_KEYS: &[Column] = &[
     ("PROVIDER", "/provider"),
     ("LABEL", "/label"),
     ("STATUS", "/status"),
-    ("LAST 4", "/last4"),
+    ("LAST 4", "/value/last4"),
     ("BASE URL", "/base_url"),
-    ("ROTATED", "/rotated_at"),
+    ("ENTERED", "/value/entered_at"),
     ("ID", "/id"),
 ];
 
@@ -38,7 +38,7 @@ pub(super) fn secrets(desk: &Desk, command: SecretCommand) -> Result<(), Failure
         }
         SecretCommand::List { owner } => {
             let list = format!("{}/secrets", desk.owner(owner.project.as_deref())?);
-            desk.show_rows(&desk.all(&list, &[])?, SECRETS)
+            desk.show_rows(&desk.whole(&list)?, SECRETS)
         }
         SecretCommand::Rotate { name, owner, value } => {
             let list = format!("{}/secrets", desk.owner(owner.project.as_deref())?);
@@ -69,7 +69,7 @@ pub(super) fn provider_keys(desk: &Desk, command: ProviderKeyCommand) -> Result<
         }
         ProviderKeyCommand::List { owner } => {
             let list = format!("{}/provider-keys", desk.owner(owner.project.as_deref())?);
-            desk.show_rows(&desk.all(&list, &[])?, PROVIDER_KEYS)
+            desk.show_rows(&desk.whole(&list)?, PROVIDER_KEYS)
         }
         ProviderKeyCommand::Rotate { id, owner, value } => {
             let list = format!("{}/provider-keys", desk.owner(owner.project.as_deref())?);
@@ -93,11 +93,13 @@ struct Found {
 
 fn find(desk: &Desk, list: &str, name: &str) -> Result<Found, Failure> {
     let field = if is_id(name, "sec") || is_id(name, "pk") { "id" } else { "name" };
-    let rows = desk.all(list, &[])?;
+    let rows = desk.whole(list)?;
     let row = rows.iter().find(|row| text(row, field) == name);
     let row = row.ok_or_else(|| Failure::Missing(format!("there is no `{name}` here; see the `list` command")))?;
-    let etag = row.get("revision").and_then(Value::as_u64).map(|revision| format!("\"{revision}\""));
-    Ok(Found { id: text(row, "id").to_owned(), name: name.to_owned(), etag })
+    let id = text(row, "id").to_owned();
+    // The list has no revisions: the record itself has.
+    let etag = desk.client.send(Call::get(&format!("{list}/{}", encoded(&id))))?.etag;
+    Ok(Found { id, name: name.to_owned(), etag })
 }
 
 fn rotate(desk: &Desk, list: &str, found: &Found, value: &ValueArgs) -> Result<(), Failure> {
