@@ -3,16 +3,25 @@
 use crate::{
     base::Digest,
     snapshot::{Grant, Scope},
-    store::{ApiKey, KeyStatus},
+    store::{ApiKey, KeyStatus, OrganizationStatus},
 };
 
-/// What a key may do, under each digest by which it is found: after a roll the old one works until it ends.
+/// What a key of an organization with this status may do, under each digest by which it is found: after a roll the old one
+/// works until it ends. Keys of a suspended organization are refused, whatever their own status.
 #[must_use]
-pub fn grants_of(key: &ApiKey) -> Vec<(Digest, Grant)> {
-    let mut grants = vec![(Digest::from_bytes(key.digest), grant(key, key.expires_at))];
+pub fn grants_of(key: &ApiKey, organization: OrganizationStatus) -> Vec<(Digest, Grant)> {
+    let enabled = key.status == KeyStatus::Active && organization == OrganizationStatus::Active;
+    let grant = |expires| Grant {
+        key_id: key.public_id.as_str().into(),
+        scope: Scope::Project(key.project.as_str().into()),
+        routes: None,
+        enabled,
+        expires,
+    };
+    let mut grants = vec![(Digest::from_bytes(key.digest), grant(key.expires_at))];
     if let (Some(old), Some(ends)) = (key.old_digest, key.old_expires_at) {
         let ends = key.expires_at.map_or(ends, |expires| expires.min(ends));
-        grants.push((Digest::from_bytes(old), grant(key, Some(ends))));
+        grants.push((Digest::from_bytes(old), grant(Some(ends))));
     }
     grants
 }
@@ -21,14 +30,4 @@ pub fn grants_of(key: &ApiKey) -> Vec<(Digest, Grant)> {
 #[must_use]
 pub fn digests_of(key: &ApiKey) -> Vec<Digest> {
     [Some(key.digest), key.old_digest].into_iter().flatten().map(Digest::from_bytes).collect()
-}
-
-fn grant(key: &ApiKey, expires: Option<crate::base::UnixTime>) -> Grant {
-    Grant {
-        key_id: key.public_id.as_str().into(),
-        scope: Scope::Project(key.project.as_str().into()),
-        routes: None,
-        enabled: key.status == KeyStatus::Active,
-        expires,
-    }
 }

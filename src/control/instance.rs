@@ -10,8 +10,8 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
     shared::Shared,
-    snapshot::{Registries, Snapshot},
-    store::Store,
+    snapshot::{Edit, Registries, Snapshot},
+    store::{Store, Tx},
 };
 
 use super::{
@@ -143,6 +143,29 @@ impl Control {
             "{what} come from the files named in the settings (`projects_dir`, `keys_file`); change the files, or remove \
              both settings to manage them here"
         )))
+    }
+
+    /// Commits a change, shows workers what it made, and waits for them: one step under the publication lock that runs to
+    /// its end.
+    ///
+    /// The change returns what `show` puts into the snapshot, and the answer.
+    ///
+    /// # Errors
+    /// Those of the change; nothing has changed then.
+    pub(super) async fn commit_and_show<S: Send + 'static, T: Send + 'static>(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut dyn Tx) -> Result<(S, T), ControlError> + Send + 'static,
+        show: impl FnOnce(&mut Edit, S) + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let control = Arc::clone(self);
+        Self::to_its_end(async move {
+            let publisher = control.publication().await;
+            let (shown, made) = control.store().write(change).await?;
+            let generation = publisher.change(|edit| show(edit, shown));
+            control.wait_until_live(&publisher, generation).await;
+            Ok(made)
+        })
+        .await
     }
 
     /// Runs a change to its end even when its caller goes away: between the commit and the publish nothing may be lost.

@@ -33,16 +33,14 @@ impl Control {
     ) -> Result<ProjectState, ControlError> {
         self.refuse_if_files_own("projects")?;
         check_comment(&comment)?;
-        let (control, actor, id) = (Arc::clone(self), actor.clone(), id.clone());
-        Self::to_its_end(async move {
-            let publisher = control.publication().await;
-            let key = id.clone();
-            let archived = control.store().write(move |tx| archive(tx, &actor, &id, comment)).await?;
-            let part = ProjectPart::archived(&archived.project.slug);
-            let generation = publisher.change(|edit| edit.put_project(key.as_str().into(), part));
-            control.wait_until_live(&publisher, generation).await;
-            Ok(archived)
-        })
+        let (actor, id) = (actor.clone(), id.clone());
+        self.commit_and_show(
+            move |tx| {
+                let archived = archive(tx, &actor, &id, comment)?;
+                Ok(((id, ProjectPart::archived(&archived.project.slug)), archived))
+            },
+            |edit, (id, part)| edit.put_project(id.as_str().into(), part),
+        )
         .await
     }
 
@@ -58,15 +56,14 @@ impl Control {
     ) -> Result<ProjectState, ControlError> {
         self.refuse_if_files_own("projects")?;
         check_comment(&comment)?;
-        let (control, actor, id) = (Arc::clone(self), actor.clone(), id.clone());
-        Self::to_its_end(async move {
-            let publisher = control.publication().await;
-            let key = id.clone();
-            let restored = control.store().write(move |tx| restore(tx, &actor, &id, comment)).await?;
-            let generation = publisher.change(|edit| edit.remove_project(key.as_str()));
-            control.wait_until_live(&publisher, generation).await;
-            Ok(restored)
-        })
+        let (actor, id) = (actor.clone(), id.clone());
+        self.commit_and_show(
+            move |tx| {
+                let restored = restore(tx, &actor, &id, comment)?;
+                Ok((id, restored))
+            },
+            |edit, id| edit.remove_project(id.as_str()),
+        )
         .await
     }
 
@@ -82,18 +79,17 @@ impl Control {
         confirm: String,
     ) -> Result<(), ControlError> {
         self.refuse_if_files_own("projects")?;
-        let (control, actor, id) = (Arc::clone(self), actor.clone(), id.clone());
-        Self::to_its_end(async move {
-            let publisher = control.publication().await;
-            let key = id.clone();
-            let digests = control.store().write(move |tx| delete(tx, &actor, &id, revision, &confirm)).await?;
-            let generation = publisher.change(|edit| {
-                edit.remove_project(key.as_str());
+        let (actor, id) = (actor.clone(), id.clone());
+        self.commit_and_show(
+            move |tx| {
+                let digests = delete(tx, &actor, &id, revision, &confirm)?;
+                Ok(((id, digests), ()))
+            },
+            |edit, (id, digests)| {
+                edit.remove_project(id.as_str());
                 digests.iter().for_each(|digest| edit.remove_grant(digest));
-            });
-            control.wait_until_live(&publisher, generation).await;
-            Ok(())
-        })
+            },
+        )
         .await
     }
 }

@@ -67,8 +67,9 @@ pub async fn load(
         edit.put_project(project.id.as_str().into(), ProjectPart::archived(&project.slug));
     }
     for key in &stored.keys {
-        for (digest, mut grant) in grants_of(key) {
-            grant.enabled &= !stored.suspended.contains(&key.project);
+        let is_suspended = stored.suspended.contains(&key.project);
+        let status = if is_suspended { OrganizationStatus::Suspended } else { OrganizationStatus::Active };
+        for (digest, grant) in grants_of(key, status) {
             edit.put_grant(digest, grant);
         }
     }

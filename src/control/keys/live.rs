@@ -41,11 +41,7 @@ impl KeyChange {
         let Some(key) = after else {
             return Ok(());
         };
-        let usable = is_usable(tx, key)?;
-        for (digest, grant) in grants_of(key) {
-            let enabled = grant.enabled && usable;
-            self.grants.push((digest, Grant { enabled, ..grant }));
-        }
+        self.grants.extend(grants_of(key, organization_status(tx, key)?));
         Ok(())
     }
 
@@ -59,13 +55,10 @@ impl KeyChange {
     }
 }
 
-/// Keys of suspended organizations are refused, whatever their own status.
-fn is_usable(tx: &dyn Tx, key: &ApiKey) -> Result<bool, ControlError> {
-    let Some(project) = tx.project(&key.project)? else {
-        return Ok(false);
-    };
-    let organization = tx.organization(&project.organization)?;
-    Ok(organization.is_some_and(|row| row.status == OrganizationStatus::Active))
+fn organization_status(tx: &dyn Tx, key: &ApiKey) -> Result<OrganizationStatus, ControlError> {
+    let project = tx.project(&key.project)?.ok_or(ControlError::NotFound)?;
+    let organization = tx.organization(&project.organization)?.ok_or(ControlError::NotFound)?;
+    Ok(organization.status)
 }
 
 /// A served version as it has to be compiled anew, or why it cannot be read.
@@ -80,15 +73,7 @@ impl Control {
         self: &Arc<Self>,
         change: impl FnOnce(&mut dyn Tx) -> Result<(KeyChange, T), ControlError> + Send + 'static,
     ) -> Result<T, ControlError> {
-        let control = Arc::clone(self);
-        Self::to_its_end(async move {
-            let publisher = control.publication().await;
-            let (changed, made) = control.store().write(change).await?;
-            let generation = publisher.change(|edit| changed.put(edit));
-            control.wait_until_live(&publisher, generation).await;
-            Ok(made)
-        })
-        .await
+        self.commit_and_show(change, |edit, changed: KeyChange| changed.put(edit)).await
     }
 
     /// Commits a change of secrets or provider keys, and compiles every served project anew that may use them.

@@ -10,6 +10,7 @@ use super::super::{
     login::hold_at_least,
     permit::{Capability, Scope, permit},
 };
+use super::live::show_keys;
 use crate::{
     base::Id,
     store::{ApiKey, Member, Order, OrganizationRole, OrganizationStatus, Page, PageRequest, ProjectGrant, Tx},
@@ -111,14 +112,11 @@ impl Control {
         (organization, user): (Id, Id),
         expected: u64,
     ) -> Result<(), ControlError> {
-        let (control, actor) = (Arc::clone(self), actor.clone());
-        Self::to_its_end(async move {
-            let publisher = control.publication().await;
-            let removed = control.store().write(move |tx| remove(tx, &actor, (&organization, &user), expected));
-            let (keys, status) = removed.await?;
-            control.show_keys(&publisher, &keys, status).await;
-            Ok(())
-        })
+        let actor = actor.clone();
+        self.commit_and_show(
+            move |tx| Ok((remove(tx, &actor, (&organization, &user), expected)?, ())),
+            |edit, (keys, status)| show_keys(edit, &keys, status),
+        )
         .await
     }
 }

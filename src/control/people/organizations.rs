@@ -10,7 +10,7 @@ use super::super::{
     login::{first_organization, note_environment_owns},
     permit::{Capability, Scope, permit},
 };
-use super::live::{Gone, everything_of, keys_of};
+use super::live::{Gone, keys_of, show_keys};
 use crate::{
     base::{Id, IdKind, unix_time},
     store::{
@@ -105,17 +105,17 @@ impl Control {
         expected: u64,
         patch: OrganizationPatch,
     ) -> Result<Organization, ControlError> {
-        let (control, actor) = (Arc::clone(self), actor.clone());
+        let actor = actor.clone();
         if patch.status.is_none() {
-            return control.store().write(move |tx| Ok(change(tx, &actor, (&id, expected), patch)?.0)).await;
+            return self.store().write(move |tx| Ok(change(tx, &actor, (&id, expected), patch)?.0)).await;
         }
-        Self::to_its_end(async move {
-            let publisher = control.publication().await;
-            let changed = control.store().write(move |tx| change(tx, &actor, (&id, expected), patch));
-            let (changed, keys) = changed.await?;
-            control.show_keys(&publisher, &keys, changed.status).await;
-            Ok(changed)
-        })
+        self.commit_and_show(
+            move |tx| {
+                let (changed, keys) = change(tx, &actor, (&id, expected), patch)?;
+                Ok(((keys, changed.status), changed))
+            },
+            |edit, (keys, status)| show_keys(edit, &keys, status),
+        )
         .await
     }
 
@@ -130,13 +130,11 @@ impl Control {
         expected: u64,
         confirm: String,
     ) -> Result<(), ControlError> {
-        let (control, actor) = (Arc::clone(self), actor.clone());
-        Self::to_its_end(async move {
-            let publisher = control.publication().await;
-            let gone = control.store().write(move |tx| delete(tx, &actor, (&id, expected), &confirm)).await?;
-            control.forget(&publisher, &gone).await;
-            Ok(())
-        })
+        let actor = actor.clone();
+        self.commit_and_show(
+            move |tx| Ok((delete(tx, &actor, (&id, expected), &confirm)?, ())),
+            |edit, gone| gone.hide(edit),
+        )
         .await
     }
 }
@@ -183,7 +181,7 @@ fn delete(tx: &mut dyn Tx, actor: &Actor, (id, expected): (&Id, u64), confirm: &
         let said = format!("project `{}` is served; unserve or archive it first", project.slug);
         return Err(ControlError::InUse(said));
     }
-    let gone = everything_of(tx, id)?;
+    let gone = Gone::of(tx, id)?;
     tx.delete_organization(id)?;
     let mut event = actor.event("organization.delete", id.as_str());
     event.organization = Some(id.clone());

@@ -46,7 +46,8 @@ async fn key(rig: &Rig, project: &Id, by: &Actor, text: &str) {
     let stored = row.clone();
     rig.control.store().write(move |tx| tx.insert_key(&stored)).await.unwrap();
     let publisher = rig.control.publication().await;
-    rig.control.show_keys(&publisher, &[row], OrganizationStatus::Active).await;
+    let generation = publisher.change(|edit| super::live::show_keys(edit, &[row], OrganizationStatus::Active));
+    rig.control.wait_until_live(&publisher, generation).await;
 }
 
 /// Whether workers let a key in.

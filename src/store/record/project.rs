@@ -113,7 +113,7 @@ pub struct Version {
     pub comment: String,
     /// Problems found when it was saved, as a JSON list.
     pub problems: String,
-    /// Who approved it last; kept when the approval is withdrawn, because a roll back asks for it.
+    /// Who approved it; none again after a withdrawal.
     pub approver: Option<Id>,
     /// When.
     pub approved_at: Option<UnixTime>,
