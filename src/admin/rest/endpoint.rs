@@ -123,6 +123,8 @@ pub struct Endpoint<S = Arc<Api>> {
     pub summary: &'static str,
     /// Unique name: file and function of the handler.
     pub name: String,
+    /// File of the handler, which groups the operations of the document.
+    pub(super) file: String,
     pub(super) operation: Operation,
     pub(super) route: MethodRouter<S>,
 }
@@ -229,19 +231,25 @@ impl<S: Clone + Send + Sync + 'static> Endpoint<S> {
             access,
             summary,
             name: name_of(type_name::<H>()),
+            file: file_of(type_name::<H>()).to_owned(),
             operation,
             route: on(method.filter(), handler),
         }
     }
 }
 
+/// `projects` for `millrace::admin::api::projects::create`.
+fn file_of(handler: &str) -> &str {
+    let path = handler.split_once('<').map_or(handler, |(path, _)| path);
+    path.rsplit("::").nth(1).unwrap_or_default()
+}
+
 /// `projects_create` for `millrace::admin::api::projects::create`, `secrets_create_of_project` for
 /// `millrace::admin::api::secrets::create<millrace::admin::rest::path::ProjectId>`.
 fn name_of(handler: &str) -> String {
-    let (handler, scope) = handler.split_once('<').unwrap_or((handler, ""));
-    let mut parts = handler.rsplit("::");
-    let function = parts.next().unwrap_or_default();
-    let name = format!("{}_{function}", parts.next().unwrap_or_default());
+    let (path, scope) = handler.split_once('<').unwrap_or((handler, ""));
+    let function = path.rsplit("::").next().unwrap_or_default();
+    let name = format!("{}_{function}", file_of(path));
     let scope = scope.trim_end_matches('>').rsplit("::").next().unwrap_or_default();
     match scope.strip_suffix("Id") {
         Some(scope) => format!("{name}_of_{}", scope.to_ascii_lowercase()),

@@ -67,12 +67,11 @@ fn method_of(method: Method) -> HttpMethod {
 }
 
 fn operation_of<S>(endpoint: Endpoint<S>) -> utoipa::openapi::path::Operation {
-    let Endpoint { operation, summary, name, access, .. } = endpoint;
-    let tag = name.split('_').next().unwrap_or_default().to_owned();
+    let Endpoint { operation, summary, name, file, access, .. } = endpoint;
     let mut built = OperationBuilder::new()
         .operation_id(Some(name))
         .summary(Some(summary))
-        .tag(tag)
+        .tag(file)
         .parameters(Some(operation.parameters))
         .request_body(operation.body);
     for (status, response) in operation.answers {
