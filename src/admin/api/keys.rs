@@ -122,18 +122,8 @@ struct ApiKeyView {
 struct ApiKeyShown {
     /// The text. It is stored nowhere and cannot be shown again.
     key: String,
-    id: IdText,
-    project_id: IdText,
-    public_id: String,
-    masked: String,
-    description: String,
-    status: KeyStatus,
-    expires_at: Option<Time>,
-    group: Option<String>,
-    old_secret_expires_at: Option<Time>,
-    created_by: IdText,
-    created_at: Time,
-    last_used_at: Option<Time>,
+    #[serde(flatten)]
+    shown: ApiKeyView,
 }
 
 /// Which keys are listed.
@@ -257,22 +247,7 @@ fn tagged(key: ApiKey) -> Tagged<ApiKeyView> {
 
 impl ApiKeyShown {
     fn new(key: ApiKey, text: &Secret) -> Self {
-        let view = ApiKeyView::from(key);
-        Self {
-            key: text.reveal().to_owned(),
-            id: view.id,
-            project_id: view.project_id,
-            public_id: view.public_id,
-            masked: view.masked,
-            description: view.description,
-            status: view.status,
-            expires_at: view.expires_at,
-            group: view.group,
-            old_secret_expires_at: view.old_secret_expires_at,
-            created_by: view.created_by,
-            created_at: view.created_at,
-            last_used_at: view.last_used_at,
-        }
+        Self { key: text.reveal().to_owned(), shown: key.into() }
     }
 }
 
