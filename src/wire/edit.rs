@@ -158,6 +158,16 @@ impl<'a> Edits<'a> {
         }
     }
 
+    /// Replaces a value.
+    pub(super) fn replace(&mut self, span: Span, text: &'a [u8]) {
+        self.push(span, text);
+    }
+
+    /// Puts a member, given with its leading comma, behind all others.
+    pub(super) fn append(&mut self, view: &RequestView, member: &'a [u8]) {
+        self.push(empty_at(view.close), member);
+    }
+
     /// Adds a splice behind those of the same or an earlier place.
     fn push(&mut self, span: Span, text: &'a [u8]) {
         let place = self.list.iter().rposition(|edit| edit.span.start <= span.start).map_or(0, |last| last + 1);
