@@ -55,6 +55,9 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("ureq", &["cli/remote/client.rs"]),
     ("serde_path_to_error", &["admin/rest/json.rs"]),
     ("argon2", &["control/login/password.rs"]),
+    ("portable_atomic", &["limit/atomic.rs"]),
+    ("papaya", &["limit/"]),
+    ("shuttle", &["limit/explore.rs", "limit/tests/"]),
 ];
 
 /// Names that say nothing; see the glossary of the style page.
