@@ -19,6 +19,7 @@ use crate::{
     admin::{AccessLog, AdminState, Check, Output, Pump, RateLimits, Readiness, pump, serve},
     config::Server,
     control::{Control, Publisher, keep_key_use},
+    limit::Meters,
     metrics::Registry,
     shared::{Door, Parts, Shared},
     snapshot::{Handle, Registries},
@@ -119,6 +120,7 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
         snapshot: Handle::new(snapshot),
         queue: Arc::clone(&queue),
         registry: Arc::clone(&registries.metrics),
+        meters: Arc::new(Meters::in_memory()),
         doors,
         tls: connector(&server)?,
     };

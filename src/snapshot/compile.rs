@@ -12,6 +12,7 @@ use std::{
 use crate::{
     base::{Caller, KeyHasher, Labels},
     config::{At, Code, KeyEntry, Model, Problem, Provider, Route as RouteConfig, Timeouts},
+    limit::LimitSet,
     provider::asks_usage,
     wire::{Defaults, Prompt},
 };
@@ -19,6 +20,7 @@ use crate::{
 use super::{
     edit::Edit,
     grant::{Grant, Scope},
+    learned::Learned,
     part::ProjectPart,
     reach::reach,
     route::{Route, Target, TargetTimeouts},
@@ -95,6 +97,7 @@ fn grant(key: &KeyEntry) -> Grant {
     let texts = |list: &[At<String>]| list.iter().map(|text| Box::from(text.value.as_str())).collect();
     Grant {
         caller: Arc::new(caller_of(key)),
+        limits: LimitSet::default(),
         scope: Scope::slugs(key.projects.iter().map(|slug| slug.value.as_str())),
         routes: key.routes.as_deref().map(texts),
         enabled: key.enabled,
@@ -132,6 +135,10 @@ impl Compiler<'_> {
             created: self.project.created,
             chat: first(&route.chat),
             embedding: first(&route.embedding),
+            limits: LimitSet::default(),
+            keyed: None,
+            max_output_tokens: None,
+            enforce_output_cap: None,
         }
     }
 
@@ -170,6 +177,10 @@ impl Compiler<'_> {
             prompt: model.prompt.as_ref().map(|prompt| Prompt::new(prompt.role.as_str(), &prompt.text)),
             defaults,
             asks_usage: asks_usage(model.provider),
+            is_openai: model.provider == Provider::OpenAi && model.base_url.is_none(),
+            learned: Learned::default(),
+            price: None,
+            output_max: 4_096,
             timeouts: TargetTimeouts {
                 connect: timeouts.connect,
                 first_byte: timeouts.first_byte,

@@ -106,9 +106,19 @@ impl ProjectPart {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limit::LimitSet;
 
     fn route(full_name: &str) -> Route {
-        Route { full_name: full_name.into(), created: 0, chat: None, embedding: None }
+        Route {
+            full_name: full_name.into(),
+            created: 0,
+            chat: None,
+            embedding: None,
+            limits: LimitSet::default(),
+            keyed: None,
+            max_output_tokens: None,
+            enforce_output_cap: None,
+        }
     }
 
     #[test]

@@ -5,11 +5,15 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     base::{Labels, Secret},
     http::ServerName,
+    limit::{Keyed, LimitSet},
     metrics::Series,
     provider::Mock,
     upstream::Origin,
+    usage::Price,
     wire::{Defaults, Endpoint, Prompt},
 };
+
+use super::learned::Learned;
 
 /// A named entry of a project, called as `project/route`.
 pub struct Route {
@@ -21,6 +25,14 @@ pub struct Route {
     pub chat: Option<Arc<Target>>,
     /// Serves embeddings.
     pub embedding: Option<Arc<Target>>,
+    /// Limits that all requests of the route share.
+    pub limits: LimitSet,
+    /// Limits that count for each key or group apart.
+    pub keyed: Option<Keyed>,
+    /// Most tokens of one answer, over what models and requests say.
+    pub max_output_tokens: Option<u64>,
+    /// Whether the cap is sent to the provider; none does so when a limit of tokens or money holds.
+    pub enforce_output_cap: Option<bool>,
 }
 
 impl Route {
@@ -63,6 +75,14 @@ pub struct Target {
     pub defaults: Defaults,
     /// Whether streams must be asked for usage.
     pub asks_usage: bool,
+    /// Whether it is OpenAI itself and not somebody who speaks its wire.
+    pub is_openai: bool,
+    /// How long its answers usually are.
+    pub learned: Learned,
+    /// What its tokens cost; none when nobody says.
+    pub price: Option<Arc<Price>>,
+    /// Most tokens of one answer.
+    pub output_max: u64,
     /// Bounds of its exchanges.
     pub timeouts: TargetTimeouts,
     /// Whether the provider can keep the state of a Responses conversation.

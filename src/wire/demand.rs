@@ -149,7 +149,7 @@ impl<'a> Edits<'a> {
             is_bounded = true;
         }
         if !is_bounded {
-            self.append(view, &text.member);
+            self.append_cap(view, &text.member);
         }
     }
 }
