@@ -175,6 +175,7 @@ impl Drop for Exchange<'_> {
             overhead,
             ttft,
             tokens: self.tokens,
+            cost: NanoUsd::ZERO,
         };
         series.record(self.context.worker, &seen);
         let record = Record {

@@ -1,0 +1,398 @@
+//! The price of a model: rates, tiers, source and date.
+//!
+//! Computed in pico-USD as 128-bit integers and rounded up to nano-USD once, at the end.
+
+use crate::base::{NanoUsd, PicoUsd, TokenCounts};
+
+use super::rates::{PriceClass, Rates, StatedPrices};
+
+/// Who stated a price. The first one in this order wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PriceSource {
+    /// The keys of the model, the rest of another source.
+    Model,
+    /// `prices` of the project.
+    Project,
+    /// Prices of the organization.
+    Organization,
+    /// The operator's own table file.
+    File,
+    /// The table that is built in.
+    Catalogue,
+}
+
+impl PriceSource {
+    /// The name in messages and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Project => "prices",
+            Self::Organization => "organization",
+            Self::File => "prices_file",
+            Self::Catalogue => "catalogue",
+        }
+    }
+}
+
+/// What a model costs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Price {
+    stated: StatedPrices,
+    base: Rates,
+    tiers: Box<[Tier]>,
+    per_request: NanoUsd,
+    source: PriceSource,
+    date: Option<Box<str>>,
+}
+
+/// Other rates for all tokens of a request with a prompt of more than so many tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Tier {
+    over: u64,
+    stated: StatedPrices,
+    rates: Rates,
+}
+
+impl Price {
+    /// Makes a price of what was stated; none while the price of input or output is open.
+    #[must_use]
+    pub fn new(stated: StatedPrices, source: PriceSource, date: Option<&str>) -> Option<Self> {
+        let base = stated.rates()?;
+        let date = date.map(Box::from);
+        Some(Self { stated, base, tiers: Box::default(), per_request: NanoUsd::ZERO, source, date })
+    }
+
+    /// Adds a fee for each request, whatever its tokens.
+    #[must_use]
+    pub fn with_request_fee(self, per_request: NanoUsd) -> Self {
+        Self { per_request, ..self }
+    }
+
+    /// Adds rates for prompts of more than `over` tokens: they hold for every token of such a request. What the tier
+    /// leaves open is as in the base.
+    #[must_use]
+    pub fn with_tier(self, over: u64, stated: StatedPrices) -> Self {
+        let stated = stated.over(&self.stated);
+        let Some(rates) = stated.rates() else {
+            return self;
+        };
+        let mut tiers = self.tiers.into_vec();
+        tiers.push(Tier { over, stated, rates });
+        tiers.sort_by_key(|tier| tier.over);
+        Self { tiers: tiers.into(), ..self }
+    }
+
+    /// This price with some classes stated anew, in every tier. Free prompts and answers have no fee either.
+    #[must_use]
+    pub fn patched(&self, patch: &StatedPrices, source: PriceSource) -> Self {
+        let stated = patch.over(&self.stated);
+        let tiers = self.tiers.iter().map(|tier| {
+            let stated = patch.over(&tier.stated);
+            Tier { over: tier.over, stated, rates: stated.rates().unwrap_or(tier.rates) }
+        });
+        let free = [PriceClass::Input, PriceClass::Output].map(|class| patch.get(class)) == [Some(PicoUsd(0)); 2];
+        Self {
+            stated,
+            base: stated.rates().unwrap_or(self.base),
+            tiers: tiers.collect(),
+            per_request: if free { NanoUsd::ZERO } else { self.per_request },
+            source,
+            date: self.date.clone(),
+        }
+    }
+
+    /// What an answer with these tokens costs, rounded up to nano-USD once.
+    ///
+    /// The largest amount that can be held when it is beyond that, which [`Price::checked_cost`] tells apart.
+    #[must_use]
+    pub fn cost(&self, tokens: &TokenCounts) -> NanoUsd {
+        NanoUsd::from_pico_up(self.pico(tokens))
+    }
+
+    /// As [`Price::cost`]; none when the amount cannot be held, which no plausible usage reaches.
+    #[must_use]
+    pub fn checked_cost(&self, tokens: &TokenCounts) -> Option<NanoUsd> {
+        let pico = self.pico(tokens);
+        i64::try_from(pico.div_ceil(1_000)).ok().map(NanoUsd)
+    }
+
+    fn pico(&self, tokens: &TokenCounts) -> u128 {
+        let rates = self.rates(tokens.input);
+        // Parts that do not fit into their whole are cut: the whole is what the provider bills.
+        let mut rest = tokens.input;
+        let read = take(&mut rest, tokens.cache_read);
+        let hour = take(&mut rest, tokens.cache_write_1h);
+        let write = take(&mut rest, tokens.cache_write.saturating_sub(tokens.cache_write_1h));
+        let sound = take(&mut rest, tokens.audio_input);
+        let prompt = [
+            rates.cache_read.times(read),
+            rates.cache_write_1h.times(hour),
+            rates.cache_write.times(write),
+            rates.audio_input.times(sound),
+            rates.input.times(rest),
+        ];
+        let mut rest = tokens.output;
+        let spoken = take(&mut rest, tokens.audio_output);
+        let thought = take(&mut rest, tokens.reasoning);
+        let answer = [rates.audio_output.times(spoken), rates.reasoning.times(thought), rates.output.times(rest)];
+        prompt.into_iter().chain(answer).fold(self.fee_pico(), u128::saturating_add)
+    }
+
+    /// The most that an answer can cost with at most so many tokens of prompt and of answer, of whatever classes.
+    #[must_use]
+    pub fn upper_bound(&self, input_tokens: u64, output_tokens: u64) -> NanoUsd {
+        let reachable = self.tiers.iter().take_while(|tier| input_tokens > tier.over).map(|tier| &tier.rates);
+        let most = |rates: &Rates| {
+            rates.prompt_max().times(input_tokens).saturating_add(rates.answer_max().times(output_tokens))
+        };
+        let most = reachable.map(most).fold(most(&self.base), u128::max);
+        NanoUsd::from_pico_up(most.saturating_add(self.fee_pico()))
+    }
+
+    /// Whether nothing costs anything.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.upper_bound(u64::MAX, u64::MAX) == NanoUsd::ZERO
+    }
+
+    /// The price of a million plain tokens of a short prompt.
+    #[must_use]
+    pub fn input_per_million(&self) -> NanoUsd {
+        NanoUsd::from_pico_up(self.base.input.times(1_000_000))
+    }
+
+    /// The price of a million plain tokens of the answer to a short prompt.
+    #[must_use]
+    pub fn output_per_million(&self) -> NanoUsd {
+        NanoUsd::from_pico_up(self.base.output.times(1_000_000))
+    }
+
+    /// The price of one token of a class, for a prompt of so many tokens.
+    #[must_use]
+    pub fn rate(&self, class: PriceClass, input_tokens: u64) -> PicoUsd {
+        self.rates(input_tokens).get(class)
+    }
+
+    /// The sizes of a prompt above which other rates hold, ascending.
+    pub fn thresholds(&self) -> impl Iterator<Item = u64> {
+        self.tiers.iter().map(|tier| tier.over)
+    }
+
+    /// What each request costs, whatever its tokens.
+    #[must_use]
+    pub fn per_request(&self) -> NanoUsd {
+        self.per_request
+    }
+
+    /// Who stated it.
+    #[must_use]
+    pub fn source(&self) -> PriceSource {
+        self.source
+    }
+
+    /// From which day it is, such as `2026-08-21`; none for prices of a configuration, which have its version.
+    #[must_use]
+    pub fn date(&self) -> Option<&str> {
+        self.date.as_deref()
+    }
+
+    fn rates(&self, input_tokens: u64) -> &Rates {
+        let reached = self.tiers.iter().take_while(|tier| input_tokens > tier.over);
+        reached.last().map_or(&self.base, |tier| &tier.rates)
+    }
+
+    fn fee_pico(&self) -> u128 {
+        u128::from(self.per_request.units()) * 1_000
+    }
+}
+
+/// Takes a part out of what is left of the whole.
+#[inline]
+fn take(rest: &mut u64, part: u64) -> u64 {
+    let taken = part.min(*rest);
+    *rest -= taken;
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stated(prices: &[(PriceClass, u64)]) -> StatedPrices {
+        prices.iter().fold(StatedPrices::default(), |all, (class, price)| all.with(*class, Some(PicoUsd(*price))))
+    }
+
+    fn price(prices: &[(PriceClass, u64)]) -> Price {
+        Price::new(stated(prices), PriceSource::Project, None).unwrap()
+    }
+
+    fn tokens(input: u64, output: u64) -> TokenCounts {
+        TokenCounts { input, output, ..TokenCounts::default() }
+    }
+
+    #[test]
+    fn every_class_has_its_price_and_the_sum_is_rounded_once() {
+        use PriceClass::{AudioInput, AudioOutput, CacheRead, CacheWrite, CacheWrite1h, Input, Output, Reasoning};
+        let full = price(&[
+            (Input, 1),
+            (Output, 10),
+            (CacheRead, 100),
+            (CacheWrite, 1_000),
+            (CacheWrite1h, 10_000),
+            (AudioInput, 100_000),
+            (AudioOutput, 1_000_000),
+            (Reasoning, 10_000_000),
+        ]);
+        let plain = price(&[(Input, 150_000), (Output, 600_000)]);
+        let all = TokenCounts {
+            input: 15,
+            output: 6,
+            cache_read: 2,
+            cache_write: 7,
+            cache_write_1h: 4,
+            audio_input: 5,
+            audio_output: 1,
+            reasoning: 3,
+        };
+        for (name, price, tokens, want) in [
+            // 1 x 1 + 2 x 2 x 100 ... in pico: 1 + 200 + 3,000 + 40,000 + 500,000 and 1,000,000 + 30,000,000 + 20.
+            ("all classes", &full, all, 31_544),
+            ("one token", &plain, tokens(1, 0), 150),
+            ("rounded up once, not twice", &price(&[(Input, 1), (Output, 1)]), tokens(1, 1), 1),
+            (
+                "classes without a price of their own",
+                &plain,
+                TokenCounts { cache_read: 10, reasoning: 3, ..tokens(10, 3) },
+                3_300,
+            ),
+            ("parts beyond the whole", &full, TokenCounts { cache_read: 9, cache_write: 9, ..tokens(3, 0) }, 1),
+            ("nothing", &full, tokens(0, 0), 0),
+            ("fee", &plain.clone().with_request_fee(NanoUsd(5_000_000)), tokens(1, 0), 5_000_150),
+        ] {
+            assert_eq!(price.cost(&tokens), NanoUsd(want), "{name}");
+            assert_eq!(price.checked_cost(&tokens), Some(NanoUsd(want)), "{name}");
+        }
+    }
+
+    #[test]
+    fn tier_holds_for_all_tokens_once_the_prompt_is_longer() {
+        let tier = stated(&[(PriceClass::Input, 2_000), (PriceClass::Output, 3_000)]);
+        let price = price(&[(PriceClass::Input, 1_000), (PriceClass::Output, 2_000)]).with_tier(100, tier);
+        for (input, want) in [(100, 100 + 20), (101, 202 + 30)] {
+            assert_eq!(price.cost(&tokens(input, 10)), NanoUsd(want), "{input}");
+        }
+        assert_eq!(price.thresholds().collect::<Vec<_>>(), [100]);
+        assert_eq!(
+            price.rate(PriceClass::CacheRead, 101),
+            PicoUsd(2_000),
+            "what the tier leaves open follows its input"
+        );
+    }
+
+    #[test]
+    fn what_is_too_much_to_hold_is_told() {
+        let price = price(&[(PriceClass::Input, u64::MAX), (PriceClass::Output, u64::MAX)]);
+        let tokens = tokens(u64::MAX, u64::MAX);
+        assert_eq!(price.cost(&tokens), NanoUsd(i64::MAX));
+        assert_eq!(price.checked_cost(&tokens), None);
+        assert_eq!(price.upper_bound(u64::MAX, u64::MAX), NanoUsd(i64::MAX));
+    }
+
+    #[test]
+    fn written_prices_win_and_zero_frees_its_side() {
+        use PriceClass::{CacheRead, CacheWrite, CacheWrite1h, Input, Output, Reasoning};
+        let listed = price(&[(Input, 10), (Output, 20), (CacheRead, 5), (Reasoning, 30)]);
+        let listed = listed.with_request_fee(NanoUsd(7));
+        for (name, patch, want, fee) in [
+            ("nothing", &[][..], [10, 20, 5, 10, 30], 7),
+            ("input alone", &[(Input, 8)], [8, 20, 5, 8, 30], 7),
+            ("cached alone", &[(CacheRead, 1)], [10, 20, 1, 10, 30], 7),
+            ("free input", &[(Input, 0)], [0, 20, 0, 0, 30], 7),
+            ("free", &[(Input, 0), (Output, 0)], [0, 0, 0, 0, 0], 0),
+            ("free but for writes", &[(Input, 0), (Output, 0), (CacheWrite, 3)], [0, 0, 0, 3, 0], 0),
+        ] {
+            let patched = listed.patched(&stated(patch), PriceSource::Model);
+            let got = [Input, Output, CacheRead, CacheWrite, Reasoning].map(|class| patched.rate(class, 0).0);
+            assert_eq!((got, patched.per_request().0), (want, fee), "{name}");
+            assert_eq!(patched.is_free(), name == "free", "{name}");
+        }
+        let hour = price(&[(Input, 10), (Output, 20), (CacheWrite, 12)]);
+        assert_eq!(hour.rate(CacheWrite1h, 0), PicoUsd(12));
+    }
+
+    #[test]
+    fn price_needs_input_and_output() {
+        assert_eq!(Price::new(stated(&[(PriceClass::Input, 1)]), PriceSource::Model, None), None);
+        assert_eq!(Price::new(stated(&[(PriceClass::Output, 1)]), PriceSource::Model, None), None);
+    }
+
+    fn some_price() -> impl Strategy<Value = Price> {
+        let amount = prop_oneof![Just(0), 1..2_000_000_u64, any::<u64>()];
+        let classes = proptest::collection::vec(proptest::option::of(amount.clone()), PriceClass::ALL.len());
+        let tier = (prop_oneof![0..3_000_u64, any::<u64>()], classes.clone());
+        let tiers = proptest::collection::vec(tier, 0..3);
+        (amount.clone(), amount, classes, tiers, 0..5_000_000_000_i64).prop_map(
+            |(input, output, classes, tiers, fee)| {
+                let of = |classes: Vec<Option<u64>>| {
+                    let all = PriceClass::ALL.into_iter().zip(classes);
+                    all.fold(StatedPrices::default(), |stated, (class, price)| stated.with(class, price.map(PicoUsd)))
+                };
+                let base = stated(&[(PriceClass::Input, input), (PriceClass::Output, output)]);
+                let price = Price::new(of(classes).over(&base), PriceSource::Catalogue, None).unwrap();
+                let price = tiers.into_iter().fold(price, |price, (over, classes)| price.with_tier(over, of(classes)));
+                price.with_request_fee(NanoUsd(fee))
+            },
+        )
+    }
+
+    fn some_tokens() -> impl Strategy<Value = TokenCounts> {
+        let count = || prop_oneof![0..4_000_u64, any::<u64>()];
+        (count(), count(), count(), count(), count(), (count(), count(), count())).prop_map(
+            |(input, output, cache_read, cache_write, cache_write_1h, (audio_input, audio_output, reasoning))| {
+                TokenCounts {
+                    input,
+                    output,
+                    cache_read,
+                    cache_write,
+                    cache_write_1h,
+                    audio_input,
+                    audio_output,
+                    reasoning,
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+        #[test]
+        fn no_split_costs_more_than_the_upper_bound(
+            price in some_price(),
+            tokens in some_tokens(),
+            spare in (0..9_000_u64, 0..9_000_u64),
+        ) {
+            let cost = price.cost(&tokens);
+            prop_assert!(cost >= NanoUsd::ZERO);
+            prop_assert!(cost <= price.upper_bound(tokens.input, tokens.output));
+            // A reservation is made before the counts are known: more room never means a lower bound.
+            let (input, output) = (tokens.input.saturating_add(spare.0), tokens.output.saturating_add(spare.1));
+            prop_assert!(cost <= price.upper_bound(input, output));
+        }
+
+        #[test]
+        fn cost_is_the_exact_sum_rounded_up(price in some_price(), input in 0..9_000_u64, output in 0..9_000_u64) {
+            let tokens = tokens(input, output);
+            let exact = price.rate(PriceClass::Input, input).times(input)
+                + price.rate(PriceClass::Output, input).times(output)
+                + u128::from(price.per_request().units()) * 1_000;
+            if let Some(cost) = price.checked_cost(&tokens) {
+                let cost = u128::from(cost.units());
+                prop_assert!(cost * 1_000 >= exact && (cost == 0 || (cost - 1) * 1_000 < exact));
+            }
+        }
+    }
+}
