@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use millrace::base::{Labels, TokenCounts};
+use millrace::base::{Labels, NanoUsd, TokenCounts};
 use millrace::metrics::{Endpoint, Observation, Outside, Registry};
 
 fn labels(project: usize) -> Arc<Labels> {
@@ -32,6 +32,7 @@ fn observation(step: u64) -> Observation {
         overhead: Duration::from_nanos(15_000 + step % 40_000),
         ttft: Some(Duration::from_micros(900 + step % 50_000)),
         tokens: TokenCounts { input: 200, output: 50, ..TokenCounts::default() },
+        cost: NanoUsd(60_000),
     }
 }
 

@@ -62,6 +62,7 @@ fn project(number: usize, routes: usize) -> ProjectSource {
         config,
         secrets: Arc::default(),
         provider_keys: Vec::new(),
+        organization_prices: Vec::new(),
     }
 }
 
@@ -85,13 +86,13 @@ fn registries() -> Registries {
     let guard = Arc::new(Guard::new(Rules::default(), Vec::new()));
     let ttl = TtlBounds { min: Duration::from_secs(1), max: Duration::from_secs(300) };
     let resolver = Resolver::new(Arc::clone(&guard), Vec::new(), ttl, |_| {});
-    Registries { metrics: Arc::new(Registry::new(1)), origins: Arc::new(Origins::new(guard, resolver)) }
+    Registries::new(Arc::new(Registry::new(1)), Arc::new(Origins::new(guard, resolver)))
 }
 
 fn compiled(calls: &[Call]) -> Snapshot {
     let projects = calls.chunks(ROUTES_A_PROJECT).enumerate().map(|(n, part)| project(n, part.len())).collect();
     let sources = Sources { projects, keys: keys(calls), keys_file: "keys.yaml".into() };
-    compile(sources, &registries(), 1).map_err(|refusals| format!("{refusals:?}")).unwrap()
+    compile(sources, &registries(), 1).map_err(|refusals| format!("{refusals:?}")).unwrap().0
 }
 
 /// The same projects with keys of one project each, as a store holds them: under a pepper.

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{AdminState, Check, Output, Readiness, serve};
-use crate::base::{Labels, TokenCounts, now};
+use crate::base::{Labels, NanoUsd, TokenCounts, now};
 use crate::metrics::{Endpoint, HEARTBEAT_MAX, Observation, Registry};
 use crate::usage::Queue;
 
@@ -197,6 +197,7 @@ fn metrics_show_what_was_recorded() {
             overhead: Duration::from_micros(20),
             ttft: None,
             tokens: TokenCounts::default(),
+            cost: NanoUsd::ZERO,
         };
         server.registry.series(Arc::new(labels)).record(1, &seen);
         let answer = server.get("/metrics").await;
@@ -220,6 +221,7 @@ fn large_scrape_arrives_whole() {
             overhead: Duration::from_micros(20),
             ttft: Some(Duration::from_millis(5)),
             tokens: TokenCounts::default(),
+            cost: NanoUsd::ZERO,
         };
         for number in 0..2_000 {
             let labels = Labels { project: format!("p{number}").into(), ..Labels::default() };

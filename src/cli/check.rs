@@ -80,8 +80,8 @@ fn check_settings(text: &[u8], path: &Path) -> Vec<Refusal> {
         warnings.extend(loaded.warnings);
         compile(loaded.sources, &registries, 1)
     });
-    if let Err(refusals) = loaded {
-        warnings.extend(refusals);
+    match loaded {
+        Ok((_, found)) | Err(found) => warnings.extend(found),
     }
     warnings
 }
@@ -90,7 +90,7 @@ fn check_settings(text: &[u8], path: &Path) -> Vec<Refusal> {
 fn registries(server: &Server) -> Result<Registries, ServerError> {
     let guard = Arc::new(Guard::new(egress_rules(server)?, vec![server.listen, server.admin_listen]));
     let resolver = Resolver::new(Arc::clone(&guard), server.upstream.dns_servers.clone(), ttl_bounds(server), |_| {});
-    Ok(Registries { metrics: Arc::new(Registry::new(1)), origins: Arc::new(Origins::new(guard, resolver)) })
+    Ok(Registries::new(Arc::new(Registry::new(1)), Arc::new(Origins::new(guard, resolver))))
 }
 
 fn as_json(valid: bool, found: &[Refusal]) -> Value {

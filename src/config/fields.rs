@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::base::ByteSize;
+use crate::base::{ByteSize, NanoUsd};
 
 use super::problem::{At, Position};
 use super::shape::find;
@@ -76,6 +76,11 @@ impl<'n> Fields<'n> {
             return None;
         };
         self.value(name, |node| value::size(node, *min, *max).ok()).map(ByteSize)
+    }
+
+    /// An amount in USD.
+    pub(super) fn money(&self, name: &str) -> Option<NanoUsd> {
+        self.value(name, |node| value::money(node).ok())
     }
 
     pub(super) fn duration(&self, name: &str) -> Option<Duration> {

@@ -30,7 +30,10 @@ mod yaml;
 
 pub use document::{DocumentKind, recognise};
 pub use keys::check_keys;
-pub use model::{MockParams, Model, ModelList, Project, Prompt, PromptRole, Provider, Route, Timeouts, TimeoutsPatch};
+pub use model::{
+    Costs, MockParams, Model, ModelList, PriceEntry, Project, Prompt, PromptRole, Provider, Route, Timeouts,
+    TimeoutsPatch,
+};
 pub use problem::{At, Checked, Code, Position, Problem, Severity};
 pub use project::{ProjectContext, check_project};
 pub use schema::{keys_schema, project_schema, server_schema};

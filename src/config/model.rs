@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::base::{NanoUsd, PicoUsd};
+
 use super::problem::At;
 
 /// One project configuration, checked.
@@ -11,6 +13,8 @@ pub struct Project {
     pub models: Vec<Model>,
     /// Every route, in the order of the document.
     pub routes: Vec<Route>,
+    /// `prices`, in the order of the document; no two of one model.
+    pub prices: Vec<PriceEntry>,
 }
 
 /// The list in which a model is declared.
@@ -62,6 +66,54 @@ pub struct Model {
     /// Whether the one resend after a reused connection closed before any response byte stays silent. It is made in any
     /// case; without this it counts as an attempt and as a reset. Default `false`.
     pub retry_safe: bool,
+    /// Prices written at the model: they win over every other source.
+    pub costs: Costs,
+}
+
+/// Prices as written at one place; what is absent comes from the next place. 0 is free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Costs {
+    /// Tokens of a prompt.
+    pub input: Option<PicoUsd>,
+    /// Tokens of an answer.
+    pub output: Option<PicoUsd>,
+    /// Tokens of a prompt read from the provider's cache.
+    pub cached_input: Option<PicoUsd>,
+    /// Tokens of a prompt written to the provider's cache for five minutes.
+    pub cache_write_5m: Option<PicoUsd>,
+    /// Tokens of a prompt written to the provider's cache for an hour.
+    pub cache_write_1h: Option<PicoUsd>,
+}
+
+/// One entry of `prices`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriceEntry {
+    /// `model`: `provider/name`, where the name may end in `*`.
+    pub model: At<String>,
+    /// Who serves it.
+    pub provider: Provider,
+    /// The prices; input and output are there.
+    pub costs: Costs,
+    /// What each request costs beside its tokens.
+    pub per_request: NanoUsd,
+}
+
+impl PriceEntry {
+    /// The name of the model, or what it begins with.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.model.value.split_once('/').map_or("", |(_, name)| name.trim())
+    }
+
+    /// Whether the entry holds for this model, and how closely: the length of what fits, above all for a whole name.
+    #[must_use]
+    pub fn fits(&self, provider: Provider, model: &str) -> Option<usize> {
+        let fit = match self.name().strip_suffix('*') {
+            Some(start) => model.starts_with(start).then_some(start.len()),
+            None => (self.name() == model).then_some(usize::MAX),
+        };
+        fit.filter(|_| self.provider == provider)
+    }
 }
 
 /// How the mock provider answers.
@@ -119,9 +171,9 @@ pub struct Route {
     /// Name: the second part of `project/route`.
     pub name: At<String>,
     /// Chat models, as indices into [`Project::models`].
-    pub chat: Vec<usize>,
+    pub chat: Vec<At<usize>>,
     /// Embedding models, as indices into [`Project::models`].
-    pub embedding: Vec<usize>,
+    pub embedding: Vec<At<usize>>,
     /// Timeouts written at the route.
     pub timeouts: TimeoutsPatch,
 }

@@ -123,6 +123,8 @@ codes! {
     Unreadable = "unreadable",
     /// A file that more users can open than its content allows.
     LooseMode = "loose_mode",
+    /// A target without a price: an error where money is limited, else a warning.
+    UnpricedModel = "unpriced_model",
     /// Warning: a key that cannot have an effect here.
     NoEffect = "no_effect",
     /// Warning: a key that acts as another one.

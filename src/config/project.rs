@@ -5,12 +5,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use crate::base::PicoUsd;
+
 use super::fields::{Fields, Item};
 use super::hint::{did_you_mean, listing};
-use super::model::{Model, ModelList, Project, Provider, Route, TimeoutsPatch};
+use super::model::{Costs, Model, ModelList, PriceEntry, Project, Provider, Route, TimeoutsPatch};
 use super::params::read_params;
 use super::problem::{At, Checked, Code, Position, Problem, Problems, shown};
-use super::project_tables::{MODEL, PROJECT, ROUTE};
+use super::project_tables::{MODEL, PRICE, PROJECT, ROUTE};
 use super::shape::check_table;
 use super::words::{PROVIDERS_LATER, find_provider, shown_provider};
 use super::yaml::{self, Content};
@@ -45,7 +47,8 @@ pub fn check_project(text: &[u8], context: ProjectContext<'_>) -> Result<Checked
     reader.models(&root, ModelList::Transcription);
     reader.transcription(&root);
     let routes = reader.routes(&root);
-    let project = Project { models: reader.models, routes };
+    let prices = reader.prices(&root);
+    let project = Project { models: reader.models, routes, prices };
     problems.finish(Some(project))
 }
 
@@ -125,6 +128,7 @@ impl Reader<'_> {
             prompt,
             timeouts,
             retry_safe: fields.boolean("retry_safe").unwrap_or(false),
+            costs: model_costs(fields),
         })
     }
 
@@ -261,8 +265,37 @@ impl Reader<'_> {
         routes
     }
 
+    fn prices(&mut self, root: &Fields<'_>) -> Vec<PriceEntry> {
+        let mut prices: Vec<PriceEntry> = Vec::new();
+        for item in root.list("prices") {
+            let fields = Fields::new(&PRICE, item.node, item.path);
+            let Some(model) = fields.word("model") else { continue };
+            let Some(provider) = self.provider(&model) else { continue };
+            let entry = PriceEntry {
+                provider,
+                costs: listed_costs(&fields),
+                per_request: fields.money("per_request").unwrap_or_default(),
+                model,
+            };
+            if entry.name().strip_suffix('*').unwrap_or(entry.name()).contains('*') {
+                let message = "`*` stands at the end of a name only";
+                self.problems.push(entry.model.refuse(Code::BadValue, message));
+                continue;
+            }
+            let same = |first: &&PriceEntry| first.provider == provider && first.name() == entry.name();
+            if let Some(first) = prices.iter().find(same) {
+                let message = format!("`{}` is priced twice", shown(&entry.model.value, 64));
+                let hint = format!("first use in line {}", first.model.at.line);
+                self.problems.push(entry.model.refuse(Code::Duplicate, message).hint(hint));
+                continue;
+            }
+            prices.push(entry);
+        }
+        prices
+    }
+
     /// Resolves the ids of one list of a route.
-    fn references(&mut self, fields: &Fields<'_>, list: ModelList) -> Vec<usize> {
+    fn references(&mut self, fields: &Fields<'_>, list: ModelList) -> Vec<At<usize>> {
         let mut seen: HashMap<String, u32> = HashMap::new();
         let mut found = Vec::new();
         let mut extra_reported = false;
@@ -279,7 +312,8 @@ impl Reader<'_> {
                 self.problems.push(id.refuse(Code::Unsupported, message));
             }
             seen.insert(id.value.clone(), id.at.line);
-            found.extend(self.reference(&id, list));
+            let index = self.reference(&id, list);
+            found.extend(index.map(|index| At { value: index, at: id.at, path: id.path.clone() }));
         }
         found
     }
@@ -314,6 +348,31 @@ impl Reader<'_> {
     fn warn(&mut self, item: &Item<'_>, code: Code, message: &str) {
         self.problems.push(Problem::warning(item.path.as_str(), item.node.at, code, message));
     }
+}
+
+fn model_costs(fields: &Fields<'_>) -> Costs {
+    Costs {
+        input: per_token(fields, "input_cost_per_million_tokens"),
+        output: per_token(fields, "output_cost_per_million_tokens"),
+        cached_input: per_token(fields, "input_cached_cost_per_million_tokens"),
+        cache_write_5m: per_token(fields, "input_cache_creation_5m_cost_per_million_tokens"),
+        cache_write_1h: per_token(fields, "input_cache_creation_1h_cost_per_million_tokens"),
+    }
+}
+
+fn listed_costs(fields: &Fields<'_>) -> Costs {
+    Costs {
+        input: per_token(fields, "input"),
+        output: per_token(fields, "output"),
+        cached_input: per_token(fields, "cached_input"),
+        cache_write_5m: per_token(fields, "cache_write_5m"),
+        cache_write_1h: per_token(fields, "cache_write_1h"),
+    }
+}
+
+/// USD for a million tokens as pico-USD for one. Exact: amounts have at most 6 decimals.
+fn per_token(fields: &Fields<'_>, name: &str) -> Option<PicoUsd> {
+    fields.money(name).map(|per_million| PicoUsd(per_million.units() / 1_000))
 }
 
 fn is_above(low: Option<Duration>, high: Option<Duration>) -> bool {

@@ -33,7 +33,11 @@ pub(super) static PROJECT: Table = Table {
         Field::unsupported("cache", "Address of a cache store."),
         Field::unsupported("mode", "Which credential pays."),
         Field::unsupported("allow_paid_fallback", "Whether credits pay when an own key fails."),
-        Field::unsupported("prices", "Prices of models."),
+        Field::new(
+            "prices",
+            Kind::List { of: &Kind::Table(&PRICE), max: MODELS_MAX },
+            "Prices of models, instead of those of the price catalogue.",
+        ),
         Field::empty("plugins", &["extension"], NO_PLUGINS, "Accepted only when empty: Millrace loads no plugins."),
     ],
 };
@@ -94,17 +98,67 @@ pub(super) static MODEL: Table = Table {
         Field::unsupported("on_cancel", "How a cancelled stream is billed."),
         Field::unsupported("circuit_breaker", "When the model is skipped."),
         Field::unsupported("max_output_tokens", "Most tokens of one answer."),
-        Field::unsupported("input_cost_per_million_tokens", "Price in USD."),
-        Field::unsupported("output_cost_per_million_tokens", "Price in USD."),
-        Field::unsupported("input_cached_cost_per_million_tokens", "Price in USD."),
-        Field::unsupported(
+        Field::new(
+            "input_cost_per_million_tokens",
+            Kind::Money,
+            "USD for a million tokens of prompts, at most 6 decimals; 0 is free. Default: `prices`, else the price catalogue.",
+        ),
+        Field::new(
+            "output_cost_per_million_tokens",
+            Kind::Money,
+            "USD for a million tokens of answers. Default: `prices`, else the price catalogue.",
+        ),
+        Field::new(
+            "input_cached_cost_per_million_tokens",
+            Kind::Money,
+            "USD for a million tokens of prompts that the provider's cache held. Default: `prices`, else the price catalogue, else \
+             the input price.",
+        ),
+        Field::new(
             "input_cache_creation_5m_cost_per_million_tokens",
-            "Price in USD.",
+            Kind::Money,
+            "USD for a million tokens of prompts written to the provider's cache for five minutes. Default as above.",
         ),
-        Field::unsupported(
+        Field::new(
             "input_cache_creation_1h_cost_per_million_tokens",
-            "Price in USD.",
+            Kind::Money,
+            "USD for a million tokens of prompts written to the provider's cache for an hour. Default as above, and never below \
+             the price for five minutes.",
         ),
+    ],
+};
+
+pub(super) static PRICE: Table = Table {
+    name: "price",
+    doc: "What a model costs, in USD with at most 6 decimals. 0 is free.",
+    fields: &[
+        Field::new(
+            "model",
+            Kind::Word(&words::MODEL_NAME),
+            "`provider/name`; the name may end in `*`. A whole name wins, then the longest start.",
+        )
+        .required(),
+        Field::new("input", Kind::Money, "A million tokens of prompts.").required(),
+        Field::new("output", Kind::Money, "A million tokens of answers.").required(),
+        Field::new(
+            "cached_input",
+            Kind::Money,
+            "A million tokens of prompts that the provider's cache held. Default: the input price.",
+        ),
+        Field::new(
+            "cache_write_5m",
+            Kind::Money,
+            "A million tokens of prompts written to the provider's cache for five minutes. Default: the input price.",
+        ),
+        Field::new(
+            "cache_write_1h",
+            Kind::Money,
+            "A million tokens of prompts written to the provider's cache for an hour. Default: the dearer of the input price and \
+             `cache_write_5m`.",
+        ),
+        Field::new("per_request", Kind::Money, "Each request, beside its tokens. Default 0.").default("0"),
+        Field::unsupported("per_audio_minute", "A minute of sound."),
+        Field::unsupported("per_image", "An image."),
     ],
 };
 

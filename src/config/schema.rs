@@ -129,6 +129,10 @@ impl Printer {
                 "description": format!("{min} to {max}"),
             },
         ] }),
+            Kind::Money => json!({ "anyOf": [
+            { "type": "number", "minimum": 0 },
+            { "type": "string", "pattern": "^\\s*[0-9]+(\\.[0-9]{1,6})?\\s*$", "description": "USD, at most 6 decimals" },
+        ] }),
             Kind::Text { bytes_max } => json!({ "type": "string", "maxLength": bytes_max }),
             Kind::Word(word) => match word.pattern {
                 Some(pattern) => json!({ "type": "string", "pattern": pattern }),

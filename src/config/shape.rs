@@ -95,6 +95,7 @@ fn check_kind(kind: &Kind, node: &Node, path: &str, problems: &mut Problems) {
         Kind::Int { min, max } => value::integer(node, *min, *max).map(drop),
         Kind::Size { min, max } => value::size(node, *min, *max).map(drop),
         Kind::Duration { min, max } => value::duration(node, min, max).map(drop),
+        Kind::Money => value::money(node).map(drop),
         Kind::Text { bytes_max } => check_text(node, *bytes_max),
         Kind::Word(word) => check_word(word, node),
         Kind::Choice(words) => check_choice(words, node),

@@ -51,6 +51,8 @@ pub(super) enum Kind {
     Size { min: u64, max: u64 },
     /// Seconds, or a number and a unit. Bounds as they are written in messages.
     Duration { min: &'static str, max: &'static str },
+    /// An amount in USD: a number or a text, with at most 6 decimals.
+    Money,
     /// Any text up to a number of bytes.
     Text { bytes_max: usize },
     /// A text of a certain form.

@@ -14,7 +14,7 @@ use super::server_tables::{KEYS, SERVER};
 use super::table::{Kind, State, Table};
 use super::yaml::{Content, Node};
 use super::{
-    Code, ModelList, Position, Problem, ProjectContext, PromptRole, Provider, SecretSource, Severity, check_keys,
+    At, Code, ModelList, Position, Problem, ProjectContext, PromptRole, Provider, SecretSource, Severity, check_keys,
     check_project, check_server, keys_schema, project_schema, server_schema,
 };
 
@@ -180,10 +180,11 @@ fn project_is_read_as_written() {
     assert_eq!(project.models[3].provider, Provider::Mistral);
     assert_eq!(project.models[4].mock.vector_size, 3);
     let support = &project.routes[0];
-    assert_eq!((&*support.chat, &*support.embedding), (&[0][..], &[3][..]));
+    let listed = |list: &[At<usize>]| list.iter().map(|index| index.value).collect::<Vec<_>>();
+    assert_eq!((listed(&support.chat), listed(&support.embedding)), (vec![0], vec![3]));
     assert_eq!(support.timeouts.total, Some(Duration::from_secs(600)));
     assert_eq!(project.routes[2].name.value, "fast-1.2_x");
-    assert_eq!(project.routes[2].chat, [1]);
+    assert_eq!(listed(&project.routes[2].chat), [1]);
 }
 
 #[test]
@@ -324,6 +325,7 @@ fn every_default_is_a_value_its_key_accepts() {
                     Kind::Int { .. } => fields.integer::<u64>(name).is_some(),
                     Kind::Size { .. } => fields.size(name).is_some(),
                     Kind::Duration { .. } => fields.duration(name).is_some(),
+                    Kind::Money => fields.money(name).is_some(),
                     Kind::Choice(_) => fields.choice(name).is_some(),
                     Kind::Word(_) => fields.word(name).is_some(),
                     _ => false,

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Number, Value};
 
-use crate::base::{UnitError, parse_byte_size, parse_duration};
+use crate::base::{MoneyError, NanoUsd, UnitError, parse_byte_size, parse_duration};
 
 use super::problem::Code;
 use super::yaml::{Content, Form, Node, Scalar};
+
+/// Most decimals of an amount: a millionth of a USD for a million tokens is one pico-USD a token.
+const MONEY_DECIMALS_MAX: usize = 6;
 
 /// Why a value is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +119,35 @@ pub(super) fn duration(node: &Node, min: &str, max: &str) -> Result<Duration, Re
         Err(_) if is_negative_number(&scalar.text) => Err(range()),
         Err(error) => Err(Refusal::new(Code::BadValue, error.to_string())),
     }
+}
+
+/// Reads an amount in USD, a number or a text, digit by digit: a float would not hold what is written.
+pub(super) fn money(node: &Node) -> Result<NanoUsd, Refusal> {
+    let wrong = || Refusal::wrong_type("an amount in USD such as `2.50`", node);
+    let scalar = scalar(node).filter(|s| !s.is_null()).ok_or_else(wrong)?;
+    let text = scalar.text.trim();
+    let out_of_range = |message: &str| Refusal::new(Code::OutOfRange, message);
+    if is_negative_number(text) {
+        return Err(out_of_range("must be 0 or more"));
+    }
+    if text.split_once('.').is_some_and(|(_, fraction)| fraction.len() > MONEY_DECIMALS_MAX && is_digits(fraction)) {
+        return Err(out_of_range("at most 6 decimals are accepted"));
+    }
+    text.parse().map_err(|error| match error {
+        MoneyError::TooLarge | MoneyError::Decimals => out_of_range(&error.to_string()),
+        MoneyError::Form if read_bool(scalar).is_some() || scalar.form == Form::Plain && !starts_as_number(text) => {
+            wrong()
+        }
+        MoneyError::Form => Refusal::new(Code::BadValue, "expected an amount in USD such as `2.50`"),
+    })
+}
+
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn starts_as_number(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))
 }
 
 /// Reads a text: what is not a number, a boolean or null unless it stands in quotes.
@@ -310,6 +342,34 @@ mod tests {
             let got = integer(&plain(text), 1, 8).map_err(|refusal| refusal.code);
             assert_eq!(got, want, "{text}");
         }
+    }
+
+    #[test]
+    fn money_is_read_digit_by_digit() {
+        let quoted = |text: &str| Node {
+            at: Position::START,
+            content: Content::Scalar(Scalar { text: text.to_owned(), form: Form::Quoted }),
+        };
+        for (text, want) in [
+            ("0", Ok(0)),
+            ("2.5", Ok(2_500_000_000)),
+            ("0.123456", Ok(123_456_000)),
+            ("0.1234567", Err(Code::OutOfRange)),
+            ("0.1000000", Err(Code::OutOfRange)),
+            ("9300000000", Err(Code::OutOfRange)),
+            ("9007199253.740993", Ok(9_007_199_253_740_993_000)),
+            ("-1", Err(Code::OutOfRange)),
+            ("1e-3", Err(Code::BadValue)),
+            ("0x10", Err(Code::BadValue)),
+            (".5", Err(Code::BadValue)),
+        ] {
+            let want = want.map(NanoUsd);
+            assert_eq!(money(&plain(text)).map_err(|refusal| refusal.code), want, "{text}");
+            assert_eq!(money(&quoted(text)).map_err(|refusal| refusal.code), want, "quoted {text}");
+        }
+        assert_eq!(money(&plain("true")).map_err(|refusal| refusal.code), Err(Code::WrongType));
+        assert_eq!(money(&plain("free")).map_err(|refusal| refusal.code), Err(Code::WrongType));
+        assert_eq!(money(&plain("")).map_err(|refusal| refusal.code), Err(Code::WrongType));
     }
 
     #[test]

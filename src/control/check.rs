@@ -11,7 +11,7 @@ use crate::{
     base::Id,
     config::{Code, Position, Problem, ProjectContext, Provider, Severity, check_project},
     metrics::Registry,
-    snapshot::{ProjectPart, ProjectSource, Refusal, Registries, compile_project},
+    snapshot::{ProjectPart, ProjectSource, Refusal, Registries, compile_project, unpriced},
     store::{Project, Tx},
 };
 
@@ -75,10 +75,15 @@ impl Candidate {
             config: checked.config,
             secrets: opened.secrets,
             provider_keys: opened.provider_keys,
+            organization_prices: Vec::new(),
         };
         let mut problems = checked.warnings;
         match compile_project(&source, registries) {
-            Ok(part) => Verdict { part: Some(part), problems },
+            Ok(part) => {
+                problems.extend(unpriced(&source, &part));
+                problems.sort_by_key(|problem| problem.at);
+                Verdict { part: Some(part), problems }
+            }
             Err(refusals) => {
                 problems.extend(refusals.into_iter().map(|refusal| refusal.problem));
                 problems.sort_by_key(|problem| problem.at);
@@ -145,7 +150,7 @@ impl Verdict {
 /// Registries for a check that serves nothing: no counters appear in the metrics, and an address that nothing else uses
 /// is forgotten with the outcome.
 pub(super) fn rehearsal(live: &Registries) -> Registries {
-    Registries { metrics: Arc::new(Registry::new(0)), origins: Arc::clone(&live.origins) }
+    Registries { metrics: Arc::new(Registry::new(0)), ..live.clone() }
 }
 
 /// Refuses a text that cannot even be stored.

@@ -66,6 +66,7 @@ impl Demo {
                 config: project.config,
                 secrets: Arc::new(secrets),
                 provider_keys: Vec::new(),
+                organization_prices: Vec::new(),
             }],
             keys: keys.config,
             keys_file: "demo keys".to_owned(),

@@ -106,6 +106,7 @@ impl FileSet {
             config: read.config,
             secrets,
             provider_keys: Vec::new(),
+            organization_prices: Vec::new(),
         }
     }
 

@@ -71,7 +71,7 @@ pub use people::{AuditScope, Joined, MemberPatch, NewInvitation, OrganizationPat
 pub use permit::{Capability, Extent, Scope, permit, permit_anywhere};
 pub use project_settings::{Effective, NewProject, ProjectPatch, SettingSource};
 pub use projects::ProjectState;
-pub use publish::{Publisher, Unconfirmed, first, first_of};
+pub use publish::{Publisher, Unconfirmed, first, first_of, warn};
 pub use sealed_keys::{OpenedKeys, SealedKeys, origins_of, place_of_provider_key, place_of_secret, provider_named};
 pub use serve::Activated;
 pub use start::{has_pepper, load, open_pepper};

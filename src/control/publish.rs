@@ -22,10 +22,19 @@ const ASK_EVERY: Duration = Duration::from_millis(1);
 /// # Errors
 /// Every problem.
 pub fn first(sources: Sources, registries: &Registries) -> Result<Snapshot, Vec<Refusal>> {
-    let snapshot = compile(sources, registries, 1)?;
+    let (snapshot, warnings) = compile(sources, registries, 1)?;
+    warn(&warnings);
     announce(&snapshot, registries);
     registries.metrics.config_served(unix_time());
     Ok(snapshot)
+}
+
+/// Says what deserves attention in configurations that are served.
+pub fn warn(warnings: &[Refusal]) {
+    for warning in warnings {
+        let text = warning.problem.render(&warning.file);
+        emit(Level::Warn, "configuration warning", &[("problem", Value::Text(&text))]);
+    }
 }
 
 /// Makes the first snapshot of parts that were compiled one by one, before any worker runs.
@@ -107,7 +116,8 @@ impl Publisher {
         let served = self.served();
         let generation = served.generation() + 1;
         match compile(sources, &self.registries, generation) {
-            Ok(snapshot) => {
+            Ok((snapshot, warnings)) => {
+                warn(&warnings);
                 self.install(snapshot, &served);
                 self.report_serve(generation);
                 Ok(generation)
@@ -226,7 +236,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let resolver = Resolver::new(Arc::clone(&guard), Vec::new(), TtlBounds { min: second, max: second }, |_| {});
         let metrics = Arc::new(Registry::new(2));
-        let registries = Registries { metrics: Arc::clone(&metrics), origins: Arc::new(Origins::new(guard, resolver)) };
+        let registries = Registries::new(Arc::clone(&metrics), Arc::new(Origins::new(guard, resolver)));
         let first = first_of(Edit::empty(KeyHasher::Plain), &registries);
         let (shared, ears) = shared(2, first, metrics);
         (Publisher::new(shared, registries), ears)

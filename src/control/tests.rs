@@ -63,7 +63,7 @@ impl Rig {
         let guard = Arc::new(Guard::new(Rules::default(), Vec::new()));
         let resolver = Resolver::with_name_servers(Arc::clone(&guard), Vec::new(), |_| {});
         let metrics = Arc::new(Registry::new(workers));
-        let registries = Registries { metrics: Arc::clone(&metrics), origins: Arc::new(Origins::new(guard, resolver)) };
+        let registries = Registries::new(Arc::clone(&metrics), Arc::new(Origins::new(guard, resolver)));
         // The master key of every test, so that a restart opens what an earlier process sealed.
         let vault = Vault::parse(&"5a".repeat(32)).unwrap();
         let pepper = open_pepper(&store, &vault).await.unwrap();

@@ -1,11 +1,17 @@
 //! Lets tests try the orders in which threads may run.
 //!
-//! Each operation of `atomic.rs` calls [`point`]. Inside of [`explore`] that is a place where the scheduler of `shuttle` may
-//! go on with another thread; everywhere else it is nothing.
+//! Each operation of `atomic.rs` calls [`point`]. Inside of an exploration that is a place where the scheduler of `shuttle`
+//! may go on with another thread; everywhere else it is nothing.
 
 use std::cell::Cell;
 
+use shuttle::{
+    Config, Runner,
+    scheduler::{DfsScheduler, RandomScheduler},
+};
+
 thread_local! {
+    /// All threads of an exploration run on one thread of the system.
     static EXPLORES: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -16,14 +22,20 @@ pub(super) fn point() {
     }
 }
 
-/// Runs `body` under many schedules; threads come from `shuttle::thread`.
-pub(super) fn explore(schedules: usize, body: impl Fn() + Send + Sync + 'static) {
-    shuttle::check_random(
-        move || {
-            EXPLORES.set(true);
-            body();
-            EXPLORES.set(false);
-        },
-        schedules,
-    );
+/// Runs `body` under so many random schedules. Its threads come from `shuttle::thread`.
+pub(super) fn explore_at_random(schedules: usize, seed: u64, body: impl Fn() + Send + Sync + 'static) -> usize {
+    Runner::new(RandomScheduler::new_from_seed(seed, schedules), Config::default()).run(explored(body))
+}
+
+/// Runs `body` under every schedule, one after the other, but at most so many; returns how many there were.
+pub(super) fn explore_in_depth(schedules_max: usize, body: impl Fn() + Send + Sync + 'static) -> usize {
+    Runner::new(DfsScheduler::new(Some(schedules_max), false), Config::default()).run(explored(body))
+}
+
+fn explored(body: impl Fn() + Send + Sync + 'static) -> impl Fn() + Send + Sync + 'static {
+    move || {
+        EXPLORES.set(true);
+        body();
+        EXPLORES.set(false);
+    }
 }

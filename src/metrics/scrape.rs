@@ -10,7 +10,7 @@ use super::histogram::Doubling;
 use super::process::write_process;
 use super::registry::ConfigState;
 use super::series::{ENDPOINTS, OUTCOMES, STATUS_CLASSES, Series, Sums, TOKEN_TYPES};
-use super::text::{escape, head, histogram, line};
+use super::text::{Value, escape, head, histogram, line};
 use super::worker::WorkerBlock;
 
 /// What a scrape shows and the registry cannot know.
@@ -85,7 +85,7 @@ struct Family {
     write: fn(&mut String, &str, &Sums),
 }
 
-const SERIES_FAMILIES: [Family; 5] = [
+const SERIES_FAMILIES: [Family; 6] = [
     Family { name: "millrace_requests_total", kind: "counter", help: "Finished requests.", write: write_requests },
     Family {
         name: "millrace_request_duration_seconds",
@@ -110,6 +110,12 @@ const SERIES_FAMILIES: [Family; 5] = [
         kind: "counter",
         help: "Tokens of answers, as the providers stated them.",
         write: write_tokens,
+    },
+    Family {
+        name: "millrace_cost_usd_total",
+        kind: "counter",
+        help: "What answers cost in USD, by the prices that were served with them.",
+        write: write_cost,
     },
 ];
 
@@ -143,6 +149,12 @@ fn write_attempts(out: &mut String, labels: &str, sums: &Sums) {
 
 fn write_tokens(out: &mut String, labels: &str, sums: &Sums) {
     by_name(out, ("millrace_tokens_total", labels, "type"), &TOKEN_TYPES, sums.tokens);
+}
+
+fn write_cost(out: &mut String, labels: &str, sums: &Sums) {
+    if sums.cost_nano > 0 {
+        line(out, "millrace_cost_usd_total", &[labels], Value::Billionths(sums.cost_nano));
+    }
 }
 
 fn by_name<const N: usize>(

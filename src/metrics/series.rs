@@ -6,7 +6,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::base::{Labels, TokenCounts};
+use crate::base::{Labels, NanoUsd, TokenCounts};
 
 use super::cell::Counter;
 use super::histogram::{DOUBLING_BOUNDS, Doubling, Total};
@@ -104,6 +104,8 @@ pub struct Observation {
     pub ttft: Option<Duration>,
     /// Tokens of the answer; all zero when there are none.
     pub tokens: TokenCounts,
+    /// What the answer cost; zero when it has no price.
+    pub cost: NanoUsd,
 }
 
 /// Everything counted under one organization, project, route, provider and model.
@@ -120,6 +122,7 @@ struct Block {
     requests: [Counter; REQUEST_CELLS],
     tokens: [Counter; TOKEN_TYPES.len()],
     attempts: [Counter; OUTCOMES.len()],
+    cost_nano: Counter,
     duration: Doubling,
     ttft: Doubling,
 }
@@ -130,6 +133,7 @@ pub(super) struct Sums {
     pub(super) requests: [u64; REQUEST_CELLS],
     pub(super) tokens: [u64; TOKEN_TYPES.len()],
     pub(super) attempts: [u64; OUTCOMES.len()],
+    pub(super) cost_nano: u64,
     pub(super) duration: Total<{ DOUBLING_BOUNDS + 1 }>,
     pub(super) ttft: Total<{ DOUBLING_BOUNDS + 1 }>,
 }
@@ -163,6 +167,9 @@ impl Series {
                 cell.add(count);
             }
         }
+        if seen.cost != NanoUsd::ZERO {
+            block.cost_nano.add(seen.cost.units());
+        }
         if let Some(own) = self.workers.get(worker) {
             own.record_overhead(seen.stream, seen.overhead);
         }
@@ -184,6 +191,7 @@ impl Series {
             add_all(&mut sums.requests, &block.requests);
             add_all(&mut sums.tokens, &block.tokens);
             add_all(&mut sums.attempts, &block.attempts);
+            sums.cost_nano = sums.cost_nano.wrapping_add(block.cost_nano.get());
             block.duration.add_to(&mut sums.duration);
             block.ttft.add_to(&mut sums.ttft);
         }
@@ -204,6 +212,7 @@ impl Default for Block {
             requests: std::array::from_fn(|_| Counter::default()),
             tokens: Default::default(),
             attempts: Default::default(),
+            cost_nano: Counter::default(),
             duration: Doubling::default(),
             ttft: Doubling::default(),
         }
@@ -216,6 +225,7 @@ impl Default for Sums {
             requests: [0; REQUEST_CELLS],
             tokens: [0; TOKEN_TYPES.len()],
             attempts: [0; OUTCOMES.len()],
+            cost_nano: 0,
             duration: Total::default(),
             ttft: Total::default(),
         }

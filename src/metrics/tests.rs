@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::{Labels, TokenCounts, UnixTime};
+use crate::base::{Labels, NanoUsd, TokenCounts, UnixTime};
 
 use super::registry::{OVERFLOW_LABEL, Registry};
 use super::scrape::Outside;
@@ -31,6 +31,7 @@ fn seen() -> Observation {
         overhead: Duration::from_micros(20),
         ttft: None,
         tokens: TokenCounts::default(),
+        cost: NanoUsd::ZERO,
     }
 }
 

@@ -10,6 +10,8 @@ pub(super) enum Value {
     Whole(u64),
     /// Millionths, written as a decimal fraction.
     Millionths(u64),
+    /// Billionths, written as a decimal fraction.
+    Billionths(u64),
 }
 
 impl From<u64> for Value {
@@ -77,13 +79,22 @@ fn push_value(out: &mut String, value: Value) {
     let _ = match value {
         Value::Whole(whole) => write!(out, "{whole}"),
         Value::Millionths(millionths) => {
-            let (whole, rest) = (millionths / 1_000_000, millionths % 1_000_000);
-            let written = write!(out, "{whole}.{rest:06}");
-            let kept = out.trim_end_matches('0').trim_end_matches('.').len();
-            out.truncate(kept);
+            let written = write!(out, "{}.{:06}", millionths / 1_000_000, millionths % 1_000_000);
+            cut_zeros(out);
+            written
+        }
+        Value::Billionths(billionths) => {
+            let written = write!(out, "{}.{:09}", billionths / 1_000_000_000, billionths % 1_000_000_000);
+            cut_zeros(out);
             written
         }
     };
+}
+
+/// Takes the zeros off the end of a decimal fraction.
+fn cut_zeros(out: &mut String) {
+    let kept = out.trim_end_matches('0').trim_end_matches('.').len();
+    out.truncate(kept);
 }
 
 /// Escapes what the format asks for: backslash, quote and line feed.

@@ -202,6 +202,7 @@ impl Drop for Exchange<'_> {
             overhead,
             ttft,
             tokens: self.tokens,
+            cost: NanoUsd::ZERO,
         };
         series.record(self.context.worker, &seen);
         let record = Record {

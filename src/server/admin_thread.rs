@@ -105,10 +105,8 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     let guard = Arc::new(Guard::new(source.rules(&server)?, own_addresses(listening)));
     let resolver =
         Resolver::new(Arc::clone(&guard), server.upstream.dns_servers.clone(), ttl_bounds(&server), log_resolution);
-    let registries = Registries {
-        metrics: Arc::new(Registry::new(ground.pins.len())),
-        origins: Arc::new(Origins::new(guard, resolver.clone())),
-    };
+    let origins = Arc::new(Origins::new(guard, resolver.clone()));
+    let registries = Registries::new(Arc::new(Registry::new(ground.pins.len())), origins);
     let Opened { snapshot, follow, kept, files } = source.open(&server, &registries).await?;
     tokio::spawn(resolver.clone().run(until(stopped.clone())));
     // If the names take longer, the workers start all the same and their first requests may fail.

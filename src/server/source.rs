@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     base::log::{Level, Value, emit},
     config::Server,
-    control::{Demo, FileProjects, FileSet, Loaded, Publisher, Stamp, first},
+    control::{Demo, FileProjects, FileSet, Loaded, Publisher, Stamp, first, warn},
     snapshot::{Refusal, Registries, Snapshot},
     upstream::Rules,
 };
@@ -148,9 +148,6 @@ impl Follow {
 
 fn load(files: &FileSet) -> Result<Loaded, Vec<Refusal>> {
     let loaded = files.load()?;
-    for warning in &loaded.warnings {
-        let text = warning.problem.render(&warning.file);
-        emit(Level::Warn, "configuration warning", &[("problem", Value::Text(&text))]);
-    }
+    warn(&loaded.warnings);
     Ok(loaded)
 }

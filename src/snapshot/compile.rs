@@ -22,22 +22,32 @@ use super::{
     grant::{Grant, Scope},
     learned::Learned,
     part::ProjectPart,
+    pricing::{Pricing, pricing, unpriced},
     reach::reach,
     route::{Route, Target, TargetTimeouts},
     source::{ProjectSource, Refusal, Registries, Sources},
     view::Snapshot,
 };
 
-/// Compiles everything that file mode serves into a snapshot of this generation.
+/// Compiles everything that file mode serves into a snapshot of this generation; beside it, what deserves attention although
+/// it is served.
 ///
 /// # Errors
 /// Every problem of every file, in order of file and position.
-pub fn compile(sources: Sources, registries: &Registries, generation: u64) -> Result<Snapshot, Vec<Refusal>> {
-    let mut refusals = Vec::new();
+pub fn compile(
+    sources: Sources,
+    registries: &Registries,
+    generation: u64,
+) -> Result<(Snapshot, Vec<Refusal>), Vec<Refusal>> {
+    let (mut refusals, mut warnings) = (Vec::new(), Vec::new());
     let mut edit = Edit::empty(KeyHasher::Plain);
     for project in &sources.projects {
         match compile_project(project, registries) {
-            Ok(part) => edit.put_project(Arc::clone(&project.id), part),
+            Ok(part) => {
+                let found = unpriced(project, &part).into_iter();
+                warnings.extend(found.map(|problem| Refusal { file: project.file.clone(), problem }));
+                edit.put_project(Arc::clone(&project.id), part);
+            }
             Err(found) => refusals.extend(found),
         }
     }
@@ -50,7 +60,7 @@ pub fn compile(sources: Sources, registries: &Registries, generation: u64) -> Re
     for key in &sources.keys {
         edit.put_grant(key.digest, grant(key));
     }
-    Ok(edit.finish(generation))
+    Ok((edit.finish(generation), warnings))
 }
 
 /// Compiles one project.
@@ -117,8 +127,8 @@ struct Compiler<'a> {
 
 impl Compiler<'_> {
     fn route(&self, route: &RouteConfig, problems: &mut Vec<Problem>) -> Route {
-        let mut first = |list: &[usize]| {
-            let model = list.first().and_then(|index| self.project.config.models.get(*index))?;
+        let mut first = |list: &[At<usize>]| {
+            let model = list.first().and_then(|index| self.project.config.models.get(index.value))?;
             match self.target(route, model) {
                 Ok(target) => Some(Arc::new(target)),
                 Err(problem) => {
@@ -145,8 +155,11 @@ impl Compiler<'_> {
     /// Compiles the models that no route names, to find what would be wrong once one does.
     fn unused_models(&self, problems: &mut Vec<Problem>) {
         let routes = &self.project.config.routes;
-        let used: HashSet<usize> =
-            routes.iter().flat_map(|route| route.chat.iter().chain(&route.embedding)).copied().collect();
+        let used: HashSet<usize> = routes
+            .iter()
+            .flat_map(|route| route.chat.iter().chain(&route.embedding))
+            .map(|index| index.value)
+            .collect();
         let models = self.project.config.models.iter().enumerate();
         let unused = models.filter(|(index, _)| !used.contains(index)).map(|(_, model)| model);
         problems.extend(
@@ -169,9 +182,13 @@ impl Compiler<'_> {
         for (name, value) in &model.params {
             defaults.push(name, &value.to_string());
         }
+        let reach = reach(self.project, model, &self.registries.origins)?;
+        let Pricing { price, output_max } = pricing(self.project, model, &reach, &self.registries.prices.load());
         let timeouts = Timeouts::resolve(&route.timeouts, &model.timeouts);
         Ok(Target {
-            reach: reach(self.project, model, &self.registries.origins)?,
+            reach,
+            price,
+            output_max,
             series: self.registries.metrics.series(Arc::clone(&labels)),
             model_json: serde_json::Value::from(model.name.as_str()).to_string().into_bytes().into(),
             prompt: model.prompt.as_ref().map(|prompt| Prompt::new(prompt.role.as_str(), &prompt.text)),
@@ -252,8 +269,9 @@ mod tests {
             config,
             secrets: Arc::default(),
             provider_keys: Vec::new(),
+            organization_prices: Vec::new(),
         };
-        let compiled = compile_project(&source, &Registries { metrics: Arc::new(Registry::new(1)), origins });
+        let compiled = compile_project(&source, &Registries::new(Arc::new(Registry::new(1)), origins));
         let refusals = compiled.err().unwrap_or_default();
         refusals.iter().map(|refusal| format!("{}: {}", refusal.problem.path, refusal.problem.code.as_str())).collect()
     }

@@ -89,6 +89,10 @@ pub struct Target {
     pub keeps_state: bool,
     /// Whether a resend on a dead reused connection is silent and uncounted.
     pub retry_safe: bool,
+    /// What it costs; none when nobody states it.
+    pub price: Option<Arc<Price>>,
+    /// Most tokens of one answer, for reservations.
+    pub output_max: u64,
     /// Number of the version of the configuration that it comes from; none in file mode.
     pub version: Option<u64>,
     /// Header lines that tell the client what served: route, provider, model, target, version.

@@ -5,10 +5,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    base::Secret,
-    config::{KeyEntry, Problem, Project, Provider},
+    base::{Secret, Swap},
+    config::{KeyEntry, PriceEntry, Problem, Project, Provider},
     metrics::Registry,
     upstream::{BoundOrigin, Origins},
+    usage::Catalogue,
 };
 
 /// One project to be served.
@@ -32,6 +33,8 @@ pub struct ProjectSource {
     /// Keys for models without `credentials.api_key`, the first that fits wins: the project's own, then its
     /// organization's.
     pub provider_keys: Vec<ProviderKey>,
+    /// Prices of its organization: they hold where the project states none, before the catalogue.
+    pub organization_prices: Vec<PriceEntry>,
 }
 
 /// A secret and where it may be sent.
@@ -71,6 +74,16 @@ pub struct Registries {
     pub metrics: Arc<Registry>,
     /// Provider addresses in use.
     pub origins: Arc<Origins>,
+    /// Prices of models that no configuration states, replaced when the operator's file changes.
+    pub prices: Arc<Swap<Catalogue>>,
+}
+
+impl Registries {
+    /// Registries over these counters and addresses, with the built-in prices.
+    #[must_use]
+    pub fn new(metrics: Arc<Registry>, origins: Arc<Origins>) -> Self {
+        Self { metrics, origins, prices: Arc::new(Swap::new(Catalogue::default())) }
+    }
 }
 
 /// A problem and the file in which it stands.

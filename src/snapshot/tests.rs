@@ -15,10 +15,10 @@ use super::*;
 fn registries() -> Registries {
     let guard = Arc::new(Guard::new(Rules::default(), Vec::new()));
     let resolver = Resolver::with_name_servers(Arc::clone(&guard), Vec::new(), |_| {});
-    Registries { metrics: Arc::new(Registry::new(1)), origins: Arc::new(Origins::new(guard, resolver)) }
+    Registries::new(Arc::new(Registry::new(1)), Arc::new(Origins::new(guard, resolver)))
 }
 
-fn source(id: &str, slug: &str, text: &str) -> ProjectSource {
+pub(super) fn source(id: &str, slug: &str, text: &str) -> ProjectSource {
     let every = Provider::ALL;
     let context = ProjectContext { secret_names: None, provider_keys: &every };
     ProjectSource {
@@ -31,6 +31,7 @@ fn source(id: &str, slug: &str, text: &str) -> ProjectSource {
         config: check_project(text.as_bytes(), context).unwrap().config,
         secrets: Arc::default(),
         provider_keys: Vec::new(),
+        organization_prices: Vec::new(),
     }
 }
 
@@ -40,6 +41,10 @@ fn mock_project(id: &str, slug: &str, routes: &[&str]) -> ProjectSource {
         text += &format!("  {route}: {{chat_models: [m]}}\n");
     }
     source(id, slug, &text)
+}
+
+pub(super) fn compiled(project: &ProjectSource) -> ProjectPart {
+    compile_project(project, &registries()).ok().unwrap()
 }
 
 fn part(id: &str, slug: &str, routes: &[&str]) -> ProjectPart {

@@ -1,7 +1,7 @@
 //! Token counts out of a `usage` object, in every OpenAI form.
 //!
 //! The forms differ in names only, so one table of names reads them all: OpenAI Chat and Responses, DeepSeek
-//! (`prompt_cache_hit_tokens`), Perplexity, Mistral and Voyage. Fields that are not counted may hold anything, such as
+//! (`prompt_cache_hit_tokens`), Perplexity, Mistral, Voyage, and Anthropic behind an address of the OpenAI wire. Fields that are not counted may hold anything, such as
 //! Groq's times and OpenRouter's `cost`, which are floats.
 
 use super::json::Scanner;
@@ -31,7 +31,15 @@ pub(super) struct Found {
     total: Option<u64>,
     cache_read: u64,
     cache_write: u64,
+    cache_write_5m: u64,
+    cache_write_1h: u64,
     reasoning: u64,
+    audio_input: u64,
+    audio_output: u64,
+    /// Cached tokens stand in Anthropic's names.
+    names_cache: bool,
+    /// Input stands in the name that Anthropic and the Responses API use.
+    names_input: bool,
 }
 
 impl Found {
@@ -40,14 +48,44 @@ impl Found {
         if self.invalid || (self.input.is_none() && self.output.is_none()) {
             return None;
         }
-        Some(TokenCounts {
+        let mut counts = TokenCounts {
             input: self.input.unwrap_or(0),
             output: self.output.unwrap_or(0),
             cache_read: self.cache_read,
-            cache_write: self.cache_write,
+            cache_write: self.cache_write.max(self.cache_write_5m.saturating_add(self.cache_write_1h)),
+            cache_write_1h: self.cache_write_1h,
             reasoning: self.reasoning,
-            ..TokenCounts::default()
-        })
+            audio_input: self.audio_input,
+            audio_output: self.audio_output,
+        };
+        let sum = counts.input.saturating_add(counts.output);
+        if self.total.is_some_and(|total| total > sum) || (self.names_cache && self.names_input) {
+            self.complete(&mut counts, sum);
+        }
+        Some(counts)
+    }
+
+    /// Counts in what a provider states beside its input and output instead of in them, so that parts never exceed their whole.
+    ///
+    /// Anthropic states cached input apart, xAI reasoning in Chat, Mistral sound. The last two are told by a total that is
+    /// larger by just that.
+    #[cold]
+    fn complete(&self, counts: &mut TokenCounts, sum: u64) {
+        if self.names_cache && self.names_input {
+            let cached = counts.cache_read.saturating_add(counts.cache_write);
+            counts.input = counts.input.saturating_add(cached);
+            return;
+        }
+        let apart = self.total.unwrap_or(0).saturating_sub(sum);
+        let (thought, heard) = (counts.reasoning, counts.audio_input);
+        let (thought, heard) = match apart {
+            both if both == thought.saturating_add(heard) => (thought, heard),
+            one if one == thought => (thought, 0),
+            one if one == heard => (0, heard),
+            _ => return,
+        };
+        counts.output = counts.output.saturating_add(thought);
+        counts.input = counts.input.saturating_add(heard);
     }
 
     /// Gives the counts of an embedding, where some providers state a total alone: all of it is input.
@@ -70,10 +108,22 @@ pub(super) fn scan_usage(scanner: &mut Scanner<'_>, body: &[u8]) -> Result<Found
     }
     loop {
         match Field::find(scanner.name()?.span.inner_of(body)) {
-            Some(Field::Input) => found.input = found.count(scanner, body)?,
+            Some(Field::Prompt) => found.input = found.count(scanner, body)?,
+            Some(Field::Input) => {
+                found.input = found.count(scanner, body)?;
+                found.names_input = true;
+            }
             Some(Field::Output) => found.output = found.count(scanner, body)?,
             Some(Field::Total) => found.total = found.count(scanner, body)?,
-            Some(Field::Details) => scan_details(scanner, body, &mut found)?,
+            Some(details @ (Field::InputDetails | Field::OutputDetails | Field::CacheCreation)) => {
+                scan_details(scanner, body, details, &mut found)?;
+            }
+            Some(field @ (Field::CacheReadInput | Field::CacheCreationInput)) => {
+                let count = found.count(scanner, body)?.unwrap_or(0);
+                let kept = if field == Field::CacheReadInput { &mut found.cache_read } else { &mut found.cache_write };
+                *kept = count.max(*kept);
+                found.names_cache = true;
+            }
             Some(Field::CacheRead | Field::CacheHit) => {
                 // Beside `prompt_tokens_details`, where both stand, these say the same.
                 let count = found.count(scanner, body)?;
@@ -83,7 +133,7 @@ pub(super) fn scan_usage(scanner: &mut Scanner<'_>, body: &[u8]) -> Result<Found
                 let count = found.count(scanner, body)?;
                 found.reasoning = found.reasoning.max(count.unwrap_or(0));
             }
-            Some(Field::CacheWrite) | None => {
+            Some(Field::CacheWrite | Field::CacheWrite5m | Field::CacheWrite1h | Field::Audio) | None => {
                 scanner.value()?;
             }
         }
@@ -96,16 +146,27 @@ pub(super) fn scan_usage(scanner: &mut Scanner<'_>, body: &[u8]) -> Result<Found
 /// A field that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
+    Prompt,
     Input,
     Output,
     Total,
-    Details,
+    InputDetails,
+    OutputDetails,
+    /// Anthropic's object of writes by their time.
+    CacheCreation,
     /// The name that stands in the details too.
     CacheRead,
     /// Names that stand outside the details only.
     CacheHit,
+    /// Anthropic's, outside the details only.
+    CacheReadInput,
+    /// Anthropic's, outside the details only.
+    CacheCreationInput,
     CacheWrite,
+    CacheWrite5m,
+    CacheWrite1h,
     Reasoning,
+    Audio,
 }
 
 impl Field {
@@ -115,23 +176,30 @@ impl Field {
         match name.len() {
             12 if name == b"input_tokens" => Some(Self::Input),
             12 if name == b"total_tokens" => Some(Self::Total),
-            13 if name == b"prompt_tokens" => Some(Self::Input),
+            12 if name == b"audio_tokens" => Some(Self::Audio),
+            13 if name == b"prompt_tokens" => Some(Self::Prompt),
             13 if name == b"output_tokens" => Some(Self::Output),
             13 if name == b"cached_tokens" => Some(Self::CacheRead),
+            14 if name == b"cache_creation" => Some(Self::CacheCreation),
             16 if name == b"reasoning_tokens" => Some(Self::Reasoning),
             17 if name == b"completion_tokens" => Some(Self::Output),
             17 if name == b"num_cached_tokens" => Some(Self::CacheHit),
             18 if name == b"cache_write_tokens" => Some(Self::CacheWrite),
-            20 if name == b"input_tokens_details" => Some(Self::Details),
-            21 if name == b"prompt_tokens_details" || name == b"output_tokens_details" => Some(Self::Details),
+            20 if name == b"input_tokens_details" => Some(Self::InputDetails),
+            21 if name == b"prompt_tokens_details" => Some(Self::InputDetails),
+            21 if name == b"output_tokens_details" => Some(Self::OutputDetails),
             23 if name == b"prompt_cache_hit_tokens" => Some(Self::CacheHit),
-            25 if name == b"completion_tokens_details" => Some(Self::Details),
+            23 if name == b"cache_read_input_tokens" => Some(Self::CacheReadInput),
+            25 if name == b"completion_tokens_details" => Some(Self::OutputDetails),
+            25 if name == b"ephemeral_5m_input_tokens" => Some(Self::CacheWrite5m),
+            25 if name == b"ephemeral_1h_input_tokens" => Some(Self::CacheWrite1h),
+            27 if name == b"cache_creation_input_tokens" => Some(Self::CacheCreationInput),
             _ => None,
         }
     }
 }
 
-fn scan_details(scanner: &mut Scanner<'_>, body: &[u8], found: &mut Found) -> Result<(), JsonFault> {
+fn scan_details(scanner: &mut Scanner<'_>, body: &[u8], details: Field, found: &mut Found) -> Result<(), JsonFault> {
     if scanner.peek() != b'{' {
         scanner.value()?;
         return Ok(());
@@ -146,6 +214,14 @@ fn scan_details(scanner: &mut Scanner<'_>, body: &[u8], found: &mut Found) -> Re
                 found.cache_read = found.cache_read.max(count.unwrap_or(0));
             }
             Some(Field::CacheWrite) => found.cache_write = found.count(scanner, body)?.unwrap_or(0),
+            Some(Field::CacheWrite5m) => found.cache_write_5m = found.count(scanner, body)?.unwrap_or(0),
+            Some(Field::CacheWrite1h) => found.cache_write_1h = found.count(scanner, body)?.unwrap_or(0),
+            Some(Field::Audio) => {
+                let count = found.count(scanner, body)?.unwrap_or(0);
+                let kept =
+                    if details == Field::OutputDetails { &mut found.audio_output } else { &mut found.audio_input };
+                *kept = count;
+            }
             Some(Field::Reasoning) => {
                 let count = found.count(scanner, body)?;
                 found.reasoning = found.reasoning.max(count.unwrap_or(0));
@@ -238,6 +314,46 @@ mod tests {
                 "the largest number",
                 r#"{"prompt_tokens":18446744073709551615,"completion_tokens":0}"#,
                 counts(u64::MAX, 0, 0, 0, 0),
+            ),
+            (
+                "sound",
+                r#"{"prompt_tokens":9,"completion_tokens":8,"total_tokens":17,"prompt_tokens_details":{"audio_tokens":4},"completion_tokens_details":{"audio_tokens":6,"reasoning_tokens":0}}"#,
+                TokenCounts { audio_input: 4, audio_output: 6, ..counts(9, 8, 0, 0, 0) },
+            ),
+            (
+                "mistral, sound apart",
+                r#"{"prompt_tokens":3,"completion_tokens":11,"total_tokens":389,"prompt_tokens_details":{"audio_tokens":375}}"#,
+                TokenCounts { audio_input: 375, ..counts(378, 11, 0, 0, 0) },
+            ),
+            (
+                "xai, reasoning apart",
+                r#"{"prompt_tokens":12,"completion_tokens":1,"total_tokens":303,"completion_tokens_details":{"reasoning_tokens":290}}"#,
+                counts(12, 291, 0, 0, 290),
+            ),
+            (
+                "both apart",
+                r#"{"prompt_tokens":1,"completion_tokens":1,"total_tokens":12,"prompt_tokens_details":{"audio_tokens":3},"completion_tokens_details":{"reasoning_tokens":7}}"#,
+                TokenCounts { audio_input: 3, ..counts(4, 8, 0, 0, 7) },
+            ),
+            (
+                "a total that nothing explains",
+                r#"{"prompt_tokens":1,"completion_tokens":1,"total_tokens":12,"completion_tokens_details":{"reasoning_tokens":1}}"#,
+                counts(1, 1, 0, 0, 1),
+            ),
+            (
+                "anthropic, cached input apart",
+                r#"{"input_tokens":10,"cache_creation_input_tokens":100,"cache_read_input_tokens":1000,"cache_creation":{"ephemeral_5m_input_tokens":60,"ephemeral_1h_input_tokens":40},"output_tokens":7}"#,
+                TokenCounts { cache_write_1h: 40, ..counts(1_110, 7, 1_000, 100, 0) },
+            ),
+            (
+                "anthropic in the names of chat, cached input within",
+                r#"{"prompt_tokens":1110,"completion_tokens":7,"total_tokens":1117,"cache_creation_input_tokens":100,"cache_read_input_tokens":1000}"#,
+                counts(1_110, 7, 1_000, 100, 0),
+            ),
+            (
+                "writes by their time alone",
+                r#"{"input_tokens":10,"output_tokens":1,"cache_read_input_tokens":0,"cache_creation":{"ephemeral_5m_input_tokens":2,"ephemeral_1h_input_tokens":3}}"#,
+                TokenCounts { cache_write_1h: 3, ..counts(15, 1, 0, 5, 0) },
             ),
         ] {
             assert_eq!(read_usage(text.as_bytes()), Some(want), "{name}");

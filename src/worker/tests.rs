@@ -64,7 +64,7 @@ impl Drop for Running {
 fn served(slug: &str, registry: &Arc<Registry>) -> ProjectPart {
     let guard = Arc::new(Guard::new(Rules::default(), Vec::new()));
     let resolver = Resolver::with_name_servers(Arc::clone(&guard), Vec::new(), |_| {});
-    let registries = Registries { metrics: Arc::clone(registry), origins: Arc::new(Origins::new(guard, resolver)) };
+    let registries = Registries::new(Arc::clone(registry), Arc::new(Origins::new(guard, resolver)));
     let text = "chat_models: [{model_id: m, model: mock/m}]\nroutes: {chat: {chat_models: [m]}}\n";
     let source = ProjectSource {
         id: slug.into(),
@@ -76,6 +76,7 @@ fn served(slug: &str, registry: &Arc<Registry>) -> ProjectPart {
         config: check_project(text.as_bytes(), ProjectContext::default()).unwrap().config,
         secrets: Arc::default(),
         provider_keys: Vec::new(),
+        organization_prices: Vec::new(),
     };
     compile_project(&source, &registries).ok().unwrap()
 }

@@ -26,9 +26,25 @@ fn expected_usage(endpoint: Endpoint, usage: &Value) -> Option<TokenCounts> {
         let counts = paths.iter().filter_map(|path| usage.pointer(path)?.as_u64());
         counts.max().unwrap_or(0)
     };
+    let (mut input, mut output) = (input.unwrap_or(0), output.unwrap_or(0));
+    let reasoning = largest(&[
+        "/completion_tokens_details/reasoning_tokens",
+        "/output_tokens_details/reasoning_tokens",
+        "/reasoning_tokens",
+    ]);
+    let audio_input = largest(&["/prompt_tokens_details/audio_tokens", "/input_tokens_details/audio_tokens"]);
+    // Some providers state these beside input and output: their total shows it.
+    let apart = first(&["/total_tokens"]).unwrap_or(0).saturating_sub(input + output);
+    if apart > 0 && apart == reasoning {
+        output += apart;
+    } else if apart > 0 && apart == audio_input {
+        input += apart;
+    }
     Some(TokenCounts {
-        input: input.unwrap_or(0),
-        output: output.unwrap_or(0),
+        input,
+        output,
+        audio_input,
+        audio_output: largest(&["/completion_tokens_details/audio_tokens", "/output_tokens_details/audio_tokens"]),
         cache_read: largest(&[
             "/prompt_tokens_details/cached_tokens",
             "/input_tokens_details/cached_tokens",
@@ -40,11 +56,7 @@ fn expected_usage(endpoint: Endpoint, usage: &Value) -> Option<TokenCounts> {
             "/prompt_tokens_details/cache_write_tokens",
             "/input_tokens_details/cache_write_tokens",
         ]),
-        reasoning: largest(&[
-            "/completion_tokens_details/reasoning_tokens",
-            "/output_tokens_details/reasoning_tokens",
-            "/reasoning_tokens",
-        ]),
+        reasoning,
         ..TokenCounts::default()
     })
 }

@@ -226,5 +226,14 @@ fn tokens(kind: Kind, usage: &Value) -> Option<Tokens> {
         "/output_tokens_details/reasoning_tokens",
         "/reasoning_tokens",
     ]);
-    Some((input.unwrap_or(0), output.unwrap_or(0), cached, reasoning))
+    let (mut input, mut output) = (input.unwrap_or(0), output.unwrap_or(0));
+    // xAI states reasoning beside the output in Chat, Mistral sound beside the input: the total shows it.
+    let heard = most(&["/prompt_tokens_details/audio_tokens"]);
+    let apart = count(&["/total_tokens"]).unwrap_or(0).saturating_sub(input + output);
+    if apart > 0 && apart == reasoning {
+        output += apart;
+    } else if apart > 0 && apart == heard {
+        input += apart;
+    }
+    Some((input, output, cached, reasoning))
 }
