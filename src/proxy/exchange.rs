@@ -202,7 +202,7 @@ impl Drop for Exchange<'_> {
             overhead,
             ttft,
             tokens: self.tokens,
-            cost: NanoUsd::ZERO,
+            cost: self.cost.unwrap_or_default(),
         };
         series.record(self.context.worker, &seen);
         let record = Record {

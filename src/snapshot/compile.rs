@@ -196,8 +196,6 @@ impl Compiler<'_> {
             asks_usage: asks_usage(model.provider),
             is_openai: model.provider == Provider::OpenAi && model.base_url.is_none(),
             learned: Learned::default(),
-            price: None,
-            output_max: 4_096,
             timeouts: TargetTimeouts {
                 connect: timeouts.connect,
                 first_byte: timeouts.first_byte,

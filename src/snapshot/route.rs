@@ -79,10 +79,6 @@ pub struct Target {
     pub is_openai: bool,
     /// How long its answers usually are.
     pub learned: Learned,
-    /// What its tokens cost; none when nobody says.
-    pub price: Option<Arc<Price>>,
-    /// Most tokens of one answer.
-    pub output_max: u64,
     /// Bounds of its exchanges.
     pub timeouts: TargetTimeouts,
     /// Whether the provider can keep the state of a Responses conversation.
