@@ -1,4 +1,9 @@
 //! The bounded queue of records to the admin thread.
+//!
+//! A request that may cost something reserves its place before it is admitted, so that its record can never be lost: when
+//! no place is left, requests are refused and not records. Everything else takes a place only if there is one.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 
@@ -8,39 +13,78 @@ use super::record::Record;
 pub const QUEUE_ROWS: usize = 65_536;
 
 /// Takes records from any number of workers for one reader. Never blocks and never grows.
-pub struct Queue(ArrayQueue<Record>);
+pub struct Queue {
+    rows: ArrayQueue<Record>,
+    /// Places that are neither reserved nor taken. A record holds its place until its reader gives it back.
+    free: AtomicUsize,
+}
+
+/// A place in the queue for one record. Given to [`Queue::send`] or [`Queue::give_back`], never dropped.
+#[derive(Debug)]
+#[must_use = "a place that is dropped is lost for ever: send a record with it, or give it back"]
+pub struct Slot(());
 
 impl Queue {
     /// Creates a queue of `rows_max` records, at least 1. Its memory is taken at once.
     #[must_use]
     pub fn new(rows_max: usize) -> Self {
-        Self(ArrayQueue::new(rows_max.max(1)))
+        let rows_max = rows_max.max(1);
+        Self { rows: ArrayQueue::new(rows_max), free: AtomicUsize::new(rows_max) }
     }
 
-    /// Puts a record in; false if the queue is full and the record is lost, which the caller counts.
+    /// Reserves a place; none if records wait or will come for every one of them. One atomic step.
+    #[inline]
+    pub fn reserve(&self) -> Option<Slot> {
+        // Decided by the one counter: a reservation that would go below zero changes nothing.
+        let taken = self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(1));
+        taken.is_ok().then_some(Slot(()))
+    }
+
+    /// Puts a record into a reserved place. Cannot fail.
+    #[inline]
+    pub fn send(&self, Slot(()): Slot, record: Record) {
+        // A slot stands for a place that nobody else can take.
+        let sent = self.rows.push(record);
+        debug_assert!(sent.is_ok(), "there is a place for every slot");
+    }
+
+    /// Gives a place back that no record will come for.
+    #[inline]
+    pub fn give_back(&self, Slot(()): Slot) {
+        self.free.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Puts a record in that has no place of its own; false if there is none and the record is lost, which the caller
+    /// counts.
     #[inline]
     #[must_use]
     pub fn try_send(&self, record: Record) -> bool {
-        self.0.push(record).is_ok()
+        let slot = self.reserve();
+        let has_place = slot.is_some();
+        if let Some(slot) = slot {
+            self.send(slot, record);
+        }
+        has_place
     }
 
-    /// Takes up to `rows_max` records out, oldest first, and returns how many there were.
+    /// Takes up to `rows_max` records out, oldest first, and returns how many there were. Their places are free again.
     pub fn drain(&self, rows_max: usize, mut take: impl FnMut(Record)) -> usize {
         let mut count = 0;
         while count < rows_max {
-            let Some(record) = self.0.pop() else {
+            let Some(record) = self.rows.pop() else {
                 break;
             };
             take(record);
             count += 1;
         }
+        self.free.fetch_add(count, Ordering::Relaxed);
         count
     }
 
     /// How many records wait.
     #[must_use]
     pub fn depth(&self) -> usize {
-        self.0.len()
+        self.rows.len()
     }
 }
 
@@ -75,5 +119,49 @@ mod tests {
         }
         assert_eq!(queue.drain(2, drop), 2);
         assert_eq!(queue.depth(), 1);
+    }
+
+    #[test]
+    fn reserved_place_is_kept_for_its_record() {
+        let queue = Queue::new(2);
+        let slot = queue.reserve().unwrap();
+        assert!(queue.try_send(record("a")));
+        assert!(!queue.try_send(record("b")), "the last place is reserved");
+        assert!(queue.reserve().is_none());
+        queue.send(slot, record("c"));
+        assert_eq!(queue.depth(), 2);
+        assert_eq!(queue.drain(10, drop), 2);
+        let slots = [queue.reserve().unwrap(), queue.reserve().unwrap()];
+        assert!(queue.reserve().is_none());
+        slots.into_iter().for_each(|slot| queue.give_back(slot));
+        assert!(queue.reserve().is_some_and(|slot| {
+            queue.give_back(slot);
+            true
+        }));
+    }
+
+    #[test]
+    fn reservations_of_many_threads_never_exceed_the_places() {
+        let queue = Queue::new(64);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        if let Some(slot) = queue.reserve() {
+                            queue.send(slot, record("a"));
+                        }
+                    }
+                });
+            }
+            let mut seen = 0;
+            for _ in 0..20_000 {
+                seen += queue.drain(16, drop);
+                assert!(queue.depth() <= 64);
+            }
+            assert!(seen > 0);
+        });
+        queue.drain(usize::MAX, drop);
+        let all: Vec<_> = std::iter::from_fn(|| queue.reserve()).collect();
+        assert_eq!(all.len(), 64, "no place is lost");
     }
 }
