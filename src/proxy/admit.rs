@@ -111,7 +111,7 @@ pub(super) async fn admit(
             .view
             .demand(asked.endpoint, body)
             .map_err(|error| Failure::Client(Refusal::new(error.case(), error.to_string()).param(error.param())))?;
-        let cap = output_cap(&demand, route, target, asked.endpoint);
+        let cap = output_cap(&demand, target, asked.endpoint);
         if enforces && asked.endpoint != Endpoint::Embeddings {
             admitted.cap = Some((cap, CapText::new(asked.endpoint, target.is_openai, cap)));
         }
@@ -129,11 +129,10 @@ pub(super) async fn admit(
     Ok(admitted)
 }
 
-/// The most that one answer may have: the lowest of what the request, the route and the model say.
-fn output_cap(demand: &Demand, route: &Route, target: &Target, endpoint: Endpoint) -> u64 {
+/// The most that one answer may have: what the request says, if that is less than route and model allow.
+fn output_cap(demand: &Demand, target: &Target, endpoint: Endpoint) -> u64 {
     let by_default = target.defaults.output_cap(endpoint);
-    let stated = [demand.output_cap.or(by_default), route.max_output_tokens, Some(target.output_max)];
-    stated.into_iter().flatten().min().unwrap_or(target.output_max)
+    demand.output_cap.or(by_default).map_or(target.output_max, |asked| asked.min(target.output_max))
 }
 
 /// Never too little: a token has one byte at least, so the body bounds the tokens of its text.

@@ -147,7 +147,6 @@ impl Compiler<'_> {
             embedding: first(&route.embedding),
             limits: LimitSet::default(),
             keyed: None,
-            max_output_tokens: None,
             enforce_output_cap: None,
         }
     }

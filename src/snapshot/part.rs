@@ -116,7 +116,6 @@ mod tests {
             embedding: None,
             limits: LimitSet::default(),
             keyed: None,
-            max_output_tokens: None,
             enforce_output_cap: None,
         }
     }

@@ -29,8 +29,6 @@ pub struct Route {
     pub limits: LimitSet,
     /// Limits that count for each key or group apart.
     pub keyed: Option<Keyed>,
-    /// Most tokens of one answer, over what models and requests say.
-    pub max_output_tokens: Option<u64>,
     /// Whether the cap is sent to the provider; none does so when a limit of tokens or money holds.
     pub enforce_output_cap: Option<bool>,
 }

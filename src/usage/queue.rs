@@ -1,4 +1,7 @@
 //! The bounded queue of records to the admin thread.
+//!
+//! The record of an admitted request can never be lost: when records wait for the disk, requests are refused and not
+//! records.
 
 use crossbeam_queue::SegQueue;
 
@@ -98,5 +101,17 @@ mod tests {
         }
         assert_eq!(queue.drain(2, drop), 2);
         assert_eq!(queue.depth(), 1);
+    }
+
+    #[test]
+    fn record_of_an_admitted_request_is_kept_although_there_is_no_room() {
+        let queue = Queue::new(1);
+        assert!(queue.has_room() && queue.try_send(record("a")));
+        assert!(!queue.has_room() && !queue.try_send(record("b")));
+        queue.send(record("c"));
+        let mut seen = Vec::new();
+        queue.drain(10, |r| seen.push(r.request_id.as_str().to_owned()));
+        assert_eq!(seen, ["a", "c"]);
+        assert!(queue.has_room());
     }
 }
