@@ -260,7 +260,8 @@ fn read_edge(root: &Fields<'_>, problems: &mut Problems) -> Option<Option<Edge>>
         return None;
     }
     let listen = address(edge.word("listen").as_ref())?;
-    Some(Some(Edge { listen, certificates, threads: edge.integer("threads")? }))
+    let (threads, handshake_timeout) = (edge.integer("threads"), edge.duration("handshake_timeout"));
+    Some(Some(Edge { listen, certificates, threads: threads?, handshake_timeout: handshake_timeout? }))
 }
 
 fn read_egress(root: &Fields<'_>, problems: &mut Problems) -> Egress {

@@ -310,6 +310,12 @@ static EDGE: Table = Table {
             "Threads for TLS and HTTP/2, 1 to 64. Default 1.",
         )
         .default("1"),
+        Field::new(
+            "handshake_timeout",
+            Kind::Duration { min: "100 ms", max: "60 s" },
+            "Longest time of a handshake of TLS, 100 ms to 60 s. Default 5 s.",
+        )
+        .default("5 s"),
     ],
 };
 

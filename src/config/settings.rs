@@ -117,6 +117,8 @@ pub struct Edge {
     pub certificates: Vec<EdgeCertificate>,
     /// Threads, 1 to 64. Default 1.
     pub threads: u16,
+    /// Longest time of a handshake of TLS, 100 ms to 60 s. Default 5 s.
+    pub handshake_timeout: Duration,
 }
 
 /// A certificate of the edge.
