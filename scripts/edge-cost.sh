@@ -26,6 +26,7 @@ finish() {
 	rm -rf "$dir"
 }
 trap finish EXIT
+trap "exit 1" INT TERM
 
 key=mr_test_LoadTestOnlyNotASecret0000000000000000000000000000000000q8dog
 digest=$(printf %s "$key" | sha256sum | cut -d' ' -f1)
