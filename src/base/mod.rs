@@ -16,6 +16,7 @@ pub mod log;
 mod request_id;
 mod secret;
 mod swap;
+mod tenure;
 mod units;
 
 pub use build::{COMMIT, FEATURES, VERSION};
@@ -30,4 +31,5 @@ pub use labels::{Labels, TokenCounts};
 pub use request_id::{REQUEST_ID_BYTES_MAX, RequestId};
 pub use secret::Secret;
 pub use swap::Swap;
+pub use tenure::Tenure;
 pub use units::{ByteSize, UnitError, parse_byte_size, parse_duration};

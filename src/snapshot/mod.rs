@@ -14,7 +14,7 @@ mod route;
 mod shards;
 mod source;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod view;
 
 pub use compile::{compile, compile_project};

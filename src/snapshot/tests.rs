@@ -34,7 +34,8 @@ fn source(id: &str, slug: &str, text: &str) -> ProjectSource {
     }
 }
 
-fn mock_project(id: &str, slug: &str, routes: &[&str]) -> ProjectSource {
+/// A project of the mock provider with these routes.
+pub(crate) fn mock_project(id: &str, slug: &str, routes: &[&str]) -> ProjectSource {
     let mut text = "chat_models: [{model_id: m, model: mock/m}]\nroutes:\n".to_owned();
     for route in routes {
         text += &format!("  {route}: {{chat_models: [m]}}\n");

@@ -20,6 +20,7 @@ mod keys;
 mod leaving;
 mod lifecycle;
 mod locked;
+mod old_streams;
 mod reload;
 mod remote;
 mod slow;
