@@ -176,9 +176,9 @@ impl Control {
         let generation = self.commit(plan, (actor, id.clone()), goal, intent).await?;
         let published = publish(publisher, &id, part);
         self.wait_until_live(publisher, published).await?;
-        let seen = publisher.worker_generations().into_iter();
-        let serves = |seen: u64| if seen >= published { generation } else { generation - 1 };
-        Ok(Activated { generation, version, workers: seen.map(serves).collect() })
+        // All have confirmed it, so that is what each of them serves.
+        let workers = vec![generation; publisher.worker_generations().len()];
+        Ok(Activated { generation, version, workers })
     }
 
     /// Step 4: all of it or nothing, and only if nothing changed since it was compiled.

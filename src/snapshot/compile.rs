@@ -18,6 +18,7 @@ use crate::{
 
 use super::{
     edit::Edit,
+    footprint::too_large,
     grant::{Grant, Scope},
     part::ProjectPart,
     reach::reach,
@@ -54,8 +55,11 @@ pub fn compile(sources: Sources, registries: &Registries, generation: u64) -> Re
 /// Compiles one project.
 ///
 /// # Errors
-/// Every problem of the project, by position.
+/// Every problem of the project, by position; one alone when it would take more than [`super::COMPILED_BYTES_MAX`].
 pub fn compile_project(project: &ProjectSource, registries: &Registries) -> Result<ProjectPart, Vec<Refusal>> {
+    if let Some(problem) = too_large(project) {
+        return Err(vec![Refusal { file: project.file.clone(), problem }]);
+    }
     let mut problems = Vec::new();
     let tenure = Arc::new(Tenure::default());
     let compiler = Compiler { project, registries, tenure: &tenure };

@@ -18,7 +18,8 @@ fn registries() -> Registries {
     Registries { metrics: Arc::new(Registry::new(1)), origins: Arc::new(Origins::new(guard, resolver)) }
 }
 
-fn source(id: &str, slug: &str, text: &str) -> ProjectSource {
+/// A project with this text.
+pub(crate) fn source(id: &str, slug: &str, text: &str) -> ProjectSource {
     let every = Provider::ALL;
     let context = ProjectContext { secret_names: None, provider_keys: &every };
     ProjectSource {

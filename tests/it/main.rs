@@ -11,6 +11,8 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod api_crash;
+mod blocked;
 mod corpus;
 mod drain;
 mod edge;

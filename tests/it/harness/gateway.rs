@@ -19,7 +19,7 @@ use super::process::{DEADLINE, Process, eventually};
 pub(crate) const KEY: &str = "mr_test_000000000000AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA359g7Y";
 
 /// The first operator's token in store mode.
-const OPERATOR: &str = "mr_admin_00000000000000000000000000000000";
+pub(crate) const OPERATOR: &str = "mr_admin_00000000000000000000000000000000";
 
 /// What a file-mode gateway is started with.
 #[derive(Default)]
@@ -140,6 +140,48 @@ impl Gateway {
         let status = self.wait(DEADLINE);
         assert!(status.success(), "{status}");
         self.folder
+    }
+
+    /// Ends it by SIGKILL, unless it has ended, and returns what it leaves.
+    pub(crate) fn killed(self) -> TempDir {
+        let Self { process, folder, .. } = self;
+        drop(process);
+        folder
+    }
+
+    /// The same store in a new process, after [`Self::killed`].
+    pub(crate) fn again(self, workers: u16) -> Self {
+        Self::stored(self.killed(), workers)
+    }
+
+    /// The organization that exists from the start.
+    pub(crate) fn organization(&self) -> String {
+        let reply = self.admin("GET", "/organizations", &[], "");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()["data"][0]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Creates a project in it and returns the project's id.
+    pub(crate) fn make_project(&self, organization: &str, name: &str) -> String {
+        let body = format!("{{\"name\":\"{name}\"}}");
+        let reply = self.admin("POST", &format!("/organizations/{organization}/projects"), &[], &body);
+        assert_eq!(reply.status, 201, "{}", reply.text());
+        reply.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// What it has written to its standard error so far.
+    pub(crate) fn stderr_text(&self) -> String {
+        self.process.stderr_text()
+    }
+
+    /// Number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where it keeps everything.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// One request of the first operator to the admin API.
