@@ -14,6 +14,8 @@ need g++ build-essential
 need node nodejs
 need npm npm
 need python3 python3
+# Tests that make system calls of the gateway fail.
+need strace strace
 python3 -c 'import ensurepip' 2>/dev/null || apt_missing+=(python3-venv)
 if [ "${#apt_missing[@]}" -gt 0 ]; then
 	echo "installing ${apt_missing[*]}"

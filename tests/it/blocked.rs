@@ -5,52 +5,20 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::harness::{DEADLINE, Gateway, eventually};
+use crate::harness::{DEADLINE, Gateway, Tracer, eventually};
 
-/// Holds up one thread for as long as it lives.
-struct Held(Child);
-
-impl Held {
-    /// Holds up the thread of this name; none where the machine does not allow it.
-    fn hold(gateway: &Gateway, name: &str, folder: &Path) -> Option<Self> {
-        let tasks = fs::read_dir(format!("/proc/{}/task", gateway.id())).unwrap().flatten();
-        let named = |task: &fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap().trim() == name;
-        let thread = tasks.into_iter().find(named).unwrap().file_name();
-        let said = folder.join("strace");
-        let strace = Command::new("strace")
-            .args(["-e", "inject=epoll_wait,epoll_pwait:delay_enter=60000000", "-o", "/dev/null", "-p"])
-            .arg(thread)
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(&said).unwrap())
-            .spawn();
-        let Ok(strace) = strace else {
-            println!("skipped: there is no strace");
-            return None;
-        };
-        let held = Self(strace);
-        let text = || fs::read_to_string(&said).unwrap();
-        assert!(eventually(DEADLINE, || text().contains("attached") || text().contains("not permitted")), "{}", text());
-        if text().contains("not permitted") {
-            println!("skipped: this machine allows no tracing");
-            return None;
-        }
-        Some(held)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        // It may have ended with what it held.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// Holds up the thread of this name; none where the machine does not allow it.
+fn hold(gateway: &Gateway, name: &str, folder: &Path) -> Option<Tracer> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", gateway.id())).unwrap().flatten();
+    let named = |task: &fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap().trim() == name;
+    let thread = tasks.into_iter().find(named).unwrap().file_name();
+    Tracer::attach(folder, &[], "epoll_wait,epoll_pwait:delay_enter=60000000", thread.to_str().unwrap())
 }
 
 /// The program says why it ends and ends. The kernel waits for the thread that `strace` holds, so it is let go then.
-fn ends_with_status_1(gateway: &mut Gateway, held: Held) {
+fn ends_with_status_1(gateway: &mut Gateway, held: Tracer) {
     let says = || gateway.stderr_text().contains("stand still; the process has drained the others and stops");
     assert!(eventually(DEADLINE, says), "{}", gateway.stderr_text());
     drop(held);
@@ -64,7 +32,7 @@ fn worker_that_does_not_confirm_a_change_ends_the_process_and_the_change_is_kept
     let mut gateway = Gateway::stored(tempfile::tempdir().unwrap(), 2);
     let organization = gateway.organization();
     let project = gateway.make_project(&organization, "demo");
-    let Some(held) = Held::hold(&gateway, "worker-1", folder.path()) else { return };
+    let Some(held) = hold(&gateway, "worker-1", folder.path()) else { return };
     let started = Instant::now();
     let path = format!("/projects/{project}/archive");
     let reply = gateway.admin("POST", &path, &[], "");
@@ -84,14 +52,14 @@ fn worker_that_does_not_confirm_a_change_ends_the_process_and_the_change_is_kept
 fn f_32_worker_that_stands_still_is_counted_and_ends_the_process() {
     let folder = tempfile::tempdir().unwrap();
     let mut gateway = Gateway::demo(2);
-    let Some(held) = Held::hold(&gateway, "worker-0", folder.path()) else { return };
+    let Some(held) = hold(&gateway, "worker-0", folder.path()) else { return };
     // Two seconds are a stall, and no more than that.
     let age = || gateway.metric("millrace_worker_heartbeat_age_seconds", "worker=\"0\"").unwrap();
     assert!(eventually(DEADLINE, || age() > 2.0), "{}", age());
     drop(held);
     let stalls = || gateway.metric("millrace_worker_stalls_total", "worker=\"0\"");
     assert!(eventually(DEADLINE, || stalls() >= Some(1.0)), "{:?}", stalls());
-    let Some(held) = Held::hold(&gateway, "worker-0", folder.path()) else { return };
+    let Some(held) = hold(&gateway, "worker-0", folder.path()) else { return };
     let started = Instant::now();
     ends_with_status_1(&mut gateway, held);
     let took = started.elapsed();

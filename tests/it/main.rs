@@ -12,7 +12,9 @@
 )]
 
 mod api_crash;
+mod api_faults;
 mod blocked;
+mod canary;
 mod corpus;
 mod drain;
 mod edge;
@@ -30,5 +32,6 @@ mod smuggling;
 mod spread;
 mod store_crash;
 mod store_faults;
+mod store_injected;
 mod tidy;
 mod wire;

@@ -68,6 +68,8 @@ pub(crate) struct Gateway {
     pub(crate) admin: SocketAddr,
     process: Process,
     folder: TempDir,
+    /// The first operator's token.
+    operator: String,
 }
 
 impl Gateway {
@@ -107,15 +109,47 @@ impl Gateway {
         Self::start(command, folder)
     }
 
+    /// The demo, in a shell that would let it leave a core dump.
+    pub(crate) fn demo_without_limit_of_cores() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let serve = program(folder.path());
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "ulimit -c unlimited && exec \"$0\" \"$@\""])
+            .arg(serve.get_program())
+            .current_dir(folder.path());
+        command.args([
+            "demo",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--key",
+            KEY,
+            "--workers",
+            "1",
+        ]);
+        Self::start(command, folder)
+    }
+
     /// `millrace serve` without files of projects: what is served is kept in this folder and changed by the admin API.
     pub(crate) fn stored(folder: TempDir, workers: u16) -> Self {
+        Self::stored_by(folder, workers, &[("MILLRACE_ADMIN_TOKEN", OPERATOR)])
+    }
+
+    /// As [`Self::stored`], with two workers, another token of the first operator and these variables.
+    pub(crate) fn stored_as(folder: TempDir, operator: &str, variables: &[(&str, &str)]) -> Self {
+        Self { operator: operator.to_owned(), ..Self::stored_by(folder, 2, variables) }
+    }
+
+    fn stored_by(folder: TempDir, workers: u16, variables: &[(&str, &str)]) -> Self {
         let at = folder.path();
         let mut text = "listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\ndata_dir: stored\n".to_owned();
         writeln!(text, "runtime: {{workers: {workers}}}").unwrap();
         text.push_str("limits: {admin_reads_per_minute: 1000000, admin_writes_per_minute: 1000000}\n");
         write_private(&at.join("millrace.yaml"), &text);
         let mut command = program(at);
-        command.arg("serve").arg("-c").arg(at.join("millrace.yaml")).env("MILLRACE_ADMIN_TOKEN", OPERATOR);
+        command.arg("serve").arg("-c").arg(at.join("millrace.yaml")).envs(variables.iter().copied());
         Self::start(command, folder)
     }
 
@@ -187,7 +221,7 @@ impl Gateway {
     /// One request of the first operator to the admin API.
     pub(crate) fn admin(&self, method: &str, path: &str, extra: &[(&str, &str)], body: &str) -> Reply {
         let mut head = format!("{method} /api/v1{path} HTTP/1.1\r\nhost: localhost\r\n");
-        write!(head, "authorization: Bearer {OPERATOR}\r\nconnection: close\r\n").unwrap();
+        write!(head, "authorization: Bearer {}\r\nconnection: close\r\n", self.operator).unwrap();
         for (name, value) in extra {
             write!(head, "{name}: {value}\r\n").unwrap();
         }
@@ -206,7 +240,7 @@ impl Gateway {
         let mut process = Process::start(command, folder.path());
         let address = process.address_after("listening on http://");
         let admin = process.address_after("admin on http://");
-        Self { address, admin, process, folder }
+        Self { address, admin, process, folder, operator: OPERATOR.to_owned() }
     }
 
     /// Where it offers TLS.

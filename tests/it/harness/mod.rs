@@ -7,6 +7,7 @@ mod gateway;
 mod mock;
 mod names;
 mod process;
+mod strace;
 mod tls;
 mod tls_client;
 
@@ -15,6 +16,7 @@ pub(crate) use gateway::{Gateway, KEY, OPERATOR, Settings, program, project};
 pub(crate) use mock::Mock;
 pub(crate) use names::{NameServer, Says};
 pub(crate) use process::{DEADLINE, eventually};
+pub(crate) use strace::{Tracer, may_trace};
 pub(crate) use tls::{Authority, Seen, TlsProvider};
 
 /// A whole plain answer of a provider.
