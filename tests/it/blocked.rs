@@ -1,4 +1,4 @@
-//! A worker that stands still: the others drain and the process ends.
+//! A worker that stands still ends the process, not a change.
 //!
 //! One thread of the real program is held up from outside, in a system call, by `strace`: there is nothing in the program that
 //! a release would have to leave out. Where that is not allowed the tests say so and pass.

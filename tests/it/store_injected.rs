@@ -1,7 +1,7 @@
-//! Every write and every sync of the store may fail (F-41), or be the last thing that happens (F-46).
+//! Any write or sync of the store may fail, or be the last.
 //!
-//! A child process opens a store and writes; `strace` makes its n-th call fail, that one alone or each from then on, or kills it
-//! there. Then another child opens what was left.
+//! F-41 and F-46: a child process opens a store and writes; `strace` makes its n-th call fail, that one alone or each from then
+//! on, or kills it there. Then another child opens what was left.
 
 use std::collections::BTreeMap;
 use std::path::Path;

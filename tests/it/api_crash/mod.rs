@@ -1,4 +1,4 @@
-//! Killed at any moment, the program keeps what its API answered (F-63).
+//! Killed at any moment, the API keeps what it answered (F-63).
 //!
 //! Threads save, approve, serve, roll back and unserve, and make, roll, disable and delete keys, each with objects of its own,
 //! until the process is killed. After the restart each object is as its last answer said, or as the change that was on its way
