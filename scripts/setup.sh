@@ -15,6 +15,8 @@ need node nodejs
 need npm npm
 need python3 python3
 need openssl openssl
+# Tests that make system calls of the gateway fail.
+need strace strace
 python3 -c 'import ensurepip' 2>/dev/null || apt_missing+=(python3-venv)
 if [ "${1:-}" = "--load" ]; then
 	need nginx nginx-light

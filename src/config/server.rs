@@ -66,6 +66,7 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
         edge: edge?,
         log: read_log(&root.table("log"))?,
         drain_grace: root.table("drain").duration("grace")?,
+        replaced_grace: root.table("drain").duration("replaced_grace")?,
     };
     if let Err(error) = server.check_listeners() {
         problems.extend(refuse_listeners(root, error));

@@ -47,6 +47,8 @@ pub struct Server {
     pub log: Log,
     /// Longest time that open requests get after a stop signal. Default 300 s.
     pub drain_grace: Duration,
+    /// Longest time that streams get when too many later configurations of their project are in use. Default 300 s.
+    pub replaced_grace: Duration,
 }
 
 /// Two listeners that cannot be.
