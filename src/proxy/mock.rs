@@ -7,12 +7,14 @@ use crate::{
     http::{Downstream, Gone, sleep},
     metrics::Outcome,
     provider::{Draw, Mock},
-    wire::{Endpoint, RequestView, view_answer},
+    wire::{Endpoint, RequestView, StreamErrorAt, view_answer},
 };
 
 use super::{
     attempt::Failure,
+    caught::caught,
     exchange::Exchange,
+    fault,
     outlet::Outlet,
     passed::Passed,
     reply::{After, Local, send_local},
@@ -51,9 +53,12 @@ pub(super) async fn answer_mock(
     let mut outlet = Outlet::new(is_1_1, after, Passed::default());
     let stream = mock.stream(endpoint, draw, wants_usage);
     exchange.context.block.open_streams.inc();
-    let sent = send_events(exchange, down, (&stream.events, stream.delay), &mut outlet).await;
+    let sent = caught(pin!(send_events(exchange, down, (&stream.events, stream.delay), &mut outlet))).await;
     exchange.context.block.open_streams.dec();
-    sent?;
+    match sent {
+        Ok(sent) => sent?,
+        Err(panicked) => outlet.fail_for(panicked, exchange, down, (endpoint, StreamErrorAt::default())).await,
+    }
     exchange.count_attempt(Outcome::Success);
     Ok(outlet.after())
 }
@@ -70,6 +75,7 @@ async fn send_events(
             pause(exchange, down, delay).await?;
         }
         outlet.send_own(exchange, down, event).await.map_err(gone)?;
+        fault::point(exchange, "event");
         exchange.content_seen(now());
     }
     outlet.send_last(exchange, down).await.map_err(gone)
