@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use millrace::config::{DocumentKind, Server};
 
 use super::remote::{
-    AuditCommand, BackupArgs, Group, LoginArgs, MemberCommand, OrgCommand, ProjectCommand, ProviderKeyCommand,
+    AuditCommand, BackupArgs, Group, Later, LoginArgs, MemberCommand, OrgCommand, ProjectCommand, ProviderKeyCommand,
     RemoteKeyCommand, SecretCommand, TokenCommand,
 };
 
@@ -34,26 +34,23 @@ pub(crate) enum Command {
         document: DocumentArg,
     },
     /// Makes API keys: `new` for the keys file, the others on a gateway.
-    Key {
-        #[command(subcommand)]
-        command: KeyCommand,
-    },
+    Key(Later<KeyGroup>),
     /// Manages organizations of a gateway.
-    Org(Group<OrgCommand>),
+    Org(Later<Group<OrgCommand>>),
     /// Manages members of an organization.
-    Member(Group<MemberCommand>),
+    Member(Later<Group<MemberCommand>>),
     /// Manages projects, their configurations and what is live.
-    Project(Group<ProjectCommand>),
+    Project(Later<Group<ProjectCommand>>),
     /// Manages the gateway's keys for providers.
-    ProviderKey(Group<ProviderKeyCommand>),
+    ProviderKey(Later<Group<ProviderKeyCommand>>),
     /// Manages secrets that configurations name.
-    Secret(Group<SecretCommand>),
+    Secret(Later<Group<SecretCommand>>),
     /// Manages admin tokens.
-    Token(Group<TokenCommand>),
+    Token(Later<Group<TokenCommand>>),
     /// Logs in with a password and saves an admin token.
     Login(LoginArgs),
     /// Reads and checks the audit log.
-    Audit(Group<AuditCommand>),
+    Audit(Later<Group<AuditCommand>>),
     /// Copies the store of a gateway on this machine, running or not, into a new file.
     Backup(BackupArgs),
     /// Prints version, commit and features.
@@ -68,6 +65,13 @@ pub(crate) enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+}
+
+/// The commands of keys.
+#[derive(Debug, Args)]
+pub(crate) struct KeyGroup {
+    #[command(subcommand)]
+    pub(crate) command: KeyCommand,
 }
 
 #[derive(Debug, Subcommand)]
