@@ -1,4 +1,4 @@
-//! A panic at any stage of a request ends that request, and nothing else.
+//! A panic ends its own request, and nothing else.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
