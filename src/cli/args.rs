@@ -67,7 +67,7 @@ pub(crate) enum Command {
     },
 }
 
-/// The commands of keys.
+// The commands of keys. No doc comment: clap would show it as their help.
 #[derive(Debug, Args)]
 pub(crate) struct KeyGroup {
     #[command(subcommand)]
@@ -185,6 +185,29 @@ impl From<DocumentArg> for DocumentKind {
             DocumentArg::Project => Self::Project,
             DocumentArg::Server => Self::Server,
             DocumentArg::Keys => Self::Keys,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn group_is_described_when_it_is_used_and_keeps_its_help() {
+        let mut commands = Cli::command();
+        for (name, about, inner) in [
+            ("org", "Manages organizations of a gateway", "list"),
+            ("project", "Manages projects, their configurations and what is live", "apply"),
+            ("key", "Makes API keys: `new` for the keys file, the others on a gateway", "new"),
+        ] {
+            let group = commands.find_subcommand_mut(name).unwrap();
+            assert_eq!(group.get_subcommands().count(), 0, "{name}, before it is used");
+            group.build();
+            assert_eq!(group.get_about().unwrap().to_string(), about, "{name}");
+            assert!(group.find_subcommand(inner).is_some(), "{name} {inner}");
         }
     }
 }

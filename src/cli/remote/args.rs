@@ -62,7 +62,7 @@ impl<T: Args> FromArgMatches for Later<T> {
     }
 }
 
-/// A group of commands that all talk to a gateway.
+// A group of commands that all talk to a gateway. No doc comment: clap would show it as the help of each group.
 #[derive(Debug, Args)]
 pub(crate) struct Group<T: Subcommand> {
     #[command(flatten)]
