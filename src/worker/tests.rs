@@ -91,7 +91,8 @@ pub(super) fn served(slug: &str, text: &str, registry: &Arc<Registry>) -> Projec
 
 pub(super) fn put_key(edit: &mut Edit, hasher: &KeyHasher, (key, project): (&str, &str)) {
     let scope = Scope::Project(project.into());
-    let grant = Grant { key_id: key.into(), scope, routes: None, enabled: true, expires: None };
+    let grant =
+        Grant { caller: Arc::new(crate::base::Caller::of_key(key)), scope, routes: None, enabled: true, expires: None };
     edit.put_grant(hasher.digest(key.as_bytes()), grant);
 }
 
