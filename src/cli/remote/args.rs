@@ -36,11 +36,21 @@ pub(crate) struct Later<T>(pub(crate) T);
 
 impl<T: Args> Args for Later<T> {
     fn augment_args(command: Command) -> Command {
-        command.defer(T::augment_args)
+        command.defer(|command| keeping_help(command, T::augment_args))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
-        command.defer(T::augment_args_for_update)
+        command.defer(|command| keeping_help(command, T::augment_args_for_update))
+    }
+}
+
+/// Describes a command whose help was set before: that of its flags would take the place.
+fn keeping_help(command: Command, describe: fn(Command) -> Command) -> Command {
+    let about = command.get_about().cloned();
+    let described = describe(command).long_about(None);
+    match about {
+        Some(about) => described.about(about),
+        None => described,
     }
 }
 
