@@ -10,7 +10,8 @@ use super::record::Record;
 /// Records that a queue holds by default.
 pub const QUEUE_ROWS: usize = 65_536;
 
-/// Takes records from any number of workers for one reader. Never blocks.
+/// Takes records from any number of workers for one reader. Never blocks. Its memory follows what waits, in blocks of 31
+/// records: a ring would write to all of its megabytes in turn.
 ///
 /// What is in it is money, so a record of an admitted request is never refused: requests are, while there is no room. The
 /// queue can pass its bound by the requests that were admitted before, so by the open connections at most.
