@@ -66,7 +66,7 @@ pub use keys::{
     Force, KeyPatch, KeyUse, NewKey, NewProviderKey, NewSecret, ProviderKeyPatch, SecretPatch, keep_key_use,
 };
 pub use live_routes::{LiveRoute, LiveTarget};
-pub use login::{FirstStart, Login, NewToken, prepare_first_start};
+pub use login::{Account, FirstStart, Login, NewToken, Offered, prepare_first_start};
 pub use people::{AuditScope, Joined, MemberPatch, NewInvitation, OrganizationPatch};
 pub use permit::{Capability, Extent, Scope, permit, permit_anywhere};
 pub use project_settings::{Effective, NewProject, ProjectPatch, SettingSource};

@@ -46,6 +46,8 @@ pub enum Purpose {
     KeptAnswer,
     /// The pepper of API keys.
     Pepper,
+    /// Shared secrets of second factors.
+    SecondFactor,
 }
 
 impl Purpose {
@@ -55,6 +57,7 @@ impl Purpose {
             Self::ProviderKey => "provider-key",
             Self::KeptAnswer => "kept-answer",
             Self::Pepper => "api-key-pepper",
+            Self::SecondFactor => "second-factor",
         }
     }
 }

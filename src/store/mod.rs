@@ -22,7 +22,7 @@ pub use query::{AuditFilter, KeyFilter, Order, Page, PageRequest, ProjectFilter,
 pub use record::{
     Activation, ActivationKind, ActorKind, AdminToken, ApiKey, AuditEntry, AuditEvent, Invitation, InvitationStatus,
     KeptAnswer, KeyStatus, Lifecycle, Member, Mode, Organization, OrganizationRole, OrganizationStatus, Owner, Project,
-    ProjectGrant, ProjectRole, ProviderKey, Sealed, Secret, Session, User, Version, VersionState,
+    ProjectGrant, ProjectRole, ProviderKey, Sealed, SecondFactor, Secret, Session, User, Version, VersionState,
 };
 pub use tx::{Access, Audit, Keys, Notes, Outcome, People, Projects, Secrets, Tx};
 

@@ -10,7 +10,7 @@ use super::{
     query::{AuditFilter, KeyFilter, Page, PageRequest, ProjectFilter, VersionFilter},
     record::{
         Activation, AdminToken, ApiKey, AuditEntry, AuditEvent, Invitation, KeptAnswer, Member, Organization, Owner,
-        Project, ProviderKey, Secret, Session, User, Version,
+        Project, ProviderKey, SecondFactor, Secret, Session, User, Version,
     },
 };
 use crate::base::{Id, UnixTime};
@@ -103,6 +103,14 @@ pub trait Access {
     fn delete_session(&mut self, digest: &[u8; 32]) -> Outcome<()>;
     /// Ends every session of a user.
     fn delete_sessions_of(&mut self, user: &Id) -> Outcome<()>;
+    /// The second factor of a user.
+    fn second_factor(&self, user: &Id) -> Outcome<Option<SecondFactor>>;
+    /// Puts a second factor in the place of the one before, if there was one.
+    fn put_second_factor(&mut self, row: &SecondFactor) -> Outcome<()>;
+    /// Notes that the code of a half minute was used; [`StoreError::Stale`] when it or a later one was used before.
+    fn use_step(&mut self, user: &Id, step: u64) -> Outcome<()>;
+    /// Removes the second factor of a user, if there is one.
+    fn delete_second_factor(&mut self, user: &Id) -> Outcome<()>;
     /// Ends sessions begun before `created` or last seen before `seen`.
     fn delete_old_sessions(&mut self, created: UnixTime, seen: UnixTime) -> Outcome<()>;
 }

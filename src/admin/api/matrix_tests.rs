@@ -40,6 +40,10 @@ const BODIES: &[(Method, &str, &str)] = &[
         r#"{"name":"OTHER","value":"0123456789abcdef","bound_origins":["https://api.openai.com"]}"#,
     ),
     (Method::Post, "/provider-keys", r#"{"provider":"openai","label":"ci","value":"0123456789abcdef"}"#),
+    (Method::Post, "/password", r#"{"current_password":"wrong","password":"correct horse battery"}"#),
+    (Method::Post, "/second-factor", r#"{"current_password":"wrong"}"#),
+    (Method::Post, "/second-factor/confirm", r#"{"code":"123456"}"#),
+    (Method::Post, "/second-factor/remove", r#"{"current_password":"wrong"}"#),
     (Method::Put, "/value", r#"{"value":"0123456789abcdef"}"#),
 ];
 
@@ -47,7 +51,7 @@ const DOCUMENT: &str = r#"{"form":"millrace-project/1","name":"Imported","slug":
     "environment":"production","tags":{},"mode":"hybrid","caching_enabled":null,"cache_duration_seconds":60,"config":"a: 1"}"#;
 
 /// Own memberships, whatever the organization's role: for members only.
-const OF_MEMBERS: &[&str] = &["/organizations/{organization}/members/me"];
+const OF_MEMBERS: &[&str] = &["/organizations/{organization}/members/me", "/users/me"];
 /// With a token there is no session to end.
 const NEEDS_SESSION: &[&str] = &["/sessions/current"];
 

@@ -22,6 +22,7 @@
 //! 9. Idempotency, rate, origin, sizes, `Accept`, request ids and the panic net are done before and around the handler.
 //! 10. `make openapi` rewrites `openapi.json`; a test fails when it differs.
 
+mod account;
 mod audit;
 mod comment;
 mod config;
@@ -54,6 +55,7 @@ use super::rest::{Endpoint, document};
 pub fn endpoints() -> Vec<Endpoint> {
     let people = [
         sessions::endpoints(),
+        account::endpoints(),
         tokens::endpoints(),
         organizations::endpoints(),
         members::endpoints(),

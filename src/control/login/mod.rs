@@ -3,16 +3,21 @@
 //! Nothing here is faster for an unknown name than for a known one, and no default password exists: the first start makes
 //! a set-up token, or takes a token from its environment.
 
+mod account;
 mod authenticate;
 mod first_start;
 mod password;
+mod second_factor;
 mod session;
 #[cfg(test)]
 mod tests;
 mod throttle;
 mod token;
+mod totp;
 
+pub use account::Account;
 pub use first_start::{FirstStart, prepare_first_start};
+pub use second_factor::Offered;
 pub use session::Login;
 pub use token::NewToken;
 

@@ -12,6 +12,6 @@ pub use audit::{ActorKind, AuditEntry, AuditEvent, KeptAnswer};
 pub use key::{ApiKey, KeyStatus, Owner, ProviderKey, Sealed, Secret};
 pub use people::{
     AdminToken, Invitation, InvitationStatus, Member, Organization, OrganizationRole, OrganizationStatus, ProjectGrant,
-    ProjectRole, Session, User,
+    ProjectRole, SecondFactor, Session, User,
 };
 pub use project::{Activation, ActivationKind, Lifecycle, Mode, Project, Version, VersionState};

@@ -11,7 +11,7 @@ use crate::{
     base::{Id, UnixTime},
     store::{
         query::{Page, PageRequest},
-        record::{AdminToken, Session},
+        record::{AdminToken, SecondFactor, Session},
         tx::{Access, Outcome},
     },
 };
@@ -99,6 +99,35 @@ impl Access for SqliteTx<'_> {
 
     fn delete_sessions_of(&mut self, user: &Id) -> Outcome<()> {
         self.run("DELETE FROM sessions WHERE user = ?", [user]).map(drop)
+    }
+
+    fn second_factor(&self, user: &Id) -> Outcome<Option<SecondFactor>> {
+        let sql = "SELECT user, sealed, confirmed_at, last_step, created_at FROM second_factors WHERE user = ?";
+        self.first(sql, [user], |columns| {
+            Ok(SecondFactor {
+                user: columns.take()?,
+                sealed: columns.take()?,
+                confirmed_at: columns.take()?,
+                last_step: columns.take()?,
+                created_at: columns.take()?,
+            })
+        })
+    }
+
+    fn put_second_factor(&mut self, row: &SecondFactor) -> Outcome<()> {
+        self.change(
+            "INSERT OR REPLACE INTO second_factors (user, sealed, confirmed_at, last_step, created_at) \
+             VALUES (?, ?, ?, ?, ?)",
+            params![row.user, row.sealed, row.confirmed_at, row.last_step, row.created_at],
+        )
+    }
+
+    fn use_step(&mut self, user: &Id, step: u64) -> Outcome<()> {
+        self.change("UPDATE second_factors SET last_step = ?2 WHERE user = ?1 AND last_step < ?2", params![user, step])
+    }
+
+    fn delete_second_factor(&mut self, user: &Id) -> Outcome<()> {
+        self.run("DELETE FROM second_factors WHERE user = ?", [user]).map(drop)
     }
 
     fn delete_old_sessions(&mut self, created: UnixTime, seen: UnixTime) -> Outcome<()> {
