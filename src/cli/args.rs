@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use millrace::config::{DocumentKind, Server};
 
 use super::remote::{
-    AuditCommand, BackupArgs, Group, LoginArgs, MemberCommand, OrgCommand, ProjectCommand, ProviderKeyCommand,
-    RemoteKeyCommand, SecretCommand, TokenCommand,
+    AccountCommand, AuditCommand, BackupArgs, Group, LoginArgs, MemberCommand, OrgCommand, ProjectCommand,
+    ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
 };
 
 /// An LLM gateway: projects, routes and keys in front of model providers.
@@ -50,8 +50,12 @@ pub(crate) enum Command {
     Secret(Group<SecretCommand>),
     /// Manages admin tokens.
     Token(Group<TokenCommand>),
+    /// Makes the first operator with the set-up token that the first start printed, and logs in.
+    Setup(SetupArgs),
     /// Logs in with a password and saves an admin token.
     Login(LoginArgs),
+    /// Manages the own user: password, second factor.
+    Account(Group<AccountCommand>),
     /// Reads and checks the audit log.
     Audit(Group<AuditCommand>),
     /// Copies the store of a gateway on this machine, running or not, into a new file.

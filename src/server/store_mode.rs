@@ -99,7 +99,7 @@ fn token_of_environment() -> Result<Option<Secret>, ServerError> {
 /// When standard error cannot be written: nobody could enter then.
 fn print_setup_token(token: &Secret) -> Result<(), ServerError> {
     let said = format!(
-        "millrace: there is no operator yet. Set-up token, for `POST /api/v1/setup`, valid once and until the next start:\n\
+        "millrace: there is no operator yet. Set-up token, for `millrace setup`, valid once and until the next start:\n\
          {}\n",
         token.reveal()
     );

@@ -1,4 +1,4 @@
-//! The second factor: offered, confirmed, asked for at the login, removed.
+//! The second factor: offered, confirmed, asked for, removed.
 //!
 //! It is in force only when its first code has shown that the user's authenticator has the secret. A code is taken once:
 //! who watches it being typed cannot use it again.
