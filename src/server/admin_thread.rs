@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     admin::{AccessLog, AdminState, Check, Output, Pump, RateLimits, Readiness, pump, serve},
     config::Server,
-    control::{Control, Publisher, keep_key_use},
+    control::{Control, Publisher, keep_credentials, keep_key_use},
     metrics::Registry,
     shared::{Door, Parts, Shared},
     snapshot::{Handle, Registries},
@@ -156,6 +156,7 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     let _ = pumped.await;
     if let Some(control) = keeper {
         control.write_key_use().await;
+        control.write_credential_use().await;
     }
     verdict
 }
@@ -205,6 +206,7 @@ fn start_pump(
     let access_log = if server.log.access { AccessLog::On } else { AccessLog::Off };
     if let Some(control) = keeps {
         tokio::spawn(keep_key_use(Arc::clone(control), stopped.clone()));
+        tokio::spawn(keep_credentials(Arc::clone(control), stopped.clone()));
     }
     let pumping = Pump {
         queue: Arc::clone(queue),

@@ -200,6 +200,10 @@ pub trait Secrets {
     fn update_provider_key(&mut self, row: &ProviderKey) -> Outcome<()>;
     /// Deletes a provider key if its revision is the stored one.
     fn delete_provider_key(&mut self, id: &Id, revision: u64) -> Outcome<()>;
+    /// When a secret or provider key was last used.
+    fn credential_use(&self, id: &Id) -> Outcome<Option<UnixTime>>;
+    /// Notes when secrets and provider keys were last used; those that are not there any more are passed over.
+    fn touch_credentials(&mut self, used: &[(Id, UnixTime)]) -> Outcome<()>;
 }
 
 /// The audit log: append only.

@@ -6,3 +6,17 @@ CREATE TABLE second_factors (
     last_step INTEGER NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- When secrets and provider keys were last sent to a provider. Apart from their rows: a use is no change of them.
+CREATE TABLE credential_uses (
+    id TEXT PRIMARY KEY,
+    last_used_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER credential_uses_of_secret AFTER DELETE ON secrets
+BEGIN
+    DELETE FROM credential_uses WHERE id = OLD.id;
+END;
+CREATE TRIGGER credential_uses_of_provider_key AFTER DELETE ON provider_keys
+BEGIN
+    DELETE FROM credential_uses WHERE id = OLD.id;
+END;

@@ -3,7 +3,7 @@
 use rusqlite::{ToSql, params};
 
 use super::{
-    columns::{Columns, Json, ids_json},
+    columns::{Columns, Json, ids_json, only},
     tx::SqliteTx,
 };
 use crate::{
@@ -141,6 +141,22 @@ impl Secrets for SqliteTx<'_> {
 
     fn delete_provider_key(&mut self, id: &Id, revision: u64) -> Outcome<()> {
         self.change("DELETE FROM provider_keys WHERE id = ? AND revision = ?", params![id, revision])
+    }
+
+    fn credential_use(&self, id: &Id) -> Outcome<Option<UnixTime>> {
+        self.first("SELECT last_used_at FROM credential_uses WHERE id = ?", [id], only)
+    }
+
+    fn touch_credentials(&mut self, used: &[(Id, UnixTime)]) -> Outcome<()> {
+        for (id, at) in used {
+            self.run(
+                "INSERT INTO credential_uses (id, last_used_at) SELECT ?1, ?2 \
+                 WHERE EXISTS (SELECT 1 FROM secrets WHERE id = ?1) OR EXISTS (SELECT 1 FROM provider_keys WHERE id = ?1) \
+                 ON CONFLICT (id) DO UPDATE SET last_used_at = max(last_used_at, excluded.last_used_at)",
+                params![id, at],
+            )?;
+        }
+        Ok(())
     }
 }
 
