@@ -104,6 +104,11 @@ impl Control {
         self.shared.snapshot.load()
     }
 
+    /// Usage records that wait for the admin thread.
+    pub(super) fn queue_depth(&self) -> usize {
+        self.shared.queue.depth()
+    }
+
     /// Takes the publication lock. It is held from the read of what is stored until the workers show the new snapshot.
     pub async fn publication(&self) -> MutexGuard<'_, Arc<Publisher>> {
         self.publication.lock().await

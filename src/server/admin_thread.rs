@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     admin::{AccessLog, AdminState, Check, Output, Pump, RateLimits, Readiness, pump, serve},
     config::Server,
-    control::{Control, Publisher, keep_credentials, keep_key_use},
+    control::{Control, Publisher, keep_credentials, keep_key_use, keep_sealed},
     metrics::Registry,
     shared::{Door, Parts, Shared},
     snapshot::{Handle, Registries},
@@ -134,6 +134,9 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     let output = Arc::new(Output::stdout().map_err(ServerError::io("cannot write to standard output"))?);
     // Files have no place for it.
     let keeper = api.as_ref().map(|api| Arc::clone(&api.control)).filter(|control| control.files().is_none());
+    if let Some(api) = &api {
+        tokio::spawn(keep_sealed(Arc::clone(&api.control), stopped.clone()));
+    }
     let pumped = start_pump(&server, (&queue, &output), keeper.as_ref(), stopped.clone());
     let state = AdminState {
         registry: Arc::clone(&registries.metrics),

@@ -8,7 +8,7 @@ use crate::{
     config::Server,
     control::{
         Control, ControlError, ControlParts, FileProjects, Pepper, Publisher, Vault, first_of, has_pepper, load,
-        open_pepper, prepare_first_start,
+        open_egress, open_pepper, prepare_first_start,
     },
     snapshot::{Registries, Snapshot},
     store::Store,
@@ -56,6 +56,7 @@ impl Kept {
     /// # Errors
     /// The store's.
     pub(super) async fn first_snapshot(&self, registries: &Registries) -> Result<Snapshot, ServerError> {
+        open_egress(&self.store, registries).await?;
         let edit = load(&self.store, (&self.vault, &self.pepper), registries).await?;
         Ok(first_of(edit, registries))
     }

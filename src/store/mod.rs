@@ -20,11 +20,12 @@ pub use handle::Store;
 pub use health::Health;
 pub use query::{AuditFilter, KeyFilter, Order, Page, PageRequest, ProjectFilter, VersionFilter};
 pub use record::{
-    Activation, ActivationKind, ActorKind, AdminToken, ApiKey, AuditEntry, AuditEvent, Invitation, InvitationStatus,
-    KeptAnswer, KeyStatus, Lifecycle, Member, Mode, Organization, OrganizationRole, OrganizationStatus, Owner, Project,
-    ProjectGrant, ProjectRole, ProviderKey, Sealed, SecondFactor, Secret, Session, User, Version, VersionState,
+    Activation, ActivationKind, ActorKind, AdminToken, ApiKey, AuditEntry, AuditEvent, EgressRule, Invitation,
+    InvitationStatus, KeptAnswer, KeyStatus, Lifecycle, Member, Mode, Organization, OrganizationRole,
+    OrganizationStatus, Owner, Project, ProjectGrant, ProjectRole, ProviderKey, Sealed, SecondFactor, Secret, Session,
+    User, Version, VersionState,
 };
-pub use tx::{Access, Audit, Keys, Notes, Outcome, People, Projects, Secrets, Tx};
+pub use tx::{Access, Audit, Keys, Notes, Outcome, People, Projects, SealPlace, Seals, Secrets, Tx};
 
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,7 @@ mod config;
 mod config_problem;
 mod config_schema;
 mod grant;
+mod instance;
 mod invitations;
 mod keys;
 #[cfg(test)]
@@ -71,6 +72,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         secrets::endpoints(),
         provider_keys::endpoints(),
         config_schema::endpoints(),
+        instance::endpoints(),
     ];
     people.into_iter().chain(resources).flatten().collect()
 }

@@ -24,6 +24,7 @@ pub use token::NewToken;
 pub(super) use authenticate::{digest_of, note_environment_owns};
 pub(super) use first_start::first_organization;
 pub(super) use password::Passwords;
+pub(super) use second_factor::place as place_of_second_factor;
 pub(super) use session::checked_email;
 pub(super) use throttle::Throttle;
 pub(super) use token::hold_at_least;

@@ -19,6 +19,8 @@ use crate::{
 const TOKEN: &str = "SELECT id, digest, last4, description, organization, instance_admin, role, grants, created_by, \
     expires_at, created_at, last_used_at FROM admin_tokens";
 
+pub(super) const SECOND_FACTOR: &str = "SELECT user, sealed, confirmed_at, last_step, created_at FROM second_factors";
+
 impl Access for SqliteTx<'_> {
     fn admin_tokens(
         &self,
@@ -102,16 +104,7 @@ impl Access for SqliteTx<'_> {
     }
 
     fn second_factor(&self, user: &Id) -> Outcome<Option<SecondFactor>> {
-        let sql = "SELECT user, sealed, confirmed_at, last_step, created_at FROM second_factors WHERE user = ?";
-        self.first(sql, [user], |columns| {
-            Ok(SecondFactor {
-                user: columns.take()?,
-                sealed: columns.take()?,
-                confirmed_at: columns.take()?,
-                last_step: columns.take()?,
-                created_at: columns.take()?,
-            })
-        })
+        self.first(&format!("{SECOND_FACTOR} WHERE user = ?"), [user], second_factor)
     }
 
     fn put_second_factor(&mut self, row: &SecondFactor) -> Outcome<()> {
@@ -149,5 +142,15 @@ fn token(columns: &mut Columns<'_, '_>) -> rusqlite::Result<AdminToken> {
         expires_at: columns.take()?,
         created_at: columns.take()?,
         last_used_at: columns.take()?,
+    })
+}
+
+pub(super) fn second_factor(columns: &mut Columns<'_, '_>) -> rusqlite::Result<SecondFactor> {
+    Ok(SecondFactor {
+        user: columns.take()?,
+        sealed: columns.take()?,
+        confirmed_at: columns.take()?,
+        last_step: columns.take()?,
+        created_at: columns.take()?,
     })
 }

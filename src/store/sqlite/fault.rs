@@ -22,7 +22,6 @@ const UNIQUE: &[(&str, &str)] = &[
     ("keys.old_digest", "digest"),
     ("secrets.organization, secrets.name", "name"),
     ("secrets.project, secrets.name", "name"),
-    ("kept_answers.caller, kept_answers.key", "key"),
 ];
 
 /// What an error means for a caller.

@@ -16,6 +16,7 @@ mod people;
 mod projects;
 mod reader;
 mod schema;
+mod seals;
 mod secrets;
 mod select;
 mod tx;

@@ -20,3 +20,13 @@ CREATE TRIGGER credential_uses_of_provider_key AFTER DELETE ON provider_keys
 BEGIN
     DELETE FROM credential_uses WHERE id = OLD.id;
 END;
+
+-- Where connections may go besides what the settings allow.
+CREATE TABLE egress_rules (
+    id TEXT PRIMARY KEY,
+    network TEXT NOT NULL,
+    ports TEXT NOT NULL,
+    comment TEXT NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

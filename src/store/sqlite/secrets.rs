@@ -14,9 +14,9 @@ use crate::{
     },
 };
 
-const SECRET: &str = "SELECT id, organization, project, name, bound_origins, shared_with, sealed, sealed_version, \
+pub(super) const SECRET: &str = "SELECT id, organization, project, name, bound_origins, shared_with, sealed, sealed_version, \
     sealed_last4, sealed_fingerprint, sealed_at, created_at, revision FROM secrets";
-const PROVIDER_KEY: &str = "SELECT id, organization, project, provider, label, base_url, sort_order, status, sealed, \
+pub(super) const PROVIDER_KEY: &str = "SELECT id, organization, project, provider, label, base_url, sort_order, status, sealed, \
     sealed_version, sealed_last4, sealed_fingerprint, sealed_at, created_at, revision FROM provider_keys";
 
 impl Secrets for SqliteTx<'_> {
@@ -223,7 +223,7 @@ fn sealed(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<Sealed>> {
     }))
 }
 
-fn secret(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Secret> {
+pub(super) fn secret(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Secret> {
     Ok(Secret {
         id: columns.take()?,
         owner: owner(columns)?,
@@ -241,7 +241,7 @@ fn shared_with(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<Vec<Id>
     Ok(list.map(|Json(ids)| ids.iter().map(|id| Id::stored(id)).collect()))
 }
 
-fn provider_key(columns: &mut Columns<'_, '_>) -> rusqlite::Result<ProviderKey> {
+pub(super) fn provider_key(columns: &mut Columns<'_, '_>) -> rusqlite::Result<ProviderKey> {
     Ok(ProviderKey {
         id: columns.take()?,
         owner: owner(columns)?,
