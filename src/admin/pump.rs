@@ -102,8 +102,8 @@ impl Pump {
         let app_lines = log::drain(BATCH_LINES_MAX, &mut batch.bytes);
         batch.app_lines = u64::try_from(app_lines).unwrap_or(u64::MAX);
         self.queue.drain(BATCH_LINES_MAX, |record| {
-            if let (Some(key_use), Some(key)) = (&self.key_use, &record.key_id) {
-                key_use.note(key, record.at);
+            if let (Some(key_use), Some(key)) = (&self.key_use, &record.caller) {
+                key_use.note(&key.key_id, record.at);
             }
             if self.access_log == AccessLog::On {
                 append_line(&record, &mut batch.bytes);
@@ -121,35 +121,12 @@ mod tests {
     use tokio::runtime::Builder;
 
     use super::*;
-    use crate::base::{RequestId, TokenCounts, UnixTime};
+    use crate::base::{RequestId, UnixTime};
     use crate::usage::Record;
 
     fn record(id: u128) -> Record {
-        Record {
-            at: UnixTime(Duration::from_secs(1_700_000_000)),
-            request_id: RequestId::made(id),
-            trace_id: [0; 16],
-            labels: None,
-            generation: 1,
-            config_version: None,
-            key_id: None,
-            endpoint: "chat",
-            status: 200,
-            error_code: "",
-            duration: Duration::from_millis(1),
-            ttft: None,
-            overhead: Duration::from_micros(17),
-            upstream_time: Duration::from_millis(1),
-            attempts: 1,
-            tokens: TokenCounts::default(),
-            bytes_in: 1,
-            bytes_out: 1,
-            client_ip: None,
-            stream: false,
-            cancelled: false,
-            estimated: false,
-            annotations: None,
-        }
+        let at = UnixTime(Duration::from_secs(1_700_000_000));
+        Record { status: 200, duration: Duration::from_millis(1), ..Record::begun(at, RequestId::made(id), "chat") }
     }
 
     fn piped(rows: u128, access_log: AccessLog) -> (Pump, PipeReader) {

@@ -28,8 +28,14 @@ pub struct TokenCounts {
     pub output: u64,
     /// Prompt tokens read from the provider's cache.
     pub cache_read: u64,
-    /// Prompt tokens written to the provider's cache.
+    /// Prompt tokens written to the provider's cache, for whatever time.
     pub cache_write: u64,
+    /// Those of `cache_write` that are kept for an hour.
+    pub cache_write_1h: u64,
     /// Completion tokens spent on reasoning.
     pub reasoning: u64,
+    /// Prompt tokens of audio, part of `input`.
+    pub audio_input: u64,
+    /// Completion tokens of audio, part of `output`.
+    pub audio_output: u64,
 }

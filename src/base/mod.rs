@@ -3,6 +3,7 @@
 //! What every other row may use. Nothing here knows HTTP, YAML or projects.
 
 mod build;
+mod caller;
 mod clock;
 mod digest;
 mod hex;
@@ -13,12 +14,14 @@ mod key;
 mod key_hasher;
 mod labels;
 pub mod log;
+mod money;
 mod request_id;
 mod secret;
 mod swap;
 mod units;
 
 pub use build::{COMMIT, FEATURES, VERSION};
+pub use caller::{Caller, Charge};
 pub use clock::{Civil, Instant, UnixTime, now, unix_time};
 pub use digest::{Digest, DigestError};
 pub use hex::hex16;
@@ -27,6 +30,7 @@ pub use json_line::{JsonLine, TEXT_BYTES_MAX};
 pub use key::{KeyFormError, Kind as KeyKind, generate_key, key_id, renew_key, verify_key_form};
 pub use key_hasher::KeyHasher;
 pub use labels::{Labels, TokenCounts};
+pub use money::{MoneyError, NanoUsd, PicoUsd};
 pub use request_id::{REQUEST_ID_BYTES_MAX, RequestId};
 pub use secret::Secret;
 pub use swap::Swap;

@@ -1,7 +1,9 @@
 //! From stored API keys to what workers look up.
 
+use std::sync::Arc;
+
 use crate::{
-    base::Digest,
+    base::{Caller, Digest, Id, IdKind},
     snapshot::{Grant, Scope},
     store::{ApiKey, KeyStatus, OrganizationStatus},
 };
@@ -11,8 +13,9 @@ use crate::{
 #[must_use]
 pub fn grants_of(key: &ApiKey, organization: OrganizationStatus) -> Vec<(Digest, Grant)> {
     let enabled = key.status == KeyStatus::Active && organization == OrganizationStatus::Active;
+    let caller = Arc::new(caller_of(key));
     let grant = |expires| Grant {
-        key_id: key.public_id.as_str().into(),
+        caller: Arc::clone(&caller),
         scope: Scope::Project(key.project.as_str().into()),
         routes: None,
         enabled,
@@ -24,6 +27,17 @@ pub fn grants_of(key: &ApiKey, organization: OrganizationStatus) -> Vec<(Digest,
         grants.push((Digest::from_bytes(old), grant(Some(ends))));
     }
     grants
+}
+
+fn caller_of(key: &ApiKey) -> Caller {
+    Caller {
+        key_id: key.public_id.as_str().into(),
+        key: key.id.as_str().into(),
+        project: Some(key.project.as_str().into()),
+        // Keys made by an admin token belong to nobody's limits.
+        member: Id::parse(IdKind::User, key.created_by.as_str()).map(|user| user.as_str().into()),
+        group: key.group.as_deref().map(Arc::from),
+    }
 }
 
 /// The digests by which a key is found.

@@ -234,7 +234,13 @@ mod tests {
 
     fn put_key(edit: &mut Edit, key: &[u8]) {
         let scope = Scope::Project("prj_1".into());
-        let grant = Grant { key_id: "k".into(), scope, routes: None, enabled: true, expires: None };
+        let grant = Grant {
+            caller: Arc::new(crate::base::Caller::of_key("k")),
+            scope,
+            routes: None,
+            enabled: true,
+            expires: None,
+        };
         edit.put_grant(Digest::of(key), grant);
     }
 

@@ -96,7 +96,7 @@ fn spread() -> String {
     let registry = Registry::new(3);
     let series = registry.series(labels("support", "a"));
     let observation = Observation {
-        tokens: TokenCounts { input: 100, output: 10, cache_read: 7, cache_write: 0, reasoning: 3 },
+        tokens: TokenCounts { input: 100, output: 10, cache_read: 7, reasoning: 3, ..TokenCounts::default() },
         ttft: Some(Duration::from_micros(2_500)),
         ..seen()
     };

@@ -6,11 +6,11 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    base::{Instant, RequestId, TokenCounts, UnixTime, now},
+    base::{Instant, NanoUsd, RequestId, TokenCounts, UnixTime, now},
     http::{Downstream, Method, Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, Observation, Outcome},
     snapshot::{Grant, Snapshot, Target},
-    usage::{Annotations, Record},
+    usage::{Annotations, Credential, Record},
     wire::Endpoint,
 };
 
@@ -184,7 +184,7 @@ impl Drop for Exchange<'_> {
             labels: self.target.as_ref().map(|target| Arc::clone(&target.labels)),
             generation: self.snapshot.generation(),
             config_version: self.target.as_ref().and_then(|target| target.version),
-            key_id: self.grant.as_ref().map(|grant| Arc::clone(&grant.key_id)),
+            caller: self.grant.as_ref().map(|grant| Arc::clone(&grant.caller)),
             endpoint: endpoint_name(self.endpoint),
             status: self.status,
             error_code: self.error,
@@ -200,6 +200,11 @@ impl Drop for Exchange<'_> {
             stream: self.stream,
             cancelled: self.cancelled,
             estimated: self.estimated,
+            credential: if self.attempts > 0 { Credential::Own } else { Credential::None },
+            cost: None,
+            fee: NanoUsd::ZERO,
+            usage_suspect: false,
+            charges: None,
             annotations: self.annotations.take(),
         };
         if !shared.queue.try_send(record) {

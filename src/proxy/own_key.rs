@@ -40,7 +40,7 @@ fn view(snapshot: &Snapshot, grant: &Grant) -> Value {
     let routes: Vec<&str> = snapshot.routes_of(grant).map(|route| &*route.full_name).collect();
     json!({
         "object": "key",
-        "id": &*grant.key_id,
+        "id": &*grant.caller.key_id,
         "expires_at": grant.expires.map(|time| time.rfc3339()),
         "projects": projects,
         "routes": routes,
@@ -63,7 +63,7 @@ mod tests {
         edit.put_project("prj_1".into(), ProjectPart::broken("mine"));
         edit.put_project("prj_2".into(), ProjectPart::broken("theirs"));
         let grant = Grant {
-            key_id: "mr_live_abc".into(),
+            caller: std::sync::Arc::new(crate::base::Caller::of_key("mr_live_abc")),
             scope: Scope::Project("prj_1".into()),
             routes: None,
             enabled: true,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    base::{KeyHasher, Labels},
+    base::{Caller, KeyHasher, Labels},
     config::{At, Code, KeyEntry, Model, Problem, Provider, Route as RouteConfig, Timeouts},
     provider::asks_usage,
     wire::{Defaults, Prompt},
@@ -94,12 +94,17 @@ fn key_problems(sources: &Sources) -> Vec<Problem> {
 fn grant(key: &KeyEntry) -> Grant {
     let texts = |list: &[At<String>]| list.iter().map(|text| Box::from(text.value.as_str())).collect();
     Grant {
-        key_id: key.id.value.as_str().into(),
+        caller: Arc::new(caller_of(key)),
         scope: Scope::slugs(key.projects.iter().map(|slug| slug.value.as_str())),
         routes: key.routes.as_deref().map(texts),
         enabled: key.enabled,
         expires: key.expires,
     }
+}
+
+/// In a file a key has no other id than its public one.
+fn caller_of(key: &KeyEntry) -> Caller {
+    Caller::of_key(&key.id.value)
 }
 
 struct Compiler<'a> {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::base::{UnixTime, unix_time};
+use crate::base::{Caller, UnixTime, unix_time};
 
 /// What a key may do. Compiled when a snapshot is published.
 #[derive(Debug)]
 pub struct Grant {
-    /// Public id of the key, for logs and records.
-    pub key_id: Arc<str>,
+    /// Whose key it is.
+    pub caller: Arc<Caller>,
     /// Whose routes the key may use.
     pub scope: Scope,
     /// Full names `project/route`, if the key is bound to some of them.
@@ -89,7 +89,13 @@ mod tests {
     use super::*;
 
     fn grant() -> Grant {
-        Grant { key_id: "k".into(), scope: Scope::slugs(["b", "a"]), routes: None, enabled: true, expires: None }
+        Grant {
+            caller: Arc::new(Caller::of_key("k")),
+            scope: Scope::slugs(["b", "a"]),
+            routes: None,
+            enabled: true,
+            expires: None,
+        }
     }
 
     #[test]

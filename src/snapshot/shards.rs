@@ -84,7 +84,7 @@ mod tests {
 
     fn grant(id: &str) -> Arc<Grant> {
         Arc::new(Grant {
-            key_id: id.into(),
+            caller: Arc::new(crate::base::Caller::of_key(id)),
             scope: Scope::Project("prj_1".into()),
             routes: None,
             enabled: true,
@@ -105,6 +105,6 @@ mod tests {
         let copied = before.0.iter().zip(shards.0.iter()).filter(|(old, new)| !Arc::ptr_eq(old, new)).count();
         assert_eq!((copied, before.count(), shards.count()), (1, 5_000, 4_999));
         assert!(before.get(&digest(7)).is_some() && shards.get(&digest(7)).is_none());
-        assert_eq!(shards.get(&digest(8)).map(|grant| &*grant.key_id), Some("8"));
+        assert_eq!(shards.get(&digest(8)).map(|grant| &*grant.caller.key_id), Some("8"));
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    base::{Digest, KeyHasher, Secret},
+    base::{Caller, Digest, KeyHasher, Secret},
     config::{Code, ProjectContext, Provider, check_keys, check_project},
     metrics::Registry,
     upstream::{Guard, Origins, Resolver, Rules},
@@ -47,7 +47,13 @@ fn part(id: &str, slug: &str, routes: &[&str]) -> ProjectPart {
 }
 
 fn grant(scope: Scope, route: Option<&str>) -> Grant {
-    Grant { key_id: "k".into(), scope, routes: route.map(|route| [route.into()].into()), enabled: true, expires: None }
+    Grant {
+        caller: Arc::new(Caller::of_key("k")),
+        scope,
+        routes: route.map(|route| [route.into()].into()),
+        enabled: true,
+        expires: None,
+    }
 }
 
 #[test]

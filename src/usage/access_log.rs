@@ -42,8 +42,8 @@ fn who(record: &Record, line: &mut JsonLine<'_>) {
     if let Some(version) = record.config_version {
         line.uint("config_version", version);
     }
-    if let Some(key_id) = &record.key_id {
-        line.text("key_id", key_id);
+    if let Some(caller) = &record.caller {
+        line.text("key_id", &caller.key_id);
     }
     if let Some(ip) = record.client_ip {
         line.address("client_ip", ip);
@@ -92,7 +92,7 @@ mod tests {
     use super::super::annotations::Annotations;
     use super::super::record::tests::record;
     use super::*;
-    use crate::base::{Labels, TokenCounts, UnixTime};
+    use crate::base::{Caller, Labels, TokenCounts, UnixTime};
 
     fn line(record: &Record) -> String {
         let mut out = Vec::new();
@@ -113,11 +113,18 @@ mod tests {
                 target: "main".into(),
             })),
             config_version: Some(3),
-            key_id: Some("abc123".into()),
+            caller: Some(Arc::new(Caller::of_key("abc123"))),
             status: 502,
             error_code: "upstream_error",
             ttft: Some(Duration::from_micros(250_001)),
-            tokens: TokenCounts { input: 1, output: 2, cache_read: 3, cache_write: 4, reasoning: 5 },
+            tokens: TokenCounts {
+                input: 1,
+                output: 2,
+                cache_read: 3,
+                cache_write: 4,
+                reasoning: 5,
+                ..TokenCounts::default()
+            },
             client_ip: Some("192.0.2.1".parse::<IpAddr>().unwrap()),
             stream: true,
             cancelled: true,
@@ -207,7 +214,7 @@ mod tests {
                     model: name(4).repeat(50).into(),
                     target: name(5).into(),
                 })),
-                key_id: Some(name(6).into()),
+                caller: Some(Arc::new(Caller::of_key(name(6)))),
                 duration: Duration::from_secs(duration),
                 tokens: TokenCounts { input: tokens, ..TokenCounts::default() },
                 ..record("id")

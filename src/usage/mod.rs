@@ -11,4 +11,4 @@ mod record;
 pub use access_log::append_line;
 pub use annotations::{ANNOTATION_BYTES_MAX, AnnotationError, Annotations, Texts};
 pub use queue::{QUEUE_ROWS, Queue};
-pub use record::Record;
+pub use record::{Credential, Record};

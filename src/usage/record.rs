@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::annotations::Annotations;
-use crate::base::{Labels, RequestId, TokenCounts, UnixTime};
+use crate::base::{Caller, Charge, Labels, NanoUsd, RequestId, TokenCounts, UnixTime};
 
 /// Everything the access log and the bill need to know about one request.
 ///
@@ -25,8 +25,8 @@ pub struct Record {
     pub generation: u64,
     /// Number of the version of the project's configuration; none in file mode and before a route was known.
     pub config_version: Option<u64>,
-    /// Public id of the key, never the key; none when none was accepted.
-    pub key_id: Option<Arc<str>>,
+    /// Whose key was accepted; none when none was.
+    pub caller: Option<Arc<Caller>>,
     /// Name of the path that was asked, such as `chat`.
     pub endpoint: &'static str,
     /// Status sent to the client; 0 when the client left before one was sent.
@@ -57,8 +57,79 @@ pub struct Record {
     pub cancelled: bool,
     /// Whether the tokens were estimated because the provider stated none.
     pub estimated: bool,
+    /// Whose credential served.
+    pub credential: Credential,
+    /// What the request cost; none when the model has no price or nothing was asked of a provider.
+    pub cost: Option<NanoUsd>,
+    /// What the gateway takes on top of the cost.
+    pub fee: NanoUsd,
+    /// Whether the provider's own figures could not be true, so that others were billed.
+    pub usage_suspect: bool,
+    /// What it added to the durable accounts of limits; none when there are none.
+    pub charges: Option<Box<[Charge]>>,
     /// Tags and metadata of the client; none when it sent none.
     pub annotations: Option<Box<Annotations>>,
+}
+
+/// Whose credential paid the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Credential {
+    /// No provider was asked.
+    #[default]
+    None,
+    /// One of the project or its organization.
+    Own,
+    /// One of the gateway's operator, paid from credits.
+    Platform,
+}
+
+impl Credential {
+    /// The word of headers and logs; empty when there was none.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Own => "own",
+            Self::Platform => "platform",
+        }
+    }
+}
+
+impl Record {
+    /// A record of which only time, id and path are known; everything else is empty.
+    #[must_use]
+    pub fn begun(at: UnixTime, request_id: RequestId, endpoint: &'static str) -> Self {
+        Self {
+            at,
+            request_id,
+            trace_id: [0; 16],
+            labels: None,
+            generation: 0,
+            config_version: None,
+            caller: None,
+            endpoint,
+            status: 0,
+            error_code: "",
+            duration: Duration::ZERO,
+            ttft: None,
+            overhead: Duration::ZERO,
+            upstream_time: Duration::ZERO,
+            attempts: 0,
+            tokens: TokenCounts::default(),
+            bytes_in: 0,
+            bytes_out: 0,
+            client_ip: None,
+            stream: false,
+            cancelled: false,
+            estimated: false,
+            credential: Credential::None,
+            cost: None,
+            fee: NanoUsd::ZERO,
+            usage_suspect: false,
+            charges: None,
+            annotations: None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -67,35 +138,23 @@ pub(super) mod tests {
 
     /// A plain successful request with this id.
     pub(crate) fn record(id: &str) -> Record {
+        let at = UnixTime(Duration::from_millis(1_700_000_000_125));
+        let id = RequestId::from_client(id.as_bytes()).unwrap();
         Record {
-            at: UnixTime(Duration::from_millis(1_700_000_000_125)),
-            request_id: RequestId::from_client(id.as_bytes()).unwrap(),
-            trace_id: [0; 16],
-            labels: None,
             generation: 7,
-            config_version: None,
-            key_id: None,
-            endpoint: "chat",
             status: 200,
-            error_code: "",
             duration: Duration::from_micros(1_234_567),
-            ttft: None,
             overhead: Duration::from_micros(17),
             upstream_time: Duration::from_micros(1_200_000),
             attempts: 1,
-            tokens: TokenCounts::default(),
             bytes_in: 800,
             bytes_out: 600,
-            client_ip: None,
-            stream: false,
-            cancelled: false,
-            estimated: false,
-            annotations: None,
+            ..Record::begun(at, id, "chat")
         }
     }
 
     #[test]
     fn record_stays_small() {
-        assert!(size_of::<Record>() <= 320, "{} bytes", size_of::<Record>());
+        assert!(size_of::<Record>() <= 400, "{} bytes", size_of::<Record>());
     }
 }

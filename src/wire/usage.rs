@@ -46,6 +46,7 @@ impl Found {
             cache_read: self.cache_read,
             cache_write: self.cache_write,
             reasoning: self.reasoning,
+            ..TokenCounts::default()
         })
     }
 
@@ -191,7 +192,7 @@ mod tests {
     use super::*;
 
     fn counts(input: u64, output: u64, cache_read: u64, cache_write: u64, reasoning: u64) -> TokenCounts {
-        TokenCounts { input, output, cache_read, cache_write, reasoning }
+        TokenCounts { input, output, cache_read, cache_write, reasoning, ..TokenCounts::default() }
     }
 
     #[test]

@@ -45,6 +45,7 @@ fn expected_usage(endpoint: Endpoint, usage: &Value) -> Option<TokenCounts> {
             "/output_tokens_details/reasoning_tokens",
             "/reasoning_tokens",
         ]),
+        ..TokenCounts::default()
     })
 }
 
