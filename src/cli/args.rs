@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use millrace::config::{DocumentKind, Server};
 
 use super::remote::{
-    AccountCommand, AuditCommand, BackupArgs, Group, LoginArgs, MemberCommand, OrgCommand, ProjectCommand,
-    ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
+    AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, LoginArgs, MemberCommand, OrgCommand,
+    ProjectCommand, ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
 };
 
 /// An LLM gateway: projects, routes and keys in front of model providers.
@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Login(LoginArgs),
     /// Manages the own user: password, second factor.
     Account(Group<AccountCommand>),
+    /// Shows how a gateway fares, sets what new organizations begin with, opens private networks.
+    Instance(Group<InstanceCommand>),
     /// Reads and checks the audit log.
     Audit(Group<AuditCommand>),
     /// Copies the store of a gateway on this machine, running or not, into a new file.

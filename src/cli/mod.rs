@@ -39,6 +39,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Setup(args) => Ok(remote::set_up(&args)),
         Command::Login(args) => Ok(remote::login(&args)),
         Command::Account(group) => Ok(remote::account(group)),
+        Command::Instance(group) => Ok(remote::instance(group)),
         Command::Audit(group) => Ok(remote::audit(group)),
         Command::Backup(args) => Ok(remote::backup(&args)),
         Command::Version { json } => version(json),

@@ -394,6 +394,41 @@ pub(crate) enum ProviderKeyCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum InstanceCommand {
+    /// Shows how workers, queue and store fare.
+    Status,
+    /// Shows what new organizations begin with.
+    Settings,
+    /// Changes what new organizations begin with.
+    Set {
+        /// Projects of a new organization, at most.
+        #[arg(long, value_name = "COUNT")]
+        project_limit: Option<u32>,
+        /// Days that request logs of a new organization are kept.
+        #[arg(long, value_name = "DAYS")]
+        retention_days: Option<u32>,
+    },
+    /// Lists private networks that were opened.
+    Egress,
+    /// Opens a private network to new connections.
+    Allow {
+        /// Network, such as `10.0.0.0/8`, or one address.
+        network: String,
+        /// Ports, such as `443,8000-8999`, or `any`.
+        #[arg(long)]
+        ports: String,
+        /// Why, for the audit log.
+        #[arg(long, default_value = "")]
+        comment: String,
+    },
+    /// Closes a private network to new connections.
+    Deny {
+        /// Id of the rule: `egr_...`.
+        rule: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
     /// Lists what was changed, by whom and when.
     List {

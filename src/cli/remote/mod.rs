@@ -13,6 +13,7 @@ mod desk;
 mod diff;
 mod failure;
 mod input;
+mod instance;
 mod keys;
 mod login;
 mod people;
@@ -27,8 +28,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 pub(crate) use args::{
-    AccountCommand, AuditCommand, BackupArgs, Group, LoginArgs, MemberCommand, OrgCommand, ProviderKeyCommand,
-    RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
+    AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, LoginArgs, MemberCommand, OrgCommand,
+    ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
 };
 use desk::Desk;
 use failure::Failure;
@@ -62,6 +63,11 @@ pub(crate) fn secrets(group: Group<SecretCommand>) -> ExitCode {
 /// Runs a command of a group.
 pub(crate) fn provider_keys(group: Group<ProviderKeyCommand>) -> ExitCode {
     grouped(group, secrets::provider_keys)
+}
+
+/// Runs a command of a group.
+pub(crate) fn instance(group: Group<InstanceCommand>) -> ExitCode {
+    grouped(group, instance::run)
 }
 
 /// Runs a command of a group.
