@@ -56,7 +56,8 @@ pub(crate) enum Command {
     Login(LoginArgs),
     /// Manages the own user: password, second factor.
     Account(Group<AccountCommand>),
-    /// Shows how a gateway fares, sets what new organizations begin with, opens private networks.
+    /// Shows how a gateway fares, sets what new organizations begin with, opens private networks. Needs the token that the
+    /// gateway was started with (`MILLRACE_ADMIN_TOKEN`): one of `millrace login` acts in its organization only.
     Instance(Group<InstanceCommand>),
     /// Reads and checks the audit log.
     Audit(Group<AuditCommand>),

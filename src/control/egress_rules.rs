@@ -1,4 +1,4 @@
-//! Private networks that an administrator opens while the process runs.
+//! Private networks that an administrator opens at run time.
 //!
 //! They stand beside those of the settings and count at once: for the next configuration that is compiled and the next
 //! connection that is opened. A connection that is open already is not closed by the end of its rule.

@@ -1,4 +1,4 @@
-//! Settings of the whole instance that can change while it runs.
+//! Settings of the instance that change at run time.
 //!
 //! What new organizations begin with. Everything that belongs to one machine stays in its settings file.
 

@@ -1,4 +1,4 @@
-//! How stored credentials fare: last use, and what providers say.
+//! Last use of credentials, and what providers say to them.
 //!
 //! Workers count attempts by outcome for each target in any case, so nothing is added to the data path: every ten seconds,
 //! and when somebody asks, the counts are compared with those of before. Two targets of one route with the same provider

@@ -1,4 +1,4 @@
-//! Kept answers, egress rules and facts of the instance in SQLite.
+//! Kept answers, egress rules and instance facts in SQLite.
 
 use rusqlite::params;
 
