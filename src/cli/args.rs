@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use millrace::config::{DocumentKind, Server};
 
 use super::remote::{
-    AuditCommand, BackupArgs, Group, Later, LoginArgs, MemberCommand, OrgCommand, ProjectCommand, ProviderKeyCommand,
-    RemoteKeyCommand, SecretCommand, TokenCommand,
+    AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Later, LoginArgs, MemberCommand, OrgCommand,
+    ProjectCommand, ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
 };
 
 /// An LLM gateway: projects, routes and keys in front of model providers.
@@ -47,8 +47,15 @@ pub(crate) enum Command {
     Secret(Later<Group<SecretCommand>>),
     /// Manages admin tokens.
     Token(Later<Group<TokenCommand>>),
+    /// Makes the first operator with the set-up token that the first start printed, and logs in.
+    Setup(SetupArgs),
     /// Logs in with a password and saves an admin token.
     Login(LoginArgs),
+    /// Manages the own user: password, second factor.
+    Account(Later<Group<AccountCommand>>),
+    /// Shows how a gateway fares, sets what new organizations begin with, opens private networks. Needs the token that the
+    /// gateway was started with (`MILLRACE_ADMIN_TOKEN`): one of `millrace login` acts in its organization only.
+    Instance(Later<Group<InstanceCommand>>),
     /// Reads and checks the audit log.
     Audit(Later<Group<AuditCommand>>),
     /// Copies the store of a gateway on this machine, running or not, into a new file.

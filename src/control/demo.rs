@@ -45,7 +45,7 @@ impl Demo {
     pub fn sources(&self) -> Result<Sources, Vec<Refusal>> {
         let mut secrets = BTreeMap::new();
         if let Some(value) = self.upstream.as_ref().and_then(|upstream| upstream.key.clone()) {
-            secrets.insert(SECRET_NAME.to_owned(), BoundSecret { value, origins: None });
+            secrets.insert(SECRET_NAME.to_owned(), BoundSecret { value, origins: None, record: None });
         }
         let names: BTreeSet<String> = secrets.keys().cloned().collect();
         let context = ProjectContext { secret_names: Some(&names), provider_keys: &[] };

@@ -162,7 +162,7 @@ impl FileSet {
             };
             match read {
                 Ok(value) => {
-                    secrets.insert(name.clone(), BoundSecret { value, origins: None });
+                    secrets.insert(name.clone(), BoundSecret { value, origins: None, record: None });
                 }
                 Err(refusal) => refusals.push(refusal),
             }

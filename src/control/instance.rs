@@ -17,7 +17,7 @@ use crate::{
 use super::{
     error::ControlError,
     file_projects::FileProjects,
-    keys::KeyUse,
+    keys::{Credentials, KeyUse},
     login::{Passwords, Throttle},
     publish::Publisher,
     serve::Serves,
@@ -34,6 +34,7 @@ pub struct Control {
     publication: Mutex<Arc<Publisher>>,
     serves: Serves,
     key_use: Arc<KeyUse>,
+    credentials: Credentials,
     passwords: Passwords,
     throttle: std::sync::Mutex<Throttle>,
     files: Option<Arc<FileProjects>>,
@@ -66,6 +67,7 @@ impl Control {
             publication: Mutex::new(parts.publisher),
             serves: Serves::default(),
             key_use: Arc::default(),
+            credentials: Credentials::default(),
             passwords: Passwords::new(),
             throttle: std::sync::Mutex::default(),
             files: parts.files,
@@ -102,6 +104,11 @@ impl Control {
         self.shared.snapshot.load()
     }
 
+    /// Usage records that wait for the admin thread.
+    pub(super) fn queue_depth(&self) -> usize {
+        self.shared.queue.depth()
+    }
+
     /// Takes the publication lock. It is held from the read of what is stored until the workers show the new snapshot.
     pub async fn publication(&self) -> MutexGuard<'_, Arc<Publisher>> {
         self.publication.lock().await
@@ -116,6 +123,11 @@ impl Control {
     #[must_use]
     pub fn key_use(&self) -> &Arc<KeyUse> {
         &self.key_use
+    }
+
+    /// How stored credentials fare at their providers.
+    pub(super) fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
 
     pub(super) fn serves(&self) -> &Serves {

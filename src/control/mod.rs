@@ -12,6 +12,7 @@ mod check;
 mod demo;
 mod diff;
 mod drafts;
+mod egress_rules;
 mod error;
 mod export;
 mod file_mode;
@@ -21,6 +22,8 @@ mod gate;
 mod grants;
 mod identity;
 mod instance;
+mod instance_settings;
+mod instance_status;
 mod keys;
 #[cfg(test)]
 mod keys_tests;
@@ -37,6 +40,7 @@ mod project_settings;
 mod project_tests;
 mod projects;
 mod publish;
+mod reseal;
 mod sealed_keys;
 #[cfg(test)]
 mod secret_tests;
@@ -53,10 +57,11 @@ mod versions;
 
 pub use activation::Intent;
 pub use actor::{Actor, Membership};
-pub use answers::{Answer, KeepAnswers};
+pub use answers::{Answer, KeepAnswers, Kept};
 pub use demo::{Demo, DemoUpstream};
 pub use diff::{Change, Compared, Names, SemanticDiff, VersionName, semantic_diff};
 pub use drafts::{DraftText, Expected, Saved};
+pub use egress_rules::{NewEgressRule, open_egress};
 pub use error::{ControlError, FieldProblem};
 pub use export::ProjectDocument;
 pub use file_projects::{FileProjects, ProjectText};
@@ -64,17 +69,21 @@ pub use files::{FileSet, Loaded, Stamp};
 pub use grants::{digests_of, grants_of};
 pub use identity::{Authenticate, Presented, Proof};
 pub use instance::{Control, ControlParts};
+pub use instance_settings::{InstanceSettings, InstanceSettingsPatch};
+pub use instance_status::{InstanceStatus, ProjectCounts, WorkerStatus};
 pub use keys::{
-    Force, KeyPatch, KeyUse, NewKey, NewProviderKey, NewSecret, ProviderKeyPatch, SecretPatch, keep_key_use,
+    CredentialHealth, Force, KeyPatch, KeyUse, NewKey, NewProviderKey, NewSecret, ProviderKeyPatch, SecretPatch, Uses,
+    keep_credentials, keep_key_use,
 };
 pub use ledger::{Keeper, Leases, RequestRows, WantedLease, keep, ring_keeper};
 pub use live_routes::{LiveRoute, LiveTarget};
-pub use login::{FirstStart, Login, NewToken, prepare_first_start};
+pub use login::{Account, FirstStart, Login, NewToken, Offered, prepare_first_start};
 pub use people::{AuditScope, Joined, MemberPatch, NewInvitation, OrganizationPatch};
 pub use permit::{Capability, Extent, Scope, permit, permit_anywhere};
 pub use project_settings::{Effective, NewProject, ProjectPatch, SettingSource};
 pub use projects::ProjectState;
 pub use publish::{Publisher, Unconfirmed, first, first_of, warn};
+pub use reseal::keep_sealed;
 pub use sealed_keys::{OpenedKeys, SealedKeys, origins_of, place_of_provider_key, place_of_secret, provider_named};
 pub use serve::Activated;
 pub use start::{has_pepper, load, open_pepper};

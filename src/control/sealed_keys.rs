@@ -81,7 +81,8 @@ impl SealedKeys {
                 Ok(value) => {
                     // A place that cannot be read is none: the secret is then sent nowhere.
                     let origins = secret.bound_origins.iter().filter_map(|origin| origin.parse().ok()).collect();
-                    secrets.insert(secret.name.clone(), BoundSecret { value, origins: Some(origins) });
+                    let record = Some(secret.id.as_str().into());
+                    secrets.insert(secret.name.clone(), BoundSecret { value, origins: Some(origins), record });
                 }
                 Err(_) => opened.unreadable.push(secret.id.clone()),
             }
@@ -93,7 +94,10 @@ impl SealedKeys {
             };
             let origins = origins_of(key);
             match vault.open_text(place_of_provider_key(key, sealed.version, &origins), &sealed.bytes) {
-                Ok(value) => opened.provider_keys.push(OpenKey { provider, value, base_url: key.base_url.clone() }),
+                Ok(value) => {
+                    let (base_url, record) = (key.base_url.clone(), key.id.as_str().into());
+                    opened.provider_keys.push(OpenKey { provider, value, base_url, record });
+                }
                 Err(_) => opened.unreadable.push(key.id.clone()),
             }
         }

@@ -2,13 +2,15 @@
 
 use crate::{
     base::{Id, Secret as SecretText},
+    metrics::Outcome,
     snapshot::Reach,
     store::{KeyStatus, OrganizationRole, Owner, ProjectRole, ProviderKey, Secret},
     wire::Endpoint,
 };
 
 use super::{
-    ControlError, Force, NewProviderKey, NewSecret, ProviderKeyPatch, SecretPatch, Vault, first_of,
+    ControlError, CredentialHealth, Force, NewProviderKey, NewSecret, ProviderKeyPatch, SecretPatch, Uses, Vault,
+    first_of,
     keys_tests::{audit_text, hex, holds, store_bytes},
     load,
     tests::{GOOD, Rig, actor, kind, member},
@@ -289,4 +291,54 @@ async fn secrets_of_others_do_not_exist() {
     let entered = SecretText::new("x".to_owned());
     let written = rig.control.enter_secret(&auditor, (&owner, &made.id), 1, entered).await;
     assert_eq!(kind(&written), "not_permitted");
+}
+
+/// Counts an attempt of the served route `chat`, as a worker does.
+fn attempt(rig: &Rig, project: &Id, outcome: Outcome) {
+    let snapshot = rig.served();
+    let target = snapshot.project(project.as_str()).unwrap().route("chat").unwrap().chat.clone().unwrap();
+    target.series.record_attempt(0, outcome);
+}
+
+#[tokio::test]
+async fn use_and_health_of_a_credential_come_from_the_attempts_of_its_targets() {
+    let rig = Rig::with_workers(1).await;
+    rig.registry().workers()[0].generation.set(u64::MAX);
+    let project = rig.project_id("chat").await;
+    let owner = Owner::Project(project.clone());
+    let (named, unused) = (stored(&rig, &owner, CANARY).await, stored_key(&rig, &owner, CANARY).await);
+    rig.serve(&project, NAMES).await;
+    let look = async || {
+        let found = rig.control.uses_of_secrets(&owner, vec![named.clone()]).await.unwrap();
+        found.into_iter().next().unwrap().1
+    };
+    let before = look().await;
+    assert_eq!(
+        before,
+        Uses { used_by: vec!["`chat` version 2".to_owned()], last_used_at: None, health: CredentialHealth::Ok }
+    );
+    attempt(&rig, &project, Outcome::Connect);
+    assert_eq!(look().await, before, "without a connection nothing was sent");
+    for (outcome, want) in [
+        (Outcome::Auth, CredentialHealth::Refused),
+        (Outcome::Success, CredentialHealth::Ok),
+        (Outcome::RateLimited, CredentialHealth::Cooling),
+        (Outcome::Auth, CredentialHealth::Refused),
+    ] {
+        attempt(&rig, &project, outcome);
+        let seen = look().await;
+        assert_eq!(seen.health, want, "{outcome:?}");
+        assert!(seen.last_used_at.is_some());
+    }
+    let entered =
+        rig.control.enter_secret(&rig.owner, (&owner, &named.id), named.revision, SecretText::new("new".repeat(9)));
+    entered.await.unwrap();
+    assert_eq!(look().await.health, CredentialHealth::Ok, "another value was not refused yet");
+    let idle = rig.control.uses_of_provider_keys(&owner, vec![unused]).await.unwrap();
+    assert_eq!((idle[0].1.last_used_at, idle[0].1.used_by.len()), (None, 0));
+
+    rig.control.write_credential_use().await;
+    let rig = rig.restarted().await;
+    let found = rig.control.uses_of_secrets(&owner, vec![named.clone()]).await.unwrap();
+    assert!(found[0].1.last_used_at.is_some(), "it is stored");
 }

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// Name under which the sealed pepper is stored.
-const PEPPER_NOTE: &str = "api_key_pepper";
+pub(super) const PEPPER_NOTE: &str = "api_key_pepper";
 
 /// What the store holds that workers must know.
 struct Stored {

@@ -18,13 +18,16 @@ use crate::{
 
 use super::{
     Actor, Control, ControlError, ControlParts, DraftText, Expected, Intent, Membership, NewProject, ProjectState,
-    Publisher, Vault, first_of, load, open_pepper,
+    Publisher, Vault, first_of, load, open_egress, open_pepper,
 };
 
 /// A configuration that serves one route.
 pub(crate) const GOOD: &str = "chat_models: [{model_id: m, model: mock/m}]\nroutes: {chat: {chat_models: [m]}}\n";
 /// One that does not.
 pub(crate) const BAD: &str = "chat_models: [{model_id: m, model: mock/m}]\nroutes: {chat: {chat_models: [n]}}\n";
+
+/// The master key of every test, 32 times, so that a restart opens what an earlier process sealed.
+pub(crate) const MASTER_KEY: &str = "5a";
 
 /// A control plane over a store in a folder of its own, with a data plane without workers unless asked for.
 pub(crate) struct Rig {
@@ -48,25 +51,30 @@ impl Rig {
         let organization = Id::random(IdKind::Organization).unwrap();
         let row = organization_row(&organization, "default");
         store.write(move |tx| Ok::<_, ControlError>(tx.insert_organization(&row)?)).await.unwrap();
-        Self::over(folder, store, organization, workers).await
+        Self::over(folder, store, organization, (workers, &MASTER_KEY.repeat(32))).await
     }
 
     /// The same folder after the end of the process.
     pub(crate) async fn restarted(self) -> Self {
+        self.restarted_with(&MASTER_KEY.repeat(32)).await
+    }
+
+    /// As [`Self::restarted`], with these lines in the master key file.
+    pub(crate) async fn restarted_with(self, keys: &str) -> Self {
         let Self { control, shared, organization, folder, .. } = self;
         drop((control, shared));
         let store = Store::open(&folder.path().join("millrace.db")).unwrap();
-        Self::over(folder, store, organization, 0).await
+        Self::over(folder, store, organization, (0, keys)).await
     }
 
-    async fn over(folder: TempDir, store: Store, organization: Id, workers: usize) -> Self {
+    async fn over(folder: TempDir, store: Store, organization: Id, (workers, keys): (usize, &str)) -> Self {
         let guard = Arc::new(Guard::new(Rules::default(), Vec::new()));
         let resolver = Resolver::with_name_servers(Arc::clone(&guard), Vec::new(), |_| {});
         let metrics = Arc::new(Registry::new(workers));
         let registries = Registries::new(Arc::clone(&metrics), Arc::new(Origins::new(guard, resolver)));
-        // The master key of every test, so that a restart opens what an earlier process sealed.
-        let vault = Vault::parse(&"5a".repeat(32)).unwrap();
+        let vault = Vault::parse(keys).unwrap();
         let pepper = open_pepper(&store, &vault).await.unwrap();
+        open_egress(&store, &registries).await.unwrap();
         let edit = load(&store, (&vault, &pepper), &registries).await.unwrap();
         let (shared, ears) = shared(workers, first_of(edit, &registries), metrics);
         let publisher = Arc::new(Publisher::new(Arc::clone(&shared), registries.clone()));

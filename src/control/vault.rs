@@ -32,7 +32,8 @@ const KEYS_MAX: usize = 8;
 /// Shortest value whose last four characters are shown: of a shorter one they would tell too much.
 const LAST4_CHARS_MIN: usize = 12;
 
-const PEPPER_PLACE: Place<'static> =
+/// Where the sealed pepper belongs.
+pub(super) const PEPPER_PLACE: Place<'static> =
     Place { purpose: Purpose::Pepper, owner: "instance", record: "pepper", version: 1, origins: &[] };
 
 /// What a derived key is for.
@@ -46,6 +47,8 @@ pub enum Purpose {
     KeptAnswer,
     /// The pepper of API keys.
     Pepper,
+    /// Shared secrets of second factors.
+    SecondFactor,
 }
 
 impl Purpose {
@@ -55,6 +58,7 @@ impl Purpose {
             Self::ProviderKey => "provider-key",
             Self::KeptAnswer => "kept-answer",
             Self::Pepper => "api-key-pepper",
+            Self::SecondFactor => "second-factor",
         }
     }
 }
@@ -208,11 +212,25 @@ impl Vault {
         Ok(Secret::new(text.to_owned()))
     }
 
-    /// Whether a seal was made under the current master key: others are made anew at the next occasion.
+    /// How seals of the current master key begin: others are made anew after a rotation.
+    #[must_use]
+    pub fn head(&self) -> Vec<u8> {
+        let id = self.keys.first().map(|key| key.id).unwrap_or_default();
+        [&[FORM], id.as_slice()].concat()
+    }
+
+    /// Whether a seal was made under the current master key.
     #[must_use]
     pub fn is_current(&self, sealed: &[u8]) -> bool {
-        let id = self.keys.first().map(|key| key.id);
-        sealed.get(1..=KEY_ID_LEN) == id.as_ref().map(<[u8; KEY_ID_LEN]>::as_slice)
+        sealed.starts_with(&self.head())
+    }
+
+    /// Seals what a seal of the same place holds under the current master key.
+    ///
+    /// # Errors
+    /// [`VaultError::Seal`], [`VaultError::Random`].
+    pub fn reseal(&self, place: Place<'_>, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+        self.seal(place, &self.open_seal(place, sealed)?)
     }
 }
 
@@ -240,6 +258,13 @@ impl Pepper {
     pub fn fingerprint(&self, value: &[u8]) -> String {
         let tag = self.sign(b"fingerprint\0", value);
         tag.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Digest of a request, which may hold a password: without the pepper it does not help to guess one.
+    #[must_use]
+    pub fn request_digest(&self, digest: &[u8; KEY_LEN]) -> [u8; KEY_LEN] {
+        let tag = self.sign(b"request\0", digest);
+        tag.as_ref().try_into().unwrap_or([0; KEY_LEN])
     }
 
     fn sign(&self, label: &[u8], value: &[u8]) -> hmac::Tag {

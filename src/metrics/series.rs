@@ -183,6 +183,16 @@ impl Series {
         }
     }
 
+    /// How many attempts ended in each way, indexed by [`Outcome`], over all workers.
+    #[must_use]
+    pub fn attempts(&self) -> [u64; OUTCOMES.len()] {
+        let mut sums = [0; OUTCOMES.len()];
+        for block in self.blocks.iter().filter_map(OnceLock::get) {
+            add_all(&mut sums, &block.attempts);
+        }
+        sums
+    }
+
     /// Sums all workers; none when no worker has used the series yet.
     pub(super) fn sums(&self) -> Option<Box<Sums>> {
         let mut sums: Option<Box<Sums>> = None;

@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     admin::{AccessLog, AdminState, Check, Output, Pump, RateLimits, Readiness, pump, serve},
     config::Server,
-    control::{Control, Keeper, Publisher, keep, keep_key_use, ring_keeper},
+    control::{Control, Keeper, Publisher, keep, keep_credentials, keep_key_use, keep_sealed, ring_keeper},
     limit::Meters,
     metrics::Registry,
     shared::{Door, Parts, Shared},
@@ -143,6 +143,9 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     let output = Arc::new(Output::stdout().map_err(ServerError::io("cannot write to standard output"))?);
     // Files have no place for it.
     let keeper = api.as_ref().map(|api| Arc::clone(&api.control)).filter(|control| control.files().is_none());
+    if let Some(api) = &api {
+        tokio::spawn(keep_sealed(Arc::clone(&api.control), stopped.clone()));
+    }
     let pumped = start_pump(&server, (&queue, &output), (keeper.as_ref(), ledger.as_ref()), stopped.clone());
     let (stop_keeping, kept_until) = watch::channel(false);
     if let Some(ledger) = &ledger {
@@ -174,6 +177,7 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     }
     if let Some(control) = keeper {
         control.write_key_use().await;
+        control.write_credential_use().await;
     }
     verdict
 }
@@ -223,6 +227,7 @@ fn start_pump(
     let access_log = if server.log.access { AccessLog::On } else { AccessLog::Off };
     if let Some(control) = keeps {
         tokio::spawn(keep_key_use(Arc::clone(control), stopped.clone()));
+        tokio::spawn(keep_credentials(Arc::clone(control), stopped.clone()));
     }
     let pumping = Pump {
         queue: Arc::clone(queue),

@@ -8,7 +8,7 @@ use crate::{
     config::Server,
     control::{
         Control, ControlError, ControlParts, FileProjects, Pepper, Publisher, Vault, first_of, has_pepper, load,
-        open_pepper, prepare_first_start,
+        open_egress, open_pepper, prepare_first_start,
     },
     snapshot::{Registries, Snapshot},
     store::Store,
@@ -61,6 +61,7 @@ impl Kept {
     /// # Errors
     /// The store's.
     pub(super) async fn first_snapshot(&self, registries: &Registries) -> Result<Snapshot, ServerError> {
+        open_egress(&self.store, registries).await?;
         let edit = load(&self.store, (&self.vault, &self.pepper), registries).await?;
         Ok(first_of(edit, registries))
     }
@@ -104,7 +105,7 @@ fn token_of_environment() -> Result<Option<Secret>, ServerError> {
 /// When standard error cannot be written: nobody could enter then.
 fn print_setup_token(token: &Secret) -> Result<(), ServerError> {
     let said = format!(
-        "millrace: there is no operator yet. Set-up token, for `POST /api/v1/setup`, valid once and until the next start:\n\
+        "millrace: there is no operator yet. Set-up token, for `millrace setup`, valid once and until the next start:\n\
          {}\n",
         token.reveal()
     );

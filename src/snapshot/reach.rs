@@ -2,6 +2,8 @@
 //!
 //! Here a key meets the place it is sent to: it must be bound to that place, or the configuration is refused (threat T-30).
 
+use std::sync::Arc;
+
 use crate::{
     base::Secret,
     config::{At, Code, Model, Problem, Provider},
@@ -34,15 +36,20 @@ pub(super) fn reach(project: &ProjectSource, model: &Model, origins: &Origins) -
     let origin = origins
         .track(&project.id, text)
         .map_err(|error| Box::new(address.refuse(Code::EgressDenied, error.to_string())))?;
-    let key = match &model.api_key {
-        Some(name) => Some(named_secret(project, name, (address, origin.url()))?),
-        None => stored.map(|key| &key.value),
+    let (key, record) = match &model.api_key {
+        Some(name) => {
+            let secret = named_secret(project, name, (address, origin.url()))?;
+            (Some(&secret.value), secret.record.clone())
+        }
+        None => (stored.map(|key| &key.value), stored.map(|key| Arc::clone(&key.record))),
     };
     if key.is_none() && model.base_url.is_none() && model.provider == Provider::OpenAi {
         let message = format!("no key for provider `{}`: add `credentials.api_key`", model.provider.name());
         return Err(Box::new(model.id.refuse(Code::NoCredential, message)));
     }
-    http_target(model, origin, key).map(Reach::Http)
+    let mut target = http_target(model, origin, key)?;
+    target.credential = record;
+    Ok(Reach::Http(target))
 }
 
 /// The first stored key that a model without a key of its own may use. One with an address of its own takes only a key
@@ -67,13 +74,13 @@ fn named_secret<'a>(
     project: &'a ProjectSource,
     name: &At<String>,
     (address, url): (&At<String>, &BaseUrl),
-) -> Result<&'a Secret, Box<Problem>> {
-    let Some(BoundSecret { value, origins }) = project.secrets.get(&name.value) else {
+) -> Result<&'a BoundSecret, Box<Problem>> {
+    let Some(secret) = project.secrets.get(&name.value) else {
         let message = format!("no secret `{}` is configured", name.value);
         return Err(Box::new(name.refuse(Code::UnknownSecret, message)));
     };
-    let Some(origins) = origins.as_ref().filter(|origins| !origins.iter().any(|bound| bound.covers(url))) else {
-        return Ok(value);
+    let Some(origins) = secret.origins.as_ref().filter(|origins| !origins.iter().any(|bound| bound.covers(url))) else {
+        return Ok(secret);
     };
     let places = origins.iter().map(|bound| format!("`{bound}`")).collect::<Vec<_>>().join(", ");
     let places = if places.is_empty() { "no place".to_owned() } else { places };
@@ -81,11 +88,7 @@ fn named_secret<'a>(
     Err(Box::new(address.refuse(Code::SecretHostMismatch, message).hint("enter the key again for the new address")))
 }
 
-fn http_target(
-    model: &Model,
-    origin: std::sync::Arc<Origin>,
-    key: Option<&Secret>,
-) -> Result<HttpTarget, Box<Problem>> {
+fn http_target(model: &Model, origin: Arc<Origin>, key: Option<&Secret>) -> Result<HttpTarget, Box<Problem>> {
     let (authority, path) = (origin.url().authority(), origin.url().path().to_owned());
     let head = |endpoint| request_head(&authority, &path, endpoint, key);
     let refuse_head = |error: HeadTextError| {

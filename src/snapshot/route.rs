@@ -109,6 +109,8 @@ pub struct HttpTarget {
     pub origin: Arc<Origin>,
     /// The name that the provider's certificate must have; none for plain HTTP.
     pub server_name: Option<ServerName>,
+    /// Id of the stored secret or provider key in its requests; none in file mode and without one.
+    pub credential: Option<Arc<str>>,
     heads: [Secret; Endpoint::ALL.len()],
 }
 
@@ -124,7 +126,7 @@ impl HttpTarget {
     ) -> Result<Self, E> {
         let [first, second, third, fourth] = Endpoint::ALL;
         let heads = [head(first)?, head(second)?, head(third)?, head(fourth)?];
-        Ok(Self { origin, server_name, heads })
+        Ok(Self { origin, server_name, credential: None, heads })
     }
 
     /// The fixed part of the request head of an endpoint. It holds the credential.

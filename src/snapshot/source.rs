@@ -45,6 +45,8 @@ pub struct BoundSecret {
     pub value: Secret,
     /// The only places that may see it. `None` is any place: in file mode the administrator wrote both.
     pub origins: Option<Vec<BoundOrigin>>,
+    /// Id of its record; none in file mode.
+    pub record: Option<Arc<str>>,
 }
 
 /// A stored key for all models of one provider. It goes to its own address and nowhere else.
@@ -56,6 +58,8 @@ pub struct ProviderKey {
     pub value: Secret,
     /// The address it was entered for, instead of the provider's own.
     pub base_url: Option<String>,
+    /// Id of its record.
+    pub record: Arc<str>,
 }
 
 /// Everything that file mode serves.

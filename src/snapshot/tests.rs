@@ -153,7 +153,7 @@ const OPENAI: &str = "https://api.openai.com";
 
 fn secrets(name: &str, origins: Option<&[&str]>) -> Arc<BTreeMap<String, BoundSecret>> {
     let origins = origins.map(|origins| origins.iter().map(|text| text.parse().unwrap()).collect());
-    let secret = BoundSecret { value: Secret::new("sk-named".to_owned()), origins };
+    let secret = BoundSecret { value: Secret::new("sk-named".to_owned()), origins, record: None };
     Arc::new(BTreeMap::from([(name.to_owned(), secret)]))
 }
 
@@ -196,6 +196,7 @@ fn model_without_a_key_takes_the_first_stored_one_that_fits_its_place() {
         provider,
         value: Secret::new(value.to_owned()),
         base_url: base_url.map(str::to_owned),
+        record: value.into(),
     };
     let keys = || {
         vec![

@@ -23,13 +23,14 @@ pub use health::Health;
 pub use ledger_tx::{Ledger, Place};
 pub use query::{AuditFilter, KeyFilter, Order, Page, PageRequest, ProjectFilter, VersionFilter};
 pub use record::{
-    Account, Activation, ActivationKind, ActorKind, AdminToken, ApiKey, AuditEntry, AuditEvent, Dimension, Invitation,
-    InvitationStatus, KeptAnswer, KeyStatus, LedgerEntry, LedgerFilter, LedgerKind, Lifecycle, Member, Mode,
-    Organization, OrganizationRole, OrganizationStatus, Owner, Project, ProjectGrant, ProjectRole, ProviderKey,
-    RequestFilter, RequestRow, Rollup, Sealed, Secret, Session, Span, TagPlace, TagTally, User, Version, VersionState,
+    Account, Activation, ActivationKind, ActorKind, AdminToken, ApiKey, AuditEntry, AuditEvent, Dimension, EgressRule,
+    Invitation, InvitationStatus, KeptAnswer, KeyStatus, LedgerEntry, LedgerFilter, LedgerKind, Lifecycle, Member,
+    Mode, Organization, OrganizationRole, OrganizationStatus, Owner, Project, ProjectGrant, ProjectRole, ProviderKey,
+    RequestFilter, RequestRow, Rollup, Sealed, SecondFactor, Secret, Session, Span, TagPlace, TagTally, User, Version,
+    VersionState,
 };
 pub use sqlite::OTHER_TAG;
-pub use tx::{Access, Audit, Keys, Notes, Outcome, People, Projects, Secrets, Tx};
+pub use tx::{Access, Audit, Keys, Notes, Outcome, People, Projects, SealPlace, Seals, Secrets, Tx};
 pub use usage_tx::{Requests, Rollups};
 
 #[cfg(test)]

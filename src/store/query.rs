@@ -87,6 +87,8 @@ pub struct AuditFilter {
     pub action: Option<String>,
     /// Only about this object.
     pub object: Option<String>,
+    /// Only from the request with this id.
+    pub request_id: Option<String>,
     /// Only from then on.
     pub since: Option<UnixTime>,
     /// Only before.

@@ -10,8 +10,8 @@ use super::{
     ledger_tx::Ledger,
     query::{AuditFilter, KeyFilter, Page, PageRequest, ProjectFilter, VersionFilter},
     record::{
-        Activation, AdminToken, ApiKey, AuditEntry, AuditEvent, Invitation, KeptAnswer, Member, Organization, Owner,
-        Project, ProviderKey, Secret, Session, User, Version,
+        Activation, AdminToken, ApiKey, AuditEntry, AuditEvent, EgressRule, Invitation, KeptAnswer, Member,
+        Organization, Owner, Project, ProviderKey, SecondFactor, Secret, Session, User, Version,
     },
     usage_tx::{Requests, Rollups},
 };
@@ -21,9 +21,12 @@ use crate::base::{Id, UnixTime};
 pub type Outcome<T> = Result<T, StoreError>;
 
 /// Everything that one transaction can do.
-pub trait Tx: People + Access + Projects + Keys + Secrets + Audit + Notes + Ledger + Rollups + Requests {}
+pub trait Tx:
+    People + Access + Projects + Keys + Secrets + Seals + Audit + Notes + Ledger + Rollups + Requests
+{
+}
 
-impl<T: People + Access + Projects + Keys + Secrets + Audit + Notes + Ledger + Rollups + Requests> Tx for T {}
+impl<T: People + Access + Projects + Keys + Secrets + Seals + Audit + Notes + Ledger + Rollups + Requests> Tx for T {}
 
 /// Organizations, users, members, invitations.
 pub trait People {
@@ -105,6 +108,14 @@ pub trait Access {
     fn delete_session(&mut self, digest: &[u8; 32]) -> Outcome<()>;
     /// Ends every session of a user.
     fn delete_sessions_of(&mut self, user: &Id) -> Outcome<()>;
+    /// The second factor of a user.
+    fn second_factor(&self, user: &Id) -> Outcome<Option<SecondFactor>>;
+    /// Puts a second factor in the place of the one before, if there was one.
+    fn put_second_factor(&mut self, row: &SecondFactor) -> Outcome<()>;
+    /// Notes that the code of a half minute was used; [`StoreError::Stale`] when it or a later one was used before.
+    fn use_step(&mut self, user: &Id, step: u64) -> Outcome<()>;
+    /// Removes the second factor of a user, if there is one.
+    fn delete_second_factor(&mut self, user: &Id) -> Outcome<()>;
     /// Ends sessions begun before `created` or last seen before `seen`.
     fn delete_old_sessions(&mut self, created: UnixTime, seen: UnixTime) -> Outcome<()>;
 }
@@ -194,6 +205,42 @@ pub trait Secrets {
     fn update_provider_key(&mut self, row: &ProviderKey) -> Outcome<()>;
     /// Deletes a provider key if its revision is the stored one.
     fn delete_provider_key(&mut self, id: &Id, revision: u64) -> Outcome<()>;
+    /// When a secret or provider key was last used.
+    fn credential_use(&self, id: &Id) -> Outcome<Option<UnixTime>>;
+    /// Notes when secrets and provider keys were last used; those that are not there any more are passed over.
+    fn touch_credentials(&mut self, used: &[(Id, UnixTime)]) -> Outcome<()>;
+}
+
+/// Sealed values by the master key they were made with. `head` is how those of the current one begin.
+pub trait Seals {
+    /// How many values begin with something else.
+    fn stale_seal_count(&self, head: &[u8]) -> Outcome<u64>;
+    /// Secrets whose value does, behind `after`, by id.
+    fn stale_secrets(&self, head: &[u8], after: &str, limit: u32) -> Outcome<Vec<Secret>>;
+    /// Provider keys whose value does, behind `after`, by id.
+    fn stale_provider_keys(&self, head: &[u8], after: &str, limit: u32) -> Outcome<Vec<ProviderKey>>;
+    /// Second factors whose secret does, behind the user `after`.
+    fn stale_second_factors(&self, head: &[u8], after: &str, limit: u32) -> Outcome<Vec<SecondFactor>>;
+    /// Kept answers whose body does, behind this caller and key.
+    fn stale_answers(&self, head: &[u8], after: (&str, &str), limit: u32) -> Outcome<Vec<KeptAnswer>>;
+    /// Puts a seal in the place of another one of the same value; false when that one is not there any more. No revision
+    /// rises.
+    fn reseal(&mut self, place: SealPlace<'_>, before: &[u8], after: &[u8]) -> Outcome<bool>;
+}
+
+/// Where a seal stands.
+#[derive(Debug, Clone, Copy)]
+pub enum SealPlace<'a> {
+    /// The value of a secret.
+    Secret(&'a Id),
+    /// The value of a provider key.
+    ProviderKey(&'a Id),
+    /// The secret of a user's second factor.
+    SecondFactor(&'a Id),
+    /// An answer of a caller and an `Idempotency-Key`.
+    Answer(&'a str, &'a str),
+    /// A fact about the instance.
+    Note(&'a str),
 }
 
 /// The audit log: append only.
@@ -206,14 +253,20 @@ pub trait Audit {
     fn audit_after(&self, after: u64, limit: u32) -> Outcome<Vec<AuditEntry>>;
 }
 
-/// Kept answers, and small facts about the instance.
+/// Kept answers, egress rules, and small facts about the instance.
 pub trait Notes {
     /// The answer kept for a caller and an `Idempotency-Key`.
     fn kept_answer(&self, caller: &str, key: &str) -> Outcome<Option<KeptAnswer>>;
-    /// Keeps an answer; [`StoreError::Taken`] if there is one.
+    /// Keeps an answer in the place of the one before, if there is one.
     fn keep_answer(&mut self, row: &KeptAnswer) -> Outcome<()>;
     /// Forgets answers kept before.
     fn forget_answers(&mut self, before: UnixTime) -> Outcome<()>;
+    /// Every egress rule, oldest first.
+    fn egress_rules(&self) -> Outcome<Vec<EgressRule>>;
+    /// Adds an egress rule.
+    fn insert_egress_rule(&mut self, row: &EgressRule) -> Outcome<()>;
+    /// Removes an egress rule.
+    fn delete_egress_rule(&mut self, id: &Id) -> Outcome<()>;
     /// A fact by name, such as `setup_token_digest`.
     fn note(&self, name: &str) -> Outcome<Option<Vec<u8>>>;
     /// Writes a fact; none removes it.

@@ -21,6 +21,8 @@ use std::str::FromStr;
 use smallvec::SmallVec;
 use thiserror::Error;
 
+use crate::base::Swap;
+
 pub use bound::{BoundOrigin, BoundOriginError};
 pub use range::{Cidr, CidrError};
 pub use url::{BaseUrl, Host, Scheme, URL_BYTES_MAX, UrlError};
@@ -106,9 +108,11 @@ pub struct Rules {
     pub ports: Option<Ports>,
 }
 
-/// Decides where this process may connect to. Immutable; share it by `Arc`.
+/// Decides where this process may connect to. Share it by `Arc`.
 pub struct Guard {
     rules: Rules,
+    /// What an administrator opened while the process runs.
+    opened: Swap<Vec<Allow>>,
     own_listeners: Vec<SocketAddr>,
     local_addresses: LocalAddresses,
 }
@@ -156,7 +160,13 @@ impl Guard {
     /// A listener on `0.0.0.0` or `[::]` stands for every address of this machine with that port.
     #[must_use]
     pub fn new(rules: Rules, own_listeners: Vec<SocketAddr>) -> Self {
-        Self { rules, own_listeners, local_addresses: interface_addresses }
+        Self { rules, opened: Swap::new(Vec::new()), own_listeners, local_addresses: interface_addresses }
+    }
+
+    /// Replaces what was opened beside the rules that the guard was made with. It counts from the next check on: for
+    /// configurations that are compiled and for connections that are opened. Own listeners stay closed.
+    pub fn open(&self, opened: Vec<Allow>) {
+        self.opened.store(opened);
     }
 
     /// Parses the text of an upstream URL and refuses what can never pass.
@@ -170,7 +180,7 @@ impl Guard {
             return Ok(url);
         }
         let port = url.port();
-        let listed = self.rules.allow.iter().any(|a| a.ports.contains(port));
+        let listed = self.any_allowed(|allow| allow.ports.contains(port));
         if url.scheme() == Scheme::Http && !listed {
             return Err(EgressError::Plain);
         }
@@ -222,8 +232,11 @@ impl Guard {
     }
 
     fn listed(&self, address: IpAddr, port: u16) -> bool {
-        let matches = |a: &Allow| a.cidr.contains(address) && a.ports.contains(port);
-        self.rules.allow.iter().any(matches)
+        self.any_allowed(|allow| allow.cidr.contains(address) && allow.ports.contains(port))
+    }
+
+    fn any_allowed(&self, matches: impl Fn(&Allow) -> bool) -> bool {
+        self.rules.allow.iter().any(&matches) || self.opened.with(|opened| opened.iter().any(&matches))
     }
 
     fn port_open(&self, port: u16) -> bool {

@@ -72,6 +72,12 @@ impl Origins {
         Self { guard, resolver, in_use: Mutex::default(), next: AtomicU32::new(0) }
     }
 
+    /// What decides where connections may go.
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
     /// Checks a base URL with the rules for the way out, without using it.
     ///
     /// # Errors

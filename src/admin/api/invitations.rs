@@ -75,6 +75,9 @@ struct InvitationAccept {
     /// The password to log in with from now on, or the one of a user who exists.
     #[schema(max_length = 1_024)]
     password: String,
+    /// Six digits of the second factor, for a user who exists and has one.
+    #[schema(max_length = 16, nullable = false)]
+    code: Option<String>,
 }
 
 /// An invitation.
@@ -139,7 +142,7 @@ async fn accept(
     Body(body): Body<InvitationAccept>,
 ) -> Result<WithCookie<Issued<SessionView>>, ApiError> {
     let (token, password) = (Secret::new(body.token), Secret::new(body.password));
-    let joined = api.control.accept_invitation(&token, password, &visitor.address).await?;
+    let joined = api.control.accept_invitation(&token, password, body.code.as_deref(), &visitor.address).await?;
     entered(joined.login)
 }
 

@@ -18,7 +18,9 @@ use crate::admin::rest::{Access, Api, Method, RateLimits, routes};
 use crate::base::{Id, IdKind, Secret, UnixTime, unix_time};
 use crate::control::tests::{GOOD, Rig, actor, organization_row, person};
 use crate::control::{Actor, Authenticate, ControlError, NewKey, NewProviderKey, NewSecret, Presented, Proof};
-use crate::store::{AdminToken, Invitation, InvitationStatus, OrganizationRole, Owner, ProjectGrant, ProjectRole};
+use crate::store::{
+    AdminToken, EgressRule, Invitation, InvitationStatus, OrganizationRole, Owner, ProjectGrant, ProjectRole,
+};
 
 /// In the order of the matrix.
 const ROLES: [&str; 8] =
@@ -40,6 +42,11 @@ const BODIES: &[(Method, &str, &str)] = &[
         r#"{"name":"OTHER","value":"0123456789abcdef","bound_origins":["https://api.openai.com"]}"#,
     ),
     (Method::Post, "/provider-keys", r#"{"provider":"openai","label":"ci","value":"0123456789abcdef"}"#),
+    (Method::Post, "/password", r#"{"current_password":"wrong","password":"correct horse battery"}"#),
+    (Method::Post, "/second-factor", r#"{"current_password":"wrong"}"#),
+    (Method::Post, "/second-factor/confirm", r#"{"code":"123456"}"#),
+    (Method::Post, "/second-factor/remove", r#"{"current_password":"wrong"}"#),
+    (Method::Post, "/egress-rules", r#"{"network":"10.0.0.0/8","ports":"443"}"#),
     (Method::Put, "/value", r#"{"value":"0123456789abcdef"}"#),
 ];
 
@@ -47,7 +54,7 @@ const DOCUMENT: &str = r#"{"form":"millrace-project/1","name":"Imported","slug":
     "environment":"production","tags":{},"mode":"hybrid","caching_enabled":null,"cache_duration_seconds":60,"config":"a: 1"}"#;
 
 /// Own memberships, whatever the organization's role: for members only.
-const OF_MEMBERS: &[&str] = &["/organizations/{organization}/members/me"];
+const OF_MEMBERS: &[&str] = &["/organizations/{organization}/members/me", "/users/me"];
 /// With a token there is no session to end.
 const NEEDS_SESSION: &[&str] = &["/sessions/current"];
 
@@ -198,6 +205,7 @@ async fn place(
         ("project", project.as_str().to_owned()),
         ("user", user.as_str().to_owned()),
         ("invitation", id.as_str().to_owned()),
+        ("egress_rule", egress_rule(rig).await),
         ("version", "1".to_owned()),
         ("route", "chat".to_owned()),
     ]);
@@ -228,6 +236,20 @@ async fn place(
         place.insert("key", key(rig, owner, project).await);
     }
     place
+}
+
+async fn egress_rule(rig: &Rig) -> String {
+    let row = EgressRule {
+        id: Id::random(IdKind::EgressRule).unwrap(),
+        network: "10.0.0.0/8".to_owned(),
+        ports: "443".to_owned(),
+        comment: String::new(),
+        created_by: rig.owner.id.clone(),
+        created_at: unix_time(),
+    };
+    let id = row.id.as_str().to_owned();
+    rig.control.store().write(move |tx| tx.insert_egress_rule(&row)).await.unwrap();
+    id
 }
 
 async fn key(rig: &Rig, maker: &Actor, project: &Id) -> String {

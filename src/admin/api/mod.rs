@@ -22,12 +22,14 @@
 //! 9. Idempotency, rate, origin, sizes, `Accept`, request ids and the panic net are done before and around the handler.
 //! 10. `make openapi` rewrites `openapi.json`; a test fails when it differs.
 
+mod account;
 mod audit;
 mod comment;
 mod config;
 mod config_problem;
 mod config_schema;
 mod grant;
+mod instance;
 mod invitations;
 mod keys;
 #[cfg(test)]
@@ -54,6 +56,7 @@ use super::rest::{Endpoint, document};
 pub fn endpoints() -> Vec<Endpoint> {
     let people = [
         sessions::endpoints(),
+        account::endpoints(),
         tokens::endpoints(),
         organizations::endpoints(),
         members::endpoints(),
@@ -69,6 +72,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         secrets::endpoints(),
         provider_keys::endpoints(),
         config_schema::endpoints(),
+        instance::endpoints(),
     ];
     people.into_iter().chain(resources).flatten().collect()
 }

@@ -12,8 +12,8 @@ use crate::admin::rest::{
     OrganizationId, ProjectId, ProviderKeyId, Query, Tagged, Time, present,
 };
 use crate::base::Secret;
-use crate::control::{Capability, NewProviderKey, ProviderKeyPatch};
-use crate::store::{KeyStatus, ProviderKey};
+use crate::control::{Capability, ControlError, CredentialHealth, NewProviderKey, ProviderKeyPatch, Uses};
+use crate::store::{KeyStatus, Owner, ProviderKey};
 
 /// Declares the endpoints of one kind of owner.
 macro_rules! of_owner {
@@ -123,7 +123,26 @@ struct ProviderKeyView {
     status: KeyStatus,
     /// Null when the value has to be entered.
     value: Option<ValueView>,
+    /// What providers say to it.
+    health: HealthWord,
+    /// Served and open versions that need it, as `slug version N`.
+    used_by: Vec<String>,
+    /// When it was last sent to a provider, to the minute.
+    last_used_at: Option<Time>,
     created_at: Time,
+}
+
+/// What providers say to a key.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum HealthWord {
+    /// Nothing against it.
+    Ok,
+    /// The provider answered 401 or 403 and has accepted nothing since.
+    #[serde(rename = "refused_401")]
+    Refused,
+    /// The provider answered 429 within the last minute and has accepted nothing since.
+    Cooling,
 }
 
 async fn create<O: OwnerPath>(
@@ -142,7 +161,7 @@ async fn create<O: OwnerPath>(
     };
     let made = api.control.create_provider_key(&actor, &owner, new).await?;
     let location = location(&owner, "provider-keys", &made.id);
-    Ok(Created { revision: made.revision, body: made.into(), location })
+    Ok(Created { revision: made.revision, body: viewed(&api, &owner, made).await?, location })
 }
 
 async fn list<O: OwnerPath>(
@@ -150,7 +169,9 @@ async fn list<O: OwnerPath>(
     Caller(actor): Caller,
     owner: O,
 ) -> Result<Listed<ProviderKeyView>, ApiError> {
-    let found = api.control.provider_keys(&actor, &owner.owner()).await?;
+    let owner = owner.owner();
+    let found = api.control.provider_keys(&actor, &owner).await?;
+    let found = api.control.uses_of_provider_keys(&owner, found).await?;
     Ok(Listed::whole(found.into_iter().map(ProviderKeyView::from).collect()))
 }
 
@@ -159,7 +180,8 @@ async fn show<O: OwnerPath>(
     Caller(actor): Caller,
     (owner, ProviderKeyId(id)): (O, ProviderKeyId),
 ) -> Result<Tagged<ProviderKeyView>, ApiError> {
-    api.control.provider_key(&actor, &owner.owner(), &id).await.map(tagged).map_err(ApiError::from)
+    let owner = owner.owner();
+    tagged(&api, &owner, api.control.provider_key(&actor, &owner, &id).await?).await
 }
 
 async fn change<O: OwnerPath>(
@@ -175,8 +197,9 @@ async fn change<O: OwnerPath>(
         sort_order: body.sort_order,
         status: body.status,
     };
-    let changed = api.control.change_provider_key(&actor, (&owner.owner(), &id), revision, patch).await;
-    changed.map(tagged).map_err(ApiError::from)
+    let owner = owner.owner();
+    let changed = api.control.change_provider_key(&actor, (&owner, &id), revision, patch).await?;
+    tagged(&api, &owner, changed).await
 }
 
 async fn enter<O: OwnerPath>(
@@ -186,8 +209,9 @@ async fn enter<O: OwnerPath>(
     IfMatch(revision): IfMatch,
     Body(body): Body<SecretValue>,
 ) -> Result<Tagged<ProviderKeyView>, ApiError> {
-    let entered = api.control.enter_provider_key(&actor, (&owner.owner(), &id), revision, body.secret()).await;
-    entered.map(tagged).map_err(ApiError::from)
+    let owner = owner.owner();
+    let entered = api.control.enter_provider_key(&actor, (&owner, &id), revision, body.secret()).await?;
+    tagged(&api, &owner, entered).await
 }
 
 async fn delete<O: OwnerPath>(
@@ -201,12 +225,27 @@ async fn delete<O: OwnerPath>(
     Ok(NoContent)
 }
 
-fn tagged(key: ProviderKey) -> Tagged<ProviderKeyView> {
-    Tagged { revision: key.revision, body: key.into() }
+async fn tagged(api: &Api, owner: &Owner, key: ProviderKey) -> Result<Tagged<ProviderKeyView>, ApiError> {
+    Ok(Tagged { revision: key.revision, body: viewed(api, owner, key).await? })
 }
 
-impl From<ProviderKey> for ProviderKeyView {
-    fn from(key: ProviderKey) -> Self {
+async fn viewed(api: &Api, owner: &Owner, key: ProviderKey) -> Result<ProviderKeyView, ApiError> {
+    let found = api.control.uses_of_provider_keys(owner, vec![key]).await?.into_iter().next();
+    Ok(found.ok_or(ControlError::NotFound)?.into())
+}
+
+impl From<CredentialHealth> for HealthWord {
+    fn from(health: CredentialHealth) -> Self {
+        match health {
+            CredentialHealth::Ok => Self::Ok,
+            CredentialHealth::Refused => Self::Refused,
+            CredentialHealth::Cooling => Self::Cooling,
+        }
+    }
+}
+
+impl From<(ProviderKey, Uses)> for ProviderKeyView {
+    fn from((key, uses): (ProviderKey, Uses)) -> Self {
         Self {
             id: key.id.into(),
             provider: key.provider,
@@ -215,6 +254,9 @@ impl From<ProviderKey> for ProviderKeyView {
             sort_order: key.sort_order,
             status: key.status,
             value: key.value.map(ValueView::from),
+            health: uses.health.into(),
+            used_by: uses.used_by,
+            last_used_at: uses.last_used_at.map(Time),
             created_at: key.created_at.into(),
         }
     }

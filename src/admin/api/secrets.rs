@@ -12,7 +12,7 @@ use crate::admin::rest::{
     OrganizationId, ProjectId, Query, SecretId, Tagged, Time, present,
 };
 use crate::base::{Id, IdKind, Secret as SecretText};
-use crate::control::{Capability, NewSecret, SecretPatch};
+use crate::control::{Capability, ControlError, NewSecret, SecretPatch, Uses};
 use crate::store::{Owner, Secret};
 
 /// Declares the endpoints of one kind of owner.
@@ -99,6 +99,10 @@ struct SecretView {
     shared_with: Option<Vec<IdText>>,
     /// Null when the value has to be entered.
     value: Option<ValueView>,
+    /// Served and open versions that name it, as `slug version N`.
+    used_by: Vec<String>,
+    /// When it was last sent to a provider, to the minute.
+    last_used_at: Option<Time>,
     created_at: Time,
 }
 
@@ -117,7 +121,7 @@ async fn create<O: OwnerPath>(
     };
     let made = api.control.create_secret(&actor, &owner, new).await?;
     let location = location(&owner, "secrets", &made.id);
-    Ok(Created { revision: made.revision, body: made.into(), location })
+    Ok(Created { revision: made.revision, body: viewed(&api, &owner, made).await?, location })
 }
 
 async fn list<O: OwnerPath>(
@@ -125,7 +129,9 @@ async fn list<O: OwnerPath>(
     Caller(actor): Caller,
     owner: O,
 ) -> Result<Listed<SecretView>, ApiError> {
-    let found = api.control.secrets(&actor, &owner.owner()).await?;
+    let owner = owner.owner();
+    let found = api.control.secrets(&actor, &owner).await?;
+    let found = api.control.uses_of_secrets(&owner, found).await?;
     Ok(Listed::whole(found.into_iter().map(SecretView::from).collect()))
 }
 
@@ -134,7 +140,8 @@ async fn show<O: OwnerPath>(
     Caller(actor): Caller,
     (owner, SecretId(id)): (O, SecretId),
 ) -> Result<Tagged<SecretView>, ApiError> {
-    api.control.secret(&actor, &owner.owner(), &id).await.map(tagged).map_err(ApiError::from)
+    let owner = owner.owner();
+    tagged(&api, &owner, api.control.secret(&actor, &owner, &id).await?).await
 }
 
 async fn change<O: OwnerPath>(
@@ -146,8 +153,9 @@ async fn change<O: OwnerPath>(
 ) -> Result<Tagged<SecretView>, ApiError> {
     let shared_with = body.shared_with.map(|shared| shared.map(projects).transpose()).transpose()?;
     let patch = SecretPatch { bound_origins: body.bound_origins, shared_with };
-    let changed = api.control.change_secret(&actor, (&owner.owner(), &id), revision, patch).await;
-    changed.map(tagged).map_err(ApiError::from)
+    let owner = owner.owner();
+    let changed = api.control.change_secret(&actor, (&owner, &id), revision, patch).await?;
+    tagged(&api, &owner, changed).await
 }
 
 async fn enter<O: OwnerPath>(
@@ -157,8 +165,9 @@ async fn enter<O: OwnerPath>(
     IfMatch(revision): IfMatch,
     Body(body): Body<SecretValue>,
 ) -> Result<Tagged<SecretView>, ApiError> {
-    let entered = api.control.enter_secret(&actor, (&owner.owner(), &id), revision, body.secret()).await;
-    entered.map(tagged).map_err(ApiError::from)
+    let owner = owner.owner();
+    let entered = api.control.enter_secret(&actor, (&owner, &id), revision, body.secret()).await?;
+    tagged(&api, &owner, entered).await
 }
 
 async fn delete<O: OwnerPath>(
@@ -180,18 +189,25 @@ fn projects(texts: Vec<String>) -> Result<Vec<Id>, ApiError> {
     texts.iter().enumerate().map(read).collect()
 }
 
-fn tagged(secret: Secret) -> Tagged<SecretView> {
-    Tagged { revision: secret.revision, body: secret.into() }
+async fn tagged(api: &Api, owner: &Owner, secret: Secret) -> Result<Tagged<SecretView>, ApiError> {
+    Ok(Tagged { revision: secret.revision, body: viewed(api, owner, secret).await? })
 }
 
-impl From<Secret> for SecretView {
-    fn from(secret: Secret) -> Self {
+async fn viewed(api: &Api, owner: &Owner, secret: Secret) -> Result<SecretView, ApiError> {
+    let found = api.control.uses_of_secrets(owner, vec![secret]).await?.into_iter().next();
+    Ok(found.ok_or(ControlError::NotFound)?.into())
+}
+
+impl From<(Secret, Uses)> for SecretView {
+    fn from((secret, uses): (Secret, Uses)) -> Self {
         Self {
             id: secret.id.into(),
             name: secret.name,
             bound_origins: secret.bound_origins,
             shared_with: secret.shared_with.map(|ids| ids.into_iter().map(IdText::from).collect()),
             value: secret.value.map(ValueView::from),
+            used_by: uses.used_by,
+            last_used_at: uses.last_used_at.map(Time),
             created_at: secret.created_at.into(),
         }
     }

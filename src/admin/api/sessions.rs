@@ -44,6 +44,9 @@ struct SessionCreate {
     /// The password.
     #[schema(max_length = 1_024)]
     password: String,
+    /// Six digits of the second factor, for a user who has one.
+    #[schema(max_length = 16, nullable = false)]
+    code: Option<String>,
 }
 
 /// The first instance administrator.
@@ -78,7 +81,8 @@ async fn log_in(
     visitor: Visitor,
     Body(body): Body<SessionCreate>,
 ) -> Result<WithCookie<Issued<SessionView>>, ApiError> {
-    entered(api.control.log_in(&body.email, Secret::new(body.password), &visitor.address).await?)
+    let (password, code) = (Secret::new(body.password), body.code.as_deref());
+    entered(api.control.log_in(&body.email, password, code, &visitor.address).await?)
 }
 
 async fn log_out(

@@ -1,7 +1,7 @@
 //! `Idempotency-Key`: a repeated `POST` gets the first answer.
 //!
-//! The answer is kept for 24 hours with the digest of its request. It is kept after the change is done and not in its
-//! transaction: when the process dies between the two, a repetition acts again and meets what the first one made.
+//! The answer is kept for 24 hours with a digest of its request. That the request begins is stored before it acts: when the
+//! process dies between the change and its answer, a repetition is told what was done, and nothing is done twice.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -21,7 +21,7 @@ use super::error::{ApiError, render};
 use super::gate::Desk;
 use super::operation::{Operation, text};
 use crate::base::log::{Level, Value, emit};
-use crate::control::{Answer, ControlError};
+use crate::control::{Answer, ControlError, Kept};
 
 /// Name of the header.
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
@@ -108,12 +108,23 @@ async fn keep(
     let unreadable = |_| ApiError::new(Code::BadRequest, "the body cannot be read");
     let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(unreadable)?;
     let request_digest = digest(&parts, &bytes);
-    if let Some(kept) = desk.answers.kept_answer(caller, key).await? {
-        if kept.request_digest != request_digest {
+    match desk.answers.kept_answer(caller, key, &request_digest).await? {
+        Kept::Nothing => desk.answers.begin_answer(caller, key, request_digest, request_id).await?,
+        Kept::OfAnother => {
             let message = "this key was used for another request within 24 hours; choose a new one";
             return Err(ApiError::field("Idempotency-Key", message));
         }
-        return replay(&kept).ok_or_else(|| ControlError::Internal("a kept answer is not readable".to_owned()).into());
+        Kept::Done { action, object } => {
+            let detail = format!(
+                "the first request with this `Idempotency-Key` was carried out (`{action}` of `{object}`), but its answer was \
+                 lost; look at what it did, and choose a new key to act again"
+            );
+            return Err(ApiError::new(Code::IdempotencyRunning, detail));
+        }
+        Kept::Answer(kept) => {
+            let unreadable = || ControlError::Internal("a kept answer is not readable".to_owned()).into();
+            return replay(&kept).ok_or_else(unreadable);
+        }
     }
     let response = render(next.run(Request::from_parts(parts, Body::from(bytes))).await, request_id);
     let (head, body) = response.into_parts();

@@ -66,6 +66,8 @@ ids! {
     SecretId = "secret" Secret,
     /// `{provider_key}`
     ProviderKeyId = "provider_key" ProviderKey,
+    /// `{egress_rule}`
+    EgressRuleId = "egress_rule" EgressRule,
 }
 
 /// `{version}`: number of a version, 1 or more.

@@ -25,6 +25,9 @@ pub(crate) struct Reach {
     /// Prints JSON for programs.
     #[arg(long, env = "MILLRACE_JSON", value_parser = clap::builder::FalseyValueParser::new(), global = true)]
     pub(crate) json: bool,
+    /// Asks nothing before a command that takes something away.
+    #[arg(short, long, env = "MILLRACE_YES", value_parser = clap::builder::FalseyValueParser::new(), global = true)]
+    pub(crate) yes: bool,
 }
 
 /// Arguments that are described when their command is used, or its help asked for.
@@ -226,6 +229,38 @@ pub(crate) struct LoginArgs {
     /// How long the token that is saved works; a year at most.
     #[arg(long, value_name = "DURATION", default_value = "30 days")]
     pub(crate) expires: String,
+    /// Six digits of the second factor, for a user who has one.
+    #[arg(long)]
+    pub(crate) code: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetupArgs {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    /// E-mail of the first operator. The set-up token and a new password are asked for, or are two lines of standard input.
+    #[arg(long)]
+    pub(crate) email: String,
+    /// How long the token that is saved works; a year at most.
+    #[arg(long, value_name = "DURATION", default_value = "30 days")]
+    pub(crate) expires: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Shows the own user.
+    Show,
+    /// Changes the own password and ends every session. Both are asked for, or are two lines of standard input.
+    Password,
+    /// Prints the secret of a new second factor, once. The password is asked for, or read from standard input.
+    OfferSecondFactor,
+    /// Puts the second factor in force.
+    ConfirmSecondFactor {
+        /// Six digits, as the authenticator shows them.
+        code: String,
+    },
+    /// Removes the second factor. The password is asked for, or read from standard input.
+    RemoveSecondFactor,
 }
 
 #[derive(Debug, Subcommand)]
@@ -400,6 +435,41 @@ pub(crate) enum ProviderKeyCommand {
         /// Deletes it although a configuration needs it; for owners.
         #[arg(long)]
         force: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InstanceCommand {
+    /// Shows how workers, queue and store fare.
+    Status,
+    /// Shows what new organizations begin with.
+    Settings,
+    /// Changes what new organizations begin with.
+    Set {
+        /// Projects of a new organization, at most.
+        #[arg(long, value_name = "COUNT")]
+        project_limit: Option<u32>,
+        /// Days that request logs of a new organization are kept.
+        #[arg(long, value_name = "DAYS")]
+        retention_days: Option<u32>,
+    },
+    /// Lists private networks that were opened.
+    Egress,
+    /// Opens a private network to new connections.
+    Allow {
+        /// Network, such as `10.0.0.0/8`, or one address.
+        network: String,
+        /// Ports, such as `443,8000-8999`, or `any`.
+        #[arg(long)]
+        ports: String,
+        /// Why, for the audit log.
+        #[arg(long, default_value = "")]
+        comment: String,
+    },
+    /// Closes a private network to new connections.
+    Deny {
+        /// Id of the rule: `egr_...`.
+        rule: String,
     },
 }
 

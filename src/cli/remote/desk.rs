@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::args::Reach;
 use super::client::{Call, Client, Proof, TOKEN_VARIABLE, encoded, query, token};
 use super::failure::Failure;
+use super::input::agreed;
 use super::table::{Column, fields, table};
 use crate::cli::print::out;
 
@@ -20,6 +21,7 @@ pub(super) struct Desk {
     pub(super) client: Client,
     organization: Option<String>,
     json: bool,
+    yes: bool,
 }
 
 impl Desk {
@@ -34,7 +36,24 @@ impl Desk {
     }
 
     pub(super) fn with(client: Client, reach: &Reach) -> Self {
-        Self { client, organization: reach.organization.clone(), json: reach.json }
+        Self { client, organization: reach.organization.clone(), json: reach.json, yes: reach.yes }
+    }
+
+    /// Goes on with another proof.
+    pub(super) fn proved_by(self, proof: Proof) -> Self {
+        Self { client: self.client.with_proof(proof), ..self }
+    }
+
+    /// Goes on with what takes something away only if a person agrees, or `--yes` was given.
+    pub(super) fn confirm(&self, what: &str) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        match agreed(what)? {
+            Some(true) => Ok(()),
+            Some(false) => Err(Failure::Missing("nothing was changed".to_owned())),
+            None => Err(Failure::Usage(format!("{what}: nobody can be asked; say `--yes`"))),
+        }
     }
 
     pub(super) fn is_json(&self) -> bool {

@@ -30,6 +30,55 @@ pub(super) fn secret(file: Option<&Path>, what: &str) -> anyhow::Result<Secret> 
     Ok(Secret::new(bare.to_owned()))
 }
 
+/// Reads several secrets: each asked for on a terminal, else one a line of standard input.
+pub(super) fn secrets<const N: usize>(names: [&str; N]) -> anyhow::Result<[Secret; N]> {
+    let typed_in = io::stdin().is_terminal();
+    let piped =
+        if typed_in { String::new() } else { whole(io::stdin().lock()).context("cannot read standard input")? };
+    let mut lines = piped.lines();
+    let mut failed = None;
+    let read = names.map(|what| {
+        let text = if typed_in { typed(what) } else { Ok(lines.next().unwrap_or_default().to_owned()) };
+        let text = text.unwrap_or_else(|error| {
+            failed.get_or_insert(error);
+            String::new()
+        });
+        Secret::new(text.trim_end_matches(['\n', '\r']).to_owned())
+    });
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    match names.iter().zip(&read).find(|(_, secret)| secret.reveal().is_empty()) {
+        Some((what, _)) if typed_in => bail!("the {what} is empty"),
+        Some((what, _)) => bail!("the {what} is missing on standard input; give {} line(s): {}", N, names.join(", ")),
+        None => Ok(read),
+    }
+}
+
+/// A new password, typed twice where it is typed and cannot be seen.
+pub(super) fn again(password: &Secret) -> anyhow::Result<()> {
+    if !io::stdin().is_terminal() {
+        return Ok(());
+    }
+    let second = typed("the new password again")?;
+    if second.trim_end_matches(['\n', '\r']) != password.reveal() {
+        bail!("the two passwords differ; nothing was changed");
+    }
+    Ok(())
+}
+
+/// Asks a person at the terminal; none when there is no terminal.
+pub(super) fn agreed(what: &str) -> anyhow::Result<Option<bool>> {
+    if !io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    let mut stderr = io::stderr();
+    write!(stderr, "{what}? [y/N] ").and_then(|()| stderr.flush()).context("cannot ask")?;
+    let mut line = String::new();
+    io::stdin().lock().take(BYTES_MAX).read_line(&mut line).context("cannot read the terminal")?;
+    Ok(Some(matches!(line.trim(), "y" | "Y" | "yes")))
+}
+
 fn whole(from: impl Read) -> io::Result<String> {
     let mut text = String::new();
     from.take(BYTES_MAX).read_to_string(&mut text)?;

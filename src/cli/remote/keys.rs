@@ -90,6 +90,7 @@ fn act(desk: &Desk, args: &KeyStateArgs, verb: &str, said: &str) -> Result<(), F
 }
 
 fn delete(desk: &Desk, args: &KeyNameArgs) -> Result<(), Failure> {
+    desk.confirm(&format!("delete {}, which stops it at once", args.key))?;
     desk.delete(&path(desk, args)?, "")?;
     desk.done(&format!("{} is deleted", args.key), &Value::Null)
 }

@@ -1,46 +1,75 @@
-//! `millrace login`: from a password to a saved admin token.
+//! `millrace login` and `setup`: to a saved admin token.
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use millrace::base::Secret;
 use serde_json::{Value, json};
 
-use super::args::LoginArgs;
-use super::client::{Call, Client, Proof};
+use super::args::{LoginArgs, Reach, SetupArgs};
+use super::client::{Call, Client, Proof, Reply};
 use super::desk::{Desk, saved_token, text};
 use super::failure::Failure;
-use super::input::secret;
+use super::input::{again, secret, secrets};
 use super::people::from_now;
 
 /// Logs in, makes a token of the own rights, saves it, and ends the session.
 pub(super) fn run(args: &LoginArgs) -> Result<(), Failure> {
-    let Some(file) = saved_token() else {
-        return Err(Failure::Usage(
-            "neither `XDG_CONFIG_HOME` nor `HOME` says where the token is to be saved".to_owned(),
-        ));
-    };
-    let expires = from_now(&args.expires)?;
-    let client = Client::new(&args.reach.admin_url, Proof::None)?;
+    let keep = Keep::new(&args.reach, &args.expires)?;
     let password = secret(None, "password")?;
-    let body = json!({ "email": args.email, "password": password.reveal() });
-    let entered = client.send(Call::post("/sessions").json(&body))?;
-    let cookie = entered.cookie.as_deref().and_then(|cookie| cookie.split(';').next()).unwrap_or_default().to_owned();
-    let desk = Desk::with(client.with_proof(Proof::Cookie(Secret::new(cookie))), &args.reach);
-    let made = make_token(&desk, &expires);
-    // The session has done its work, whether or not there is a token.
-    let ended = desk.client.send(Call::delete("/sessions/current"));
-    let made = made?;
-    ended?;
-    write_private(&file, text(&made, "token"))?;
-    let shown = json!({ "token_file": file.display().to_string(), "id": text(&made, "id"), "expires_at": expires });
-    desk.done(
-        &format!("logged in at {} until {expires}; the token is in {}", desk.client.url(), file.display()),
-        &shown,
-    )
+    let mut body = json!({ "email": args.email, "password": password.reveal() });
+    if let (Some(map), Some(code)) = (body.as_object_mut(), &args.code) {
+        map.insert("code".to_owned(), json!(code));
+    }
+    keep.enter("/sessions", &body)
+}
+
+/// Makes the first operator with the set-up token that the first start printed, and logs in.
+pub(super) fn set_up(args: &SetupArgs) -> Result<(), Failure> {
+    let keep = Keep::new(&args.reach, &args.expires)?;
+    let [token, password] = secrets(["set-up token", "new password"])?;
+    again(&password)?;
+    keep.enter("/setup", &json!({ "token": token.reveal(), "email": args.email, "password": password.reveal() }))
+}
+
+/// Where a login leads to. Made before anything is asked for or sent.
+struct Keep<'a> {
+    reach: &'a Reach,
+    file: PathBuf,
+    expires: String,
+}
+
+impl<'a> Keep<'a> {
+    fn new(reach: &'a Reach, expires: &str) -> Result<Self, Failure> {
+        let said = "neither `XDG_CONFIG_HOME` nor `HOME` says where the token is to be saved";
+        let file = saved_token().ok_or_else(|| Failure::Usage(said.to_owned()))?;
+        Ok(Self { reach, file, expires: from_now(expires)? })
+    }
+
+    /// Opens a session, which makes and saves a token and is ended again.
+    fn enter(self, path: &str, body: &Value) -> Result<(), Failure> {
+        let client = Client::new(&self.reach.admin_url, Proof::None)?;
+        let entered = client.send(Call::post(path).json(body))?;
+        let desk = Desk::with(client.with_proof(Proof::Cookie(session_of(&entered))), self.reach);
+        let made = make_token(&desk, &self.expires);
+        // The session has done its work, whether or not there is a token.
+        let ended = desk.client.send(Call::delete("/sessions/current"));
+        let made = made?;
+        ended?;
+        write_private(&self.file, text(&made, "token"))?;
+        let (file, expires) = (self.file.display(), &self.expires);
+        let shown = json!({ "token_file": file.to_string(), "id": text(&made, "id"), "expires_at": expires });
+        desk.done(&format!("logged in at {} until {expires}; the token is in {file}", desk.client.url()), &shown)
+    }
+}
+
+/// The session cookie of an answer, as `name=value`.
+pub(super) fn session_of(entered: &Reply) -> Secret {
+    let pair = entered.cookie.as_deref().and_then(|cookie| cookie.split(';').next());
+    Secret::new(pair.unwrap_or_default().to_owned())
 }
 
 fn make_token(desk: &Desk, expires: &str) -> Result<Value, Failure> {

@@ -3,6 +3,7 @@
 //! Exit statuses: 0 done, 1 refused, 2 wrong usage, 3 not reachable, 4 not logged in or not permitted, 5 conflict. Tables
 //! are for people, `--json` is for programs: then the answer of the API is printed as it is.
 
+mod account;
 mod apply;
 mod args;
 mod audit;
@@ -12,6 +13,7 @@ mod desk;
 mod diff;
 mod failure;
 mod input;
+mod instance;
 mod keys;
 mod login;
 mod people;
@@ -26,8 +28,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 pub(crate) use args::{
-    AuditCommand, BackupArgs, Group, Later, LoginArgs, MemberCommand, OrgCommand, ProviderKeyCommand, RemoteKeyCommand,
-    SecretCommand, TokenCommand,
+    AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Later, LoginArgs, MemberCommand, OrgCommand,
+    ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
 };
 use desk::Desk;
 use failure::Failure;
@@ -64,6 +66,11 @@ pub(crate) fn provider_keys(group: Group<ProviderKeyCommand>) -> ExitCode {
 }
 
 /// Runs a command of a group.
+pub(crate) fn instance(group: Group<InstanceCommand>) -> ExitCode {
+    grouped(group, instance::run)
+}
+
+/// Runs a command of a group.
 pub(crate) fn audit(group: Group<AuditCommand>) -> ExitCode {
     grouped(group, |desk, command| audit::run(desk, &command))
 }
@@ -79,6 +86,17 @@ pub(crate) fn keys(command: RemoteKeyCommand) -> ExitCode {
 /// `millrace login`.
 pub(crate) fn login(args: &LoginArgs) -> ExitCode {
     ended(login::run(args), args.reach.json)
+}
+
+/// `millrace setup`.
+pub(crate) fn set_up(args: &SetupArgs) -> ExitCode {
+    ended(login::set_up(args), args.reach.json)
+}
+
+/// Runs a command of a group.
+pub(crate) fn account(group: Group<AccountCommand>) -> ExitCode {
+    let Group { reach, command } = group;
+    ended(Desk::open(&reach).and_then(|desk| account::run(desk, &command)), reach.json)
 }
 
 /// `millrace backup`.

@@ -71,6 +71,7 @@ pub(super) fn members(desk: &Desk, command: MemberCommand) -> Result<(), Failure
             desk.show(&change_member(desk, &organization, &user, &body)?)
         }
         MemberCommand::Remove { user } => {
+            desk.confirm(&format!("remove {user} and disable the keys of {user}"))?;
             let (path, etag) = member(desk, &organization, &user)?;
             desk.client.send(Call::delete(&path).if_match(etag.as_deref()))?;
             desk.done(&format!("{user} is removed, and the keys of {user} are disabled"), &Value::Null)
@@ -148,6 +149,7 @@ pub(super) fn tokens(desk: &Desk, command: TokenCommand) -> Result<(), Failure> 
             desk.done(&shown_once(text(&made, "token"), "token"), &made)
         }
         TokenCommand::Delete { token } => {
+            desk.confirm(&format!("end token {token}"))?;
             desk.client.send(Call::delete(&format!("/admin-tokens/{}", encoded(&token))))?;
             desk.done(&format!("token {token} is ended"), &Value::Null)
         }

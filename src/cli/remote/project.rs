@@ -29,7 +29,10 @@ pub(super) fn run(desk: &Desk, command: ProjectCommand) -> Result<(), Failure> {
         ProjectCommand::Show(args) => desk.show(&desk.get(&desk.project(&args.project)?)?),
         ProjectCommand::Create(args) => create(desk, &args),
         ProjectCommand::Set(args) => set(desk, &args),
-        ProjectCommand::Archive(args) => act(desk, &args, "archive", "is archived"),
+        ProjectCommand::Archive(args) => {
+            desk.confirm(&format!("archive {}, which takes it offline at once", args.project))?;
+            act(desk, &args, "archive", "is archived")
+        }
         ProjectCommand::Restore(args) => act(desk, &args, "restore", "is active; serve a version, or roll back"),
         ProjectCommand::Delete { project, confirm } => delete(desk, &project, &confirm),
         ProjectCommand::Load(args) => version::load(desk, &args),
@@ -43,7 +46,10 @@ pub(super) fn run(desk: &Desk, command: ProjectCommand) -> Result<(), Failure> {
         ProjectCommand::Approve(args) => version::approve(desk, &args),
         ProjectCommand::Withdraw(args) => version::withdraw(desk, &args),
         ProjectCommand::Serve(args) => version::serve(desk, &args),
-        ProjectCommand::Unserve(args) => version::unserve(desk, &args),
+        ProjectCommand::Unserve(args) => {
+            desk.confirm(&format!("take {} offline", args.project))?;
+            version::unserve(desk, &args)
+        }
         ProjectCommand::Rollback { project, to, comment } => version::roll_back(desk, &project, to, comment.as_deref()),
         ProjectCommand::Diff(args) => version::diff(desk, &args),
         ProjectCommand::History { project, generations } => version::history(desk, &project, generations),

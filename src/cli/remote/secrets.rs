@@ -110,6 +110,7 @@ fn rotate(desk: &Desk, list: &str, found: &Found, value: &ValueArgs) -> Result<(
 }
 
 fn delete(desk: &Desk, list: &str, found: &Found, force: bool) -> Result<(), Failure> {
+    desk.confirm(&format!("delete {}", found.name))?;
     let force = if force { "?force=true" } else { "" };
     let path = format!("{list}/{}{force}", encoded(&found.id));
     desk.client.send(Call::delete(&path).if_match(found.etag.as_deref()))?;

@@ -4,6 +4,7 @@
 //! call returns.
 
 mod api_key;
+mod credentials;
 mod last_used;
 mod live;
 mod needed;
@@ -12,8 +13,13 @@ mod provider_key;
 mod roll;
 mod seal;
 mod secret;
+mod uses;
 
 pub use api_key::{KeyPatch, NewKey};
+pub use credentials::{CredentialHealth, keep_credentials};
 pub use last_used::{KeyUse, keep_key_use};
 pub use provider_key::{NewProviderKey, ProviderKeyPatch};
 pub use secret::{Force, NewSecret, SecretPatch};
+pub use uses::Uses;
+
+pub(super) use credentials::Credentials;

@@ -7,69 +7,83 @@ use crate::{
     store::{KeyStatus, Mode, Owner, Project, ProviderKey, Secret, Tx},
 };
 
-/// Served and open versions that name a secret, as `slug version N`.
-///
-/// # Errors
-/// The store's.
-pub(super) fn users_of_secret(tx: &dyn Tx, secret: &Secret) -> Result<Vec<String>, ControlError> {
-    let mut concerned = Vec::new();
-    for project in projects_of(tx, &secret.owner)? {
-        let is_shared = secret.shared_with.as_ref().is_none_or(|among| among.contains(&project.id));
-        if is_shared && !has_its_own(tx, &project, secret)? {
-            concerned.push(project);
+/// What can be read of the served and open versions that may use what an owner has. Read once for many records.
+pub(super) struct Versions {
+    projects: Vec<Reader>,
+}
+
+struct Reader {
+    project: Project,
+    /// Secrets of its own that have a value.
+    own_secrets: Vec<String>,
+    /// Its own provider keys and those of its organization.
+    provider_keys: Vec<ProviderKey>,
+    versions: Vec<(u32, Vec<Model>)>,
+}
+
+impl Versions {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) fn read(tx: &dyn Tx, owner: &Owner) -> Result<Self, ControlError> {
+        let mut projects = Vec::new();
+        for project in projects_of(tx, owner)? {
+            let open = project.open_version.filter(|open| project.served_version != Some(*open));
+            let mut versions = Vec::new();
+            for number in project.served_version.into_iter().chain(open) {
+                let text = tx.version_text(&project.id, number)?.unwrap_or_default();
+                versions.push((number, models_of(&text)));
+            }
+            let own = Owner::Project(project.id.clone());
+            let own_secrets = tx.secrets(&own)?.into_iter().filter(|secret| secret.value.is_some());
+            let own_secrets = own_secrets.map(|secret| secret.name).collect();
+            let mut provider_keys = tx.provider_keys(&own)?;
+            provider_keys.extend(tx.provider_keys(&Owner::Organization(project.organization.clone()))?);
+            projects.push(Reader { project, own_secrets, provider_keys, versions });
         }
+        Ok(Self { projects })
     }
-    users(tx, concerned, |model| model.api_key.as_ref().is_some_and(|key| key.value == secret.name))
-}
 
-/// Whether a project has a secret of this name itself, which comes before that of the organization.
-fn has_its_own(tx: &dyn Tx, project: &Project, secret: &Secret) -> Result<bool, ControlError> {
-    if matches!(secret.owner, Owner::Project(_)) {
-        return Ok(false);
+    /// Those that name a secret, as `slug version N`. A project's own secret of the name comes before the organization's.
+    pub(super) fn users_of_secret(&self, secret: &Secret) -> Vec<String> {
+        let is_shared = |project: &Project| secret.shared_with.as_ref().is_none_or(|among| among.contains(&project.id));
+        let is_hidden = |reader: &Reader| {
+            matches!(secret.owner, Owner::Organization(_)) && reader.own_secrets.contains(&secret.name)
+        };
+        self.users(
+            |reader| is_shared(&reader.project) && !is_hidden(reader),
+            |model| model.api_key.as_ref().is_some_and(|key| key.value == secret.name),
+        )
     }
-    let own = tx.secrets(&Owner::Project(project.id.clone()))?;
-    Ok(own.iter().any(|other| other.name == secret.name && other.value.is_some()))
-}
 
-/// Served and open versions with a model of the key's provider that brings no key of its own, as `slug version N`; not
-/// those for which another key of the same provider and place stands ready.
-///
-/// # Errors
-/// The store's.
-pub(super) fn users_of_provider_key(tx: &dyn Tx, key: &ProviderKey) -> Result<Vec<String>, ControlError> {
-    if !is_ready(key) {
-        return Ok(Vec::new());
-    }
-    let mut concerned = Vec::new();
-    for project in projects_of(tx, &key.owner)? {
-        let mut others = tx.provider_keys(&Owner::Project(project.id.clone()))?;
-        others.extend(tx.provider_keys(&Owner::Organization(project.organization.clone()))?);
+    /// Those with a model of the key's provider that brings no key of its own, as `slug version N`; not those for which
+    /// another key of the same provider and place stands ready.
+    pub(super) fn users_of_provider_key(&self, key: &ProviderKey) -> Vec<String> {
+        if !is_ready(key) {
+            return Vec::new();
+        }
         let replaces = |other: &ProviderKey| {
             other.id != key.id && is_ready(other) && other.provider == key.provider && other.base_url == key.base_url
         };
-        if project.mode != Mode::Credits && !others.iter().any(replaces) {
-            concerned.push(project);
-        }
+        self.users(
+            |reader| reader.project.mode != Mode::Credits && !reader.provider_keys.iter().any(replaces),
+            |model| model.api_key.is_none() && model.provider.name() == key.provider,
+        )
     }
-    users(tx, concerned, |model| model.api_key.is_none() && model.provider.name() == key.provider)
+
+    fn users(&self, concerns: impl Fn(&Reader) -> bool, needs: impl Fn(&Model) -> bool) -> Vec<String> {
+        let mut found = Vec::new();
+        for reader in self.projects.iter().filter(|reader| concerns(reader)) {
+            let needing = reader.versions.iter().filter(|(_, models)| models.iter().any(&needs));
+            found.extend(needing.map(|(number, _)| format!("`{}` version {number}", reader.project.slug)));
+        }
+        found
+    }
 }
 
 fn is_ready(key: &ProviderKey) -> bool {
     key.status == KeyStatus::Active && key.value.is_some()
-}
-
-fn users(tx: &dyn Tx, projects: Vec<Project>, needs: impl Fn(&Model) -> bool) -> Result<Vec<String>, ControlError> {
-    let mut found = Vec::new();
-    for project in projects {
-        let open = project.open_version.filter(|open| project.served_version != Some(*open));
-        for number in project.served_version.into_iter().chain(open) {
-            let text = tx.version_text(&project.id, number)?.unwrap_or_default();
-            if models_of(&text).iter().any(&needs) {
-                found.push(format!("`{}` version {number}", project.slug));
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// A draft may be anything: only what can be read can need something.

@@ -14,7 +14,7 @@ use super::super::{
     sealed_keys::{origins_of, place_of_provider_key},
 };
 use super::{
-    needed::users_of_provider_key,
+    needed::Versions,
     owner::{self, READ, WRITE},
     secret::{Force, OWNED},
 };
@@ -165,13 +165,15 @@ impl Control {
         value: SecretText,
     ) -> Result<ProviderKey, ControlError> {
         let sealer = self.sealer();
-        self.edit_provider_key(actor, at, ("provider_key.rotate", expected), move |before| {
+        let entered = self.edit_provider_key(actor, at, ("provider_key.rotate", expected), move |before| {
             // No two values of a record share a version, even if one was cleared in between.
             let version = u32::try_from(before.revision).unwrap_or(u32::MAX).saturating_add(1);
             let value = sealer.seal(place_of_provider_key(before, version, &origins_of(before)), &value)?;
             Ok(ProviderKey { value: Some(value), ..before.clone() })
-        })
-        .await
+        });
+        let entered = entered.await?;
+        self.renew_credential(&entered.id);
+        Ok(entered)
     }
 
     /// Deletes a provider key whose revision is `expected`. One that a served or open version needs stays, unless an owner
@@ -192,7 +194,7 @@ impl Control {
             let organization = owner::permitted(tx, &actor, WRITE, &of)?;
             let before = own_key(tx, &of, &id)?;
             gate::expect_revision(before.revision, expected)?;
-            force.check(&actor, &organization, &users_of_provider_key(tx, &before)?)?;
+            force.check(&actor, &organization, &Versions::read(tx, &of)?.users_of_provider_key(&before))?;
             tx.delete_provider_key(&id, expected)?;
             note(tx, &actor, "provider_key.delete", organization, (Some(&before), None))
         })

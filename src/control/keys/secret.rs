@@ -13,7 +13,7 @@ use super::super::{
     sealed_keys::place_of_secret,
 };
 use super::{
-    needed::users_of_secret,
+    needed::Versions,
     owner::{self, READ, WRITE},
 };
 use crate::{
@@ -164,13 +164,15 @@ impl Control {
         value: SecretText,
     ) -> Result<Secret, ControlError> {
         let sealer = self.sealer();
-        self.edit_secret(actor, at, ("secret.rotate", expected), move |before| {
+        let entered = self.edit_secret(actor, at, ("secret.rotate", expected), move |before| {
             // No two values of a record share a version, even if one was cleared in between.
             let version = u32::try_from(before.revision).unwrap_or(u32::MAX).saturating_add(1);
             let value = sealer.seal(place_of_secret(before, version), &value)?;
             Ok(Secret { value: Some(value), ..before.clone() })
-        })
-        .await
+        });
+        let entered = entered.await?;
+        self.renew_credential(&entered.id);
+        Ok(entered)
     }
 
     /// Deletes a secret whose revision is `expected`. One that a served or open version needs stays, unless an owner
@@ -191,7 +193,7 @@ impl Control {
             let organization = owner::permitted(tx, &actor, WRITE, &of)?;
             let before = own_secret(tx, &of, &id)?;
             gate::expect_revision(before.revision, expected)?;
-            force.check(&actor, &organization, &users_of_secret(tx, &before)?)?;
+            force.check(&actor, &organization, &Versions::read(tx, &of)?.users_of_secret(&before))?;
             tx.delete_secret(&id, expected)?;
             note(tx, &actor, "secret.delete", organization, (Some(&before), None))
         })

@@ -30,12 +30,18 @@ pub struct Login {
 }
 
 impl Control {
-    /// Logs a user in with e-mail and password.
+    /// Logs a user in with e-mail and password, and with a code where the user has a second factor.
     ///
     /// # Errors
-    /// [`ControlError::NotAuthenticated`] for an unknown user and for a wrong password alike, after the same work;
+    /// [`ControlError::NotAuthenticated`] for an unknown user, a wrong password and a missing or wrong code alike;
     /// [`ControlError::RateLimited`] after several wrong ones from this address.
-    pub async fn log_in(&self, email: &str, password: Secret, address: &str) -> Result<Login, ControlError> {
+    pub async fn log_in(
+        &self,
+        email: &str,
+        password: Secret,
+        code: Option<&str>,
+        address: &str,
+    ) -> Result<Login, ControlError> {
         let email = email.trim().to_lowercase();
         self.begin_login(&email, address)?;
         let wanted = email.clone();
@@ -45,6 +51,7 @@ impl Control {
         let Some(user) = found.filter(|_| right) else {
             return Err(ControlError::NotAuthenticated);
         };
+        self.pass_second_factor(&user.id, code).await?;
         self.throttle().succeeded(&email, address);
         self.open_session(user, address.to_owned()).await
     }
@@ -121,10 +128,8 @@ impl Control {
 
     /// Opens a session with a new id: nobody can have fixed it before the login.
     pub(in crate::control) async fn open_session(&self, user: User, address: String) -> Result<Login, ControlError> {
-        let mut text = String::new();
-        push_random(&mut text, RANDOM_CHARS)?;
-        let at = unix_time();
-        let session = Session { digest: digest_of(&text), user: user.id.clone(), created_at: at, last_seen_at: at };
+        let (secret, session) = new_session(&user.id)?;
+        let at = session.created_at;
         let actor = Actor {
             kind: ActorKind::User,
             id: user.id.clone(),
@@ -143,8 +148,17 @@ impl Control {
                 Ok::<_, StoreError>(())
             })
             .await?;
-        Ok(Login { secret: Secret::new(text), user, ends_at: UnixTime(at.0 + SESSION_TOTAL) })
+        Ok(Login { secret, user, ends_at: UnixTime(at.0 + SESSION_TOTAL) })
     }
+}
+
+/// A session with a new random id, and the id.
+pub(super) fn new_session(user: &Id) -> Result<(Secret, Session), ControlError> {
+    let mut text = String::new();
+    push_random(&mut text, RANDOM_CHARS)?;
+    let at = unix_time();
+    let session = Session { digest: digest_of(&text), user: user.clone(), created_at: at, last_seen_at: at };
+    Ok((Secret::new(text), session))
 }
 
 fn make_first_admin(tx: &mut dyn Tx, user: &User, address: &str) -> Result<(), ControlError> {

@@ -6,7 +6,7 @@ use super::super::{
     Actor, Authenticate, ControlError, MemberPatch, Presented, Proof,
     tests::{Rig, kind, person},
 };
-use super::{FirstStart, Login, NewToken, digest_of, prepare_first_start};
+use super::{FirstStart, Login, NewToken, digest_of, prepare_first_start, second_factor, totp};
 use crate::{
     base::{Id, Secret, UnixTime, unix_time},
     store::{OrganizationRole, ProjectGrant, ProjectRole, Session},
@@ -65,7 +65,7 @@ async fn set_up_works_once_and_makes_the_owner_of_the_first_organization() {
 async fn wrong_password_and_unknown_user_are_the_same() {
     let rig = Rig::new().await;
     set_up(&rig).await;
-    let log_in = async |email: &str, password: &str| rig.control.log_in(email, secret(password), HOME).await;
+    let log_in = async |email: &str, password: &str| rig.control.log_in(email, secret(password), None, HOME).await;
     let wrong = log_in("ann@example.com", "correct horse batterz").await;
     let unknown = log_in("bob@example.com", PASSWORD).await;
     assert_eq!(format!("{:?}", wrong.err()), format!("{:?}", unknown.err()));
@@ -82,14 +82,14 @@ async fn ten_thousand_wrong_logins_wait_and_the_owner_gets_in_from_elsewhere() {
     set_up(&rig).await;
     let (mut looked_at, mut delayed) = (0, 0);
     for _ in 0..10_000 {
-        match rig.control.log_in("ann@example.com", secret("guess guess guess"), "203.0.113.9").await {
+        match rig.control.log_in("ann@example.com", secret("guess guess guess"), None, "203.0.113.9").await {
             Err(ControlError::NotAuthenticated) => looked_at += 1,
             Err(ControlError::RateLimited(until)) if until > unix_time() => delayed += 1,
             other => panic!("{}", kind(&other)),
         }
     }
     assert!(looked_at < 20 && looked_at + delayed == 10_000, "{looked_at} guesses were looked at");
-    assert!(rig.control.log_in("ann@example.com", secret(PASSWORD), "198.51.100.7").await.is_ok());
+    assert!(rig.control.log_in("ann@example.com", secret(PASSWORD), None, "198.51.100.7").await.is_ok());
 }
 
 #[tokio::test]
@@ -224,4 +224,111 @@ async fn token_ends_in_time_and_does_not_make_a_longer_one() {
     let stranger = person(&rig, OrganizationRole::Auditor, Vec::new()).await;
     assert_eq!(kind(&rig.control.end_token(&stranger, short.id.clone()).await), "not_found", "somebody else's");
     rig.control.end_token(&maker, short.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn changed_password_ends_every_session_and_needs_the_present_one() {
+    let rig = Rig::new().await;
+    let first = set_up(&rig).await;
+    let other = rig.control.log_in("ann@example.com", secret(PASSWORD), None, HOME).await.unwrap();
+    let actor = enter(&rig, Proof::Session(first.secret.reveal())).await.unwrap();
+    let change =
+        async |present: &str, new: &str| rig.control.change_password(&actor, secret(present), secret(new)).await;
+    assert_eq!(kind(&change("correct horse batterz", "a new one that is long").await), "invalid");
+    assert_eq!(kind(&change(PASSWORD, "short").await), "invalid");
+    assert!(enter(&rig, Proof::Session(other.secret.reveal())).await.is_ok(), "nothing has changed");
+    let login = change(PASSWORD, "a new one that is long").await.unwrap();
+    for (name, session, want) in [("the own", &first, false), ("another", &other, false), ("the new", &login, true)] {
+        assert_eq!(enter(&rig, Proof::Session(session.secret.reveal())).await.is_ok(), want, "{name}");
+    }
+    assert!(refused(rig.control.log_in("ann@example.com", secret(PASSWORD), None, HOME).await));
+    rig.control.log_in("ann@example.com", secret("a new one that is long"), None, HOME).await.unwrap();
+}
+
+#[tokio::test]
+async fn guesses_at_the_present_password_wait_like_logins() {
+    let rig = Rig::new().await;
+    let login = set_up(&rig).await;
+    let actor = enter(&rig, Proof::Session(login.secret.reveal())).await.unwrap();
+    let mut looked_at = 0;
+    for _ in 0..100 {
+        match rig.control.change_password(&actor, secret("guess"), secret("a new one that is long")).await {
+            Err(ControlError::Invalid(_)) => looked_at += 1,
+            Err(ControlError::RateLimited(_)) => {}
+            other => panic!("{}", kind(&other)),
+        }
+    }
+    assert!(looked_at < 10, "{looked_at}");
+}
+
+/// The code that an authenticator with this secret shows, so many steps from now.
+async fn code_of(rig: &Rig, user: &Id, ahead: u64) -> String {
+    let id = user.clone();
+    let row = rig.control.store().read(move |tx| tx.second_factor(&id)).await.unwrap().unwrap();
+    let key = rig.control.vault().open_seal(second_factor::place(user), &row.sealed).unwrap();
+    let step = totp::step_at(unix_time()) + ahead;
+    format!("{:06}", totp::code_at(&key, step).unwrap())
+}
+
+#[tokio::test]
+async fn second_factor_is_asked_for_once_confirmed_and_each_code_works_once() {
+    let rig = Rig::new().await;
+    let login = set_up(&rig).await;
+    let (control, user) = (&rig.control, login.user.id.clone());
+    let actor = enter(&rig, Proof::Session(login.secret.reveal())).await.unwrap();
+    let log_in = async |code: Option<&str>, address: &str| {
+        control.log_in("ann@example.com", secret(PASSWORD), code, address).await
+    };
+    assert_eq!(kind(&control.confirm_second_factor(&actor, "000000").await), "illegal_transition", "none is offered");
+    assert_eq!(kind(&control.offer_second_factor(&actor, secret("wrong")).await), "invalid");
+    let offered = control.offer_second_factor(&actor, secret(PASSWORD)).await.unwrap();
+    assert!(offered.url.reveal().contains(offered.secret.reveal()) && offered.secret.reveal().len() == 32);
+    assert!(log_in(None, HOME).await.is_ok(), "not in force before its first code");
+    assert_eq!(kind(&control.confirm_second_factor(&actor, "12345x").await), "invalid");
+    let first = code_of(&rig, &user, 0).await;
+    control.confirm_second_factor(&actor, &first).await.unwrap();
+    assert!(control.account(&actor).await.unwrap().second_factor);
+    assert_eq!(kind(&control.offer_second_factor(&actor, secret(PASSWORD)).await), "illegal_transition");
+
+    assert!(refused(log_in(None, "10.0.0.2").await), "a code is needed");
+    assert!(refused(log_in(Some(&first), "10.0.0.3").await), "the first code was used to confirm");
+    let next = code_of(&rig, &user, 1).await;
+    let wrong_password = control.log_in("ann@example.com", secret("no no no no no"), Some(&next), "10.0.0.4").await;
+    assert!(refused(wrong_password), "a code alone is nothing, and is not used up");
+    let (one, two) = tokio::join!(log_in(Some(&next), "10.0.0.5"), log_in(Some(&next), "10.0.0.6"));
+    assert_eq!([one.is_ok(), two.is_ok()].iter().filter(|ok| **ok).count(), 1, "one of two at once");
+
+    assert_eq!(kind(&control.remove_second_factor(&actor, secret("wrong")).await), "invalid");
+    control.remove_second_factor(&actor, secret(PASSWORD)).await.unwrap();
+    assert_eq!(kind(&control.remove_second_factor(&actor, secret(PASSWORD)).await), "illegal_transition");
+    assert!(log_in(None, HOME).await.is_ok());
+}
+
+#[tokio::test]
+async fn lost_second_factor_is_reset_by_who_runs_the_machine() {
+    let rig = Rig::new().await;
+    let login = set_up(&rig).await;
+    let actor = enter(&rig, Proof::Session(login.secret.reveal())).await.unwrap();
+    let owner = person(&rig, OrganizationRole::Owner, Vec::new()).await;
+    rig.control.offer_second_factor(&actor, secret(PASSWORD)).await.unwrap();
+    let code = code_of(&rig, &actor.id, 0).await;
+    rig.control.confirm_second_factor(&actor, &code).await.unwrap();
+    let reset = async |by: &Actor| kind(&rig.control.reset_second_factor(by, actor.id.clone()).await);
+    assert_eq!(reset(&owner).await, "not_permitted");
+    assert_eq!(reset(&actor).await, "ok");
+    assert_eq!(reset(&actor).await, "illegal_transition", "there is none any more");
+    assert!(rig.control.log_in("ann@example.com", secret(PASSWORD), None, HOME).await.is_ok());
+}
+
+#[tokio::test]
+async fn new_role_ends_the_sessions_of_a_member() {
+    let rig = Rig::new().await;
+    let owner = person(&rig, OrganizationRole::Owner, Vec::new()).await;
+    let member = person(&rig, OrganizationRole::Auditor, Vec::new()).await;
+    let (user, at) = (member.id.clone(), unix_time());
+    let session = Session { digest: digest_of("session"), user, created_at: at, last_seen_at: at };
+    rig.control.store().write(move |tx| tx.insert_session(&session)).await.unwrap();
+    assert!(enter(&rig, Proof::Session("session")).await.is_ok());
+    change_role(&rig, &owner, &member.id, (OrganizationRole::Admin, Vec::new())).await;
+    assert!(refused(enter(&rig, Proof::Session("session")).await));
 }

@@ -149,11 +149,13 @@ impl Control {
     /// Accepts an invitation: makes the user with this password, or checks the password of one who exists, and logs in.
     ///
     /// # Errors
-    /// [`ControlError::NotAuthenticated`] for an unknown, used, revoked or expired text and for a wrong password alike.
+    /// [`ControlError::NotAuthenticated`] for an unknown, used, revoked or expired text, for a wrong password and for a
+    /// missing or wrong code alike.
     pub async fn accept_invitation(
         &self,
         token: &Secret,
         password: Secret,
+        code: Option<&str>,
         address: &str,
     ) -> Result<Joined, ControlError> {
         self.begin_login(INVITATION_ACCOUNT, address)?;
@@ -171,6 +173,7 @@ impl Control {
                 if !self.passwords().matches(password, user.password_hash.clone()).await? {
                     return Err(ControlError::NotAuthenticated);
                 }
+                self.pass_second_factor(&user.id, code).await?;
                 user
             }
             None => User {

@@ -92,6 +92,10 @@ impl Control {
                     return Ok(before);
                 }
                 tx.update_member(&after)?;
+                if (after.role, &after.grants) != (before.role, &before.grants) {
+                    // Threat T-43: whoever holds a session of before holds nothing.
+                    tx.delete_sessions_of(&user)?;
+                }
                 let mut event = actor.event("member.update", user.as_str());
                 event.organization = Some(organization.clone());
                 (event.before, event.after) = (shown(&before), shown(&after));

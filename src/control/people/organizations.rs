@@ -7,6 +7,7 @@ use super::super::{
     error::{ControlError, FieldProblem},
     gate,
     instance::Control,
+    instance_settings::{InstanceSettings, PROJECT_LIMIT_MAX, RETENTION_DAYS_MAX, instance_settings},
     login::{first_organization, note_environment_owns},
     permit::{Capability, Scope, permit},
 };
@@ -18,14 +19,6 @@ use crate::{
     },
 };
 
-/// Projects of a new organization, at most.
-const PROJECT_LIMIT: u32 = 10;
-/// Largest limit on projects.
-const PROJECT_LIMIT_MAX: u32 = 100_000;
-/// Days that request logs of a new organization are kept.
-const RETENTION_DAYS: u32 = 30;
-/// Longest retention, in days.
-const RETENTION_DAYS_MAX: u32 = 3_650;
 /// Longest name, in characters.
 const NAME_CHARS_MAX: usize = 255;
 
@@ -74,10 +67,10 @@ impl Control {
     /// As [`permit`]; a field problem for the name.
     pub async fn create_organization(&self, actor: &Actor, name: &str) -> Result<Organization, ControlError> {
         permit(actor, Capability::OrganizationCreate, Scope::Instance)?;
-        let row = new_organization(checked_name(name)?)?;
-        let (made, actor) = (row.clone(), actor.clone());
+        let (id, name, actor) = (Id::random(IdKind::Organization)?, checked_name(name)?, actor.clone());
         self.store()
             .write(move |tx| {
+                let row = new_organization(id, name, &instance_settings(tx)?);
                 tx.insert_organization(&row)?;
                 match tx.user(&actor.author)? {
                     Some(user) => tx.insert_member(&owner_of(&row, user.id, user.email))?,
@@ -87,10 +80,9 @@ impl Control {
                 event.organization = Some(row.id.clone());
                 event.after = shown(&row);
                 tx.append_audit(&event)?;
-                Ok::<_, ControlError>(())
+                Ok(row)
             })
-            .await?;
-        Ok(made)
+            .await
     }
 
     /// Changes an organization whose revision is `expected`. Suspension refuses its keys on the data plane before the call
@@ -246,19 +238,19 @@ fn checked_name(text: &str) -> Result<String, ControlError> {
     Ok(name.to_owned())
 }
 
-fn new_organization(name: String) -> Result<Organization, ControlError> {
-    Ok(Organization {
-        id: Id::random(IdKind::Organization)?,
+fn new_organization(id: Id, name: String, settings: &InstanceSettings) -> Organization {
+    Organization {
+        id,
         name,
         status: OrganizationStatus::Active,
-        project_limit: PROJECT_LIMIT,
+        project_limit: settings.default_project_limit,
         active_key_limit: None,
-        default_retention_days: RETENTION_DAYS,
+        default_retention_days: settings.default_retention_days,
         log_payloads: false,
         require_second_approver: false,
         created_at: unix_time(),
         revision: 1,
-    })
+    }
 }
 
 fn owner_of(organization: &Organization, user: Id, email: String) -> Member {
@@ -295,7 +287,7 @@ mod tests {
 
     #[test]
     fn patch_changes_what_it_names() {
-        let row = new_organization("Acme".to_owned()).unwrap();
+        let row = new_organization(Id::stored("org_a"), "Acme".to_owned(), &InstanceSettings::default());
         let patch = OrganizationPatch {
             project_limit: Some(20),
             active_key_limit: Some(Some(5)),
@@ -310,7 +302,7 @@ mod tests {
 
     #[test]
     fn every_bad_field_is_named() {
-        let row = new_organization("Acme".to_owned()).unwrap();
+        let row = new_organization(Id::stored("org_a"), "Acme".to_owned(), &InstanceSettings::default());
         let patch = OrganizationPatch {
             name: Some(" \u{7} ".to_owned()),
             project_limit: Some(PROJECT_LIMIT_MAX + 1),

@@ -75,8 +75,9 @@ async fn invited_person_joins_once_with_the_role_of_the_invitation() {
     let new = NewInvitation { grants: grants.clone(), ..invitation(" Bob@Example.com", OrganizationRole::Member) };
     let (row, token) = rig.control.invite(&rig.owner, organization.clone(), new).await.unwrap();
     assert_eq!((row.email.as_str(), row.status), ("bob@example.com", InvitationStatus::Pending));
-    let accept =
-        async |token: &Secret, password: &str| rig.control.accept_invitation(token, secret(password), "10.0.0.1").await;
+    let accept = async |token: &Secret, password: &str| {
+        rig.control.accept_invitation(token, secret(password), None, "10.0.0.1").await
+    };
     assert_eq!(kind(&accept(&token, "short").await), "invalid", "the password is too short");
     assert!(matches!(accept(&secret("mr_invite_x"), PASSWORD).await, Err(ControlError::NotAuthenticated)));
     let joined = accept(&token, PASSWORD).await.unwrap();
@@ -95,7 +96,7 @@ async fn invited_person_joins_once_with_the_role_of_the_invitation() {
 async fn invitation_that_was_taken_back_or_is_old_is_refused() {
     let rig = Rig::new().await;
     let organization = rig.organization.clone();
-    let accept = async |token: &Secret| rig.control.accept_invitation(token, secret(PASSWORD), "10.0.0.1").await;
+    let accept = async |token: &Secret| rig.control.accept_invitation(token, secret(PASSWORD), None, "10.0.0.1").await;
     let invite = async |email: &str| {
         rig.control.invite(&rig.owner, organization.clone(), invitation(email, OrganizationRole::Admin)).await.unwrap()
     };
@@ -248,7 +249,7 @@ async fn each_change_has_one_event_and_the_chain_is_whole() {
         .invite(&owner, organization.clone(), invitation("bob@example.com", OrganizationRole::Admin))
         .await
         .unwrap();
-    let bob = rig.control.accept_invitation(&token, secret(PASSWORD), "10.0.0.1").await.unwrap().login.user.id;
+    let bob = rig.control.accept_invitation(&token, secret(PASSWORD), None, "10.0.0.1").await.unwrap().login.user.id;
     let patch = MemberPatch { active_key_limit: Some(Some(3)), ..MemberPatch::default() };
     let member = (organization.clone(), bob.clone());
     let changed = rig.control.change_member(&owner, member.clone(), 1, patch.clone()).await.unwrap();

@@ -3,6 +3,7 @@
 //! A record says what each field means and its bounds; the rules between records are in `control/`.
 
 mod audit;
+mod instance;
 mod key;
 mod ledger;
 mod people;
@@ -11,11 +12,12 @@ mod text_enum;
 mod usage;
 
 pub use audit::{ActorKind, AuditEntry, AuditEvent, KeptAnswer};
+pub use instance::EgressRule;
 pub use key::{ApiKey, KeyStatus, Owner, ProviderKey, Sealed, Secret};
 pub use ledger::{Account, LedgerEntry, LedgerFilter, LedgerKind};
 pub use people::{
     AdminToken, Invitation, InvitationStatus, Member, Organization, OrganizationRole, OrganizationStatus, ProjectGrant,
-    ProjectRole, Session, User,
+    ProjectRole, SecondFactor, Session, User,
 };
 pub use project::{Activation, ActivationKind, Lifecycle, Mode, Project, Version, VersionState};
 pub use usage::{Dimension, RequestFilter, RequestRow, Rollup, Span, TagPlace, TagTally};

@@ -183,6 +183,21 @@ pub struct AdminToken {
     pub last_used_at: Option<UnixTime>,
 }
 
+/// The second factor of a user: codes that change every half minute (RFC 6238).
+#[derive(Debug, Clone, PartialEq)]
+pub struct SecondFactor {
+    /// Whose it is.
+    pub user: Id,
+    /// The shared secret, sealed.
+    pub sealed: Vec<u8>,
+    /// Since when a login needs a code; none while it is only offered.
+    pub confirmed_at: Option<UnixTime>,
+    /// Number of the last half minute whose code was used; its code and earlier ones are refused.
+    pub last_step: u64,
+    /// When it was offered.
+    pub created_at: UnixTime,
+}
+
 /// A login of the dashboard.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Session {

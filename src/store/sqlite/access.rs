@@ -11,13 +11,15 @@ use crate::{
     base::{Id, UnixTime},
     store::{
         query::{Page, PageRequest},
-        record::{AdminToken, Session},
+        record::{AdminToken, SecondFactor, Session},
         tx::{Access, Outcome},
     },
 };
 
 const TOKEN: &str = "SELECT id, digest, last4, description, organization, instance_admin, role, grants, created_by, \
     expires_at, created_at, last_used_at FROM admin_tokens";
+
+pub(super) const SECOND_FACTOR: &str = "SELECT user, sealed, confirmed_at, last_step, created_at FROM second_factors";
 
 impl Access for SqliteTx<'_> {
     fn admin_tokens(
@@ -101,6 +103,26 @@ impl Access for SqliteTx<'_> {
         self.run("DELETE FROM sessions WHERE user = ?", [user]).map(drop)
     }
 
+    fn second_factor(&self, user: &Id) -> Outcome<Option<SecondFactor>> {
+        self.first(&format!("{SECOND_FACTOR} WHERE user = ?"), [user], second_factor)
+    }
+
+    fn put_second_factor(&mut self, row: &SecondFactor) -> Outcome<()> {
+        self.change(
+            "INSERT OR REPLACE INTO second_factors (user, sealed, confirmed_at, last_step, created_at) \
+             VALUES (?, ?, ?, ?, ?)",
+            params![row.user, row.sealed, row.confirmed_at, row.last_step, row.created_at],
+        )
+    }
+
+    fn use_step(&mut self, user: &Id, step: u64) -> Outcome<()> {
+        self.change("UPDATE second_factors SET last_step = ?2 WHERE user = ?1 AND last_step < ?2", params![user, step])
+    }
+
+    fn delete_second_factor(&mut self, user: &Id) -> Outcome<()> {
+        self.run("DELETE FROM second_factors WHERE user = ?", [user]).map(drop)
+    }
+
     fn delete_old_sessions(&mut self, created: UnixTime, seen: UnixTime) -> Outcome<()> {
         self.run("DELETE FROM sessions WHERE created_at < ? OR last_seen_at < ?", params![created, seen]).map(drop)
     }
@@ -120,5 +142,15 @@ fn token(columns: &mut Columns<'_, '_>) -> rusqlite::Result<AdminToken> {
         expires_at: columns.take()?,
         created_at: columns.take()?,
         last_used_at: columns.take()?,
+    })
+}
+
+pub(super) fn second_factor(columns: &mut Columns<'_, '_>) -> rusqlite::Result<SecondFactor> {
+    Ok(SecondFactor {
+        user: columns.take()?,
+        sealed: columns.take()?,
+        confirmed_at: columns.take()?,
+        last_step: columns.take()?,
+        created_at: columns.take()?,
     })
 }

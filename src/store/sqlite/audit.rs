@@ -57,6 +57,7 @@ impl Audit for SqliteTx<'_> {
         select.with_some("actor = ?", &filter.actor);
         select.with_some("action = ?", &filter.action);
         select.with_some("object = ?", &filter.object);
+        select.with_some("request_id = ?", &filter.request_id);
         select.with_some("at >= ?", &filter.since);
         select.with_some("at < ?", &filter.until);
         select.page(By::Number("sequence"), page);

@@ -23,7 +23,6 @@ const UNIQUE: &[(&str, &str)] = &[
     ("secrets.organization, secrets.name", "name"),
     ("secrets.project, secrets.name", "name"),
     ("ledger.account, ledger.period, ledger.operation, ledger.kind", "operation"),
-    ("kept_answers.caller, kept_answers.key", "key"),
 ];
 
 /// What an error means for a caller.

@@ -19,6 +19,7 @@ mod reader;
 mod requests;
 mod rollups;
 mod schema;
+mod seals;
 mod secrets;
 mod select;
 mod tx;

@@ -3,7 +3,7 @@
 use rusqlite::{ToSql, params};
 
 use super::{
-    columns::{Columns, Json, ids_json},
+    columns::{Columns, Json, ids_json, only},
     tx::SqliteTx,
 };
 use crate::{
@@ -14,9 +14,9 @@ use crate::{
     },
 };
 
-const SECRET: &str = "SELECT id, organization, project, name, bound_origins, shared_with, sealed, sealed_version, \
+pub(super) const SECRET: &str = "SELECT id, organization, project, name, bound_origins, shared_with, sealed, sealed_version, \
     sealed_last4, sealed_fingerprint, sealed_at, created_at, revision FROM secrets";
-const PROVIDER_KEY: &str = "SELECT id, organization, project, provider, label, base_url, sort_order, status, sealed, \
+pub(super) const PROVIDER_KEY: &str = "SELECT id, organization, project, provider, label, base_url, sort_order, status, sealed, \
     sealed_version, sealed_last4, sealed_fingerprint, sealed_at, created_at, revision FROM provider_keys";
 
 impl Secrets for SqliteTx<'_> {
@@ -142,6 +142,22 @@ impl Secrets for SqliteTx<'_> {
     fn delete_provider_key(&mut self, id: &Id, revision: u64) -> Outcome<()> {
         self.change("DELETE FROM provider_keys WHERE id = ? AND revision = ?", params![id, revision])
     }
+
+    fn credential_use(&self, id: &Id) -> Outcome<Option<UnixTime>> {
+        self.first("SELECT last_used_at FROM credential_uses WHERE id = ?", [id], only)
+    }
+
+    fn touch_credentials(&mut self, used: &[(Id, UnixTime)]) -> Outcome<()> {
+        for (id, at) in used {
+            self.run(
+                "INSERT INTO credential_uses (id, last_used_at) SELECT ?1, ?2 \
+                 WHERE EXISTS (SELECT 1 FROM secrets WHERE id = ?1) OR EXISTS (SELECT 1 FROM provider_keys WHERE id = ?1) \
+                 ON CONFLICT (id) DO UPDATE SET last_used_at = max(last_used_at, excluded.last_used_at)",
+                params![id, at],
+            )?;
+        }
+        Ok(())
+    }
 }
 
 /// The column that names the owner, and its id.
@@ -207,7 +223,7 @@ fn sealed(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<Sealed>> {
     }))
 }
 
-fn secret(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Secret> {
+pub(super) fn secret(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Secret> {
     Ok(Secret {
         id: columns.take()?,
         owner: owner(columns)?,
@@ -225,7 +241,7 @@ fn shared_with(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<Vec<Id>
     Ok(list.map(|Json(ids)| ids.iter().map(|id| Id::stored(id)).collect()))
 }
 
-fn provider_key(columns: &mut Columns<'_, '_>) -> rusqlite::Result<ProviderKey> {
+pub(super) fn provider_key(columns: &mut Columns<'_, '_>) -> rusqlite::Result<ProviderKey> {
     Ok(ProviderKey {
         id: columns.take()?,
         owner: owner(columns)?,

@@ -5,7 +5,7 @@ use crate::{
     base::Id,
     store::{
         Order, StoreError,
-        record::{AdminToken, OrganizationRole, ProjectGrant, ProjectRole, Session},
+        record::{AdminToken, OrganizationRole, ProjectGrant, ProjectRole, SecondFactor, Session},
     },
 };
 
@@ -109,4 +109,28 @@ fn sessions_end_one_by_one_by_user_and_by_age() {
     assert_eq!(fixture.read(|tx| tx.session(&[3; 32])).unwrap().unwrap().last_seen_at, at(9_000));
     fixture.write(|tx| tx.delete_sessions_of(&id("usr_b"))).unwrap();
     assert_eq!(alive(&fixture), [0u8; 0]);
+}
+
+#[test]
+fn step_of_a_second_factor_only_rises() {
+    let fixture = Fixture::new();
+    fixture.write(|tx| tx.insert_user(&user("usr_a", "a@example.com"))).unwrap();
+    let row = SecondFactor {
+        user: id("usr_a"),
+        sealed: vec![1, 2, 3],
+        confirmed_at: None,
+        last_step: 0,
+        created_at: at(1_000),
+    };
+    for confirmed_at in [None, Some(at(2_000))] {
+        let written = SecondFactor { confirmed_at, ..row.clone() };
+        let again = written.clone();
+        fixture.write(move |tx| tx.put_second_factor(&written)).unwrap();
+        assert_eq!(fixture.read(|tx| tx.second_factor(&id("usr_a"))), Ok(Some(again)));
+    }
+    for (step, want) in [(7, Ok(())), (7, Err(StoreError::Stale)), (6, Err(StoreError::Stale)), (8, Ok(()))] {
+        assert_eq!(fixture.write(move |tx| tx.use_step(&id("usr_a"), step)), want, "{step}");
+    }
+    fixture.write(|tx| tx.delete_second_factor(&id("usr_a"))).unwrap();
+    assert_eq!(fixture.read(|tx| tx.second_factor(&id("usr_a"))), Ok(None));
 }

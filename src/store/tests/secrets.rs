@@ -120,3 +120,23 @@ fn provider_key_changes_once_a_revision() {
     fixture.write(|tx| tx.delete_provider_key(&id("pk_a"), 2)).unwrap();
     assert_eq!(fixture.read(|tx| tx.provider_key(&id("pk_a"))), Ok(None));
 }
+
+#[test]
+fn use_of_a_credential_never_goes_back_and_goes_with_it() {
+    let fixture = Fixture::with_project();
+    let (kept, key) = (secret("TOKEN", project()), provider_key("pk_a", project(), 0));
+    let ids = [kept.id.clone(), key.id.clone(), id("sec_gone")];
+    fixture.write(move |tx| tx.insert_secret(&kept).and_then(|()| tx.insert_provider_key(&key))).unwrap();
+    for time in [at(120_000), at(60_000)] {
+        let used: Vec<_> = ids.iter().map(|id| (id.clone(), time)).collect();
+        fixture.write(move |tx| tx.touch_credentials(&used)).unwrap();
+    }
+    let last = |at: usize| {
+        let id = ids[at].clone();
+        fixture.read(move |tx| tx.credential_use(&id)).unwrap()
+    };
+    assert_eq!([last(0), last(1), last(2)], [Some(at(120_000)), Some(at(120_000)), None]);
+    let (secret, key) = (ids[0].clone(), ids[1].clone());
+    fixture.write(move |tx| tx.delete_secret(&secret, 1).and_then(|()| tx.delete_provider_key(&key, 1))).unwrap();
+    assert_eq!([last(0), last(1)], [None, None]);
+}

@@ -266,3 +266,18 @@ fn refusals_repeat_no_secret() {
         assert!(!format!("{error:?}").contains("canary"), "{url}: {error:?}");
     }
 }
+
+#[test]
+fn what_is_opened_later_counts_at_once_and_own_listeners_stay_closed() {
+    let guard = guard(&[], &["127.0.0.1:9000", "0.0.0.0:9001"]);
+    let asks = |url: &str| guard.parse(url).map(drop).map_err(kind);
+    let allow = |cidr: &str, ports: &str| Allow { cidr: cidr.parse().unwrap(), ports: ports.parse().unwrap() };
+    assert_eq!(asks("http://127.0.0.1:8080/v1"), Err("range"));
+    guard.open(vec![allow("127.0.0.0/8", "any"), allow("203.0.113.0/24", "9001")]);
+    assert_eq!(asks("http://127.0.0.1:8080/v1"), Ok(()));
+    assert_eq!(asks("http://127.0.0.1:9000/v1"), Err("own"));
+    assert_eq!(asks("http://203.0.113.9:9001/v1"), Err("own"), "an address of this machine");
+    assert_eq!(asks("http://203.0.113.8:9001/v1"), Ok(()));
+    guard.open(Vec::new());
+    assert_eq!(asks("http://127.0.0.1:8080/v1"), Err("range"));
+}

@@ -283,6 +283,80 @@ fn login_saves_a_token_for_its_owner_only() {
 }
 
 #[test]
+fn set_up_makes_the_first_operator_and_logs_in() {
+    let admin = Admin::start(|asked, _| match (found(asked), asked.line.as_str()) {
+        (Some(told), _) => told,
+        (_, "POST /setup") => told(201, &json!({})).with("set-cookie: __Host-millrace_session=s1; Secure; Path=/"),
+        (_, "POST /admin-tokens") => told(201, &json!({"id": "tok_00000000000000000001", "token": "mr_admin_new"})),
+        (_, "DELETE /sessions/current") => told(204, &Value::Null),
+        _ => told(200, &json!({"role": "owner", "project_grants": []})),
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let go = |input: &str| {
+        let mut command = program(&std::env::temp_dir());
+        command.env("XDG_CONFIG_HOME", folder.path());
+        finish(command, &admin.url(), &["setup", "--email", "a@example.org"], input)
+    };
+    let ran = go("mr_setup_x\n");
+    assert_eq!((ran.exit, admin.asked().len()), (1, 0), "{}", ran.err);
+    assert!(ran.err.contains("the new password is missing"), "{}", ran.err);
+    let ran = go("mr_setup_x\ncorrect horse battery\n");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    let want = json!({"token": "mr_setup_x", "email": "a@example.org", "password": "correct horse battery"});
+    assert_eq!(admin.asked()[0].json(), want);
+    assert_eq!(fs::read_to_string(folder.path().join("millrace/admin-token")).unwrap(), "mr_admin_new\n");
+}
+
+#[test]
+fn own_password_is_changed_and_the_new_session_ended() {
+    let admin = Admin::start(|asked, _| match asked.line.as_str() {
+        "POST /users/me/password" => {
+            told(201, &json!({})).with("set-cookie: __Host-millrace_session=s2; Secure; Path=/")
+        }
+        _ => told(204, &Value::Null),
+    });
+    let ran = run(&admin.url(), &["account", "password"], "the old one\nthe new one that is long\n");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    let asked = admin.asked();
+    assert_eq!(asked[0].json(), json!({"current_password": "the old one", "password": "the new one that is long"}));
+    assert_eq!(asked[0].header("idempotency-key"), "", "a password is kept in no answer");
+    assert_eq!(
+        (asked[1].line.as_str(), asked[1].header("cookie")),
+        ("DELETE /sessions/current", "__Host-millrace_session=s2")
+    );
+    assert!(!ran.out.contains("the new one that is long"), "{}", ran.out);
+}
+
+#[test]
+fn what_takes_something_away_needs_a_yes() {
+    let admin = Admin::start(|asked, _| match (found(asked), asked.line.as_str()) {
+        (Some(told), _) => told,
+        _ => told(
+            200,
+            &json!({"data": [{"id": "sec_00000000000000000001", "name": "K", "user_id": "usr_00000000000000000001"}]}),
+        ),
+    });
+    let key = "key_00000000000000000001";
+    for args in [
+        &["key", "delete", key, "--project", "support"][..],
+        &["secret", "delete", "K", "--project", "support"],
+        &["token", "delete", "tok_00000000000000000001"],
+        &["member", "remove", "usr_00000000000000000001"],
+        &["project", "archive", "support"],
+        &["project", "unserve", "support"],
+        &["account", "remove-second-factor"],
+    ] {
+        let changes = || admin.asked().iter().filter(|asked| !asked.line.starts_with("GET ")).count();
+        let before = changes();
+        let ran = run(&admin.url(), args, "y\n");
+        assert_eq!((ran.exit, changes()), (2, before), "{args:?}: {}", ran.err);
+        assert!(ran.err.contains("say `--yes`"), "{args:?}: {}", ran.err);
+        let ran = run(&admin.url(), &[args, &["--yes"]].concat(), "the password\n");
+        assert_eq!((ran.exit, changes()), (0, before + 1), "{args:?}: {}", ran.err);
+    }
+}
+
+#[test]
 fn backup_copies_a_store_that_is_in_use() {
     let folder = tempfile::tempdir().unwrap();
     let data: &Path = folder.path();

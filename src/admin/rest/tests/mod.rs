@@ -212,6 +212,19 @@ fn repeated_post_gets_the_first_answer() {
 }
 
 #[test]
+fn change_whose_answer_is_lost_is_not_made_again() {
+    run(async {
+        let site = Site::open();
+        let lines = ["POST /things", TOKEN, JSON, "idempotency-key: lost"];
+        let lost = site.ask(&lines, r#"{"name":"panics"}"#).await;
+        assert_eq!(lost.status, 500);
+        let again = site.ask(&lines, r#"{"name":"panics"}"#).await;
+        assert_eq!((again.status, again.code().as_str()), (409, "idempotency_running"));
+        assert!(again.text.contains("`thing.create` of `thing_1`"), "{}", again.text);
+    });
+}
+
+#[test]
 fn change_runs_to_its_end_although_its_caller_has_left() {
     run(async {
         let site = Site::open();

@@ -23,7 +23,7 @@ use super::super::{
     PeerAddress, Plain, ProjectId, Query, RateLimits, Tagged, Time, Upload, VersionNumber, Visitor, Wanted,
 };
 use crate::base::{Id, RequestId, UnixTime};
-use crate::control::{Actor, Answer, Authenticate, Capability, ControlError, KeepAnswers, Presented, Proof};
+use crate::control::{Actor, Answer, Authenticate, Capability, ControlError, KeepAnswers, Kept, Presented, Proof};
 use crate::store::{Page, StoreError};
 
 pub(super) const PROJECT: &str = "prj_00000000000000000000";
@@ -48,8 +48,26 @@ struct Memory(Mutex<HashMap<(String, String), Answer>>);
 
 #[async_trait]
 impl KeepAnswers for Memory {
-    async fn kept_answer(&self, caller: &str, key: &str) -> Result<Option<Answer>, ControlError> {
-        Ok(self.0.lock().unwrap().get(&(caller.to_owned(), key.to_owned())).cloned())
+    async fn kept_answer(&self, caller: &str, key: &str, request_digest: &[u8; 32]) -> Result<Kept, ControlError> {
+        Ok(match self.0.lock().unwrap().get(&(caller.to_owned(), key.to_owned())) {
+            None => Kept::Nothing,
+            Some(answer) if answer.request_digest != *request_digest => Kept::OfAnother,
+            // What is never answered stands for a process that ended behind a change.
+            Some(Answer { status: 0, .. }) => {
+                Kept::Done { action: "thing.create".to_owned(), object: "thing_1".to_owned() }
+            }
+            Some(answer) => Kept::Answer(answer.clone()),
+        })
+    }
+
+    async fn begin_answer(
+        &self,
+        caller: &str,
+        key: &str,
+        request_digest: [u8; 32],
+        _: &str,
+    ) -> Result<(), ControlError> {
+        self.keep_answer(caller, key, Answer { request_digest, status: 0, body: Vec::new() }).await
     }
 
     async fn keep_answer(&self, caller: &str, key: &str, answer: Answer) -> Result<(), ControlError> {
