@@ -8,6 +8,7 @@ mod check;
 mod documents;
 mod key;
 mod launch;
+mod prices;
 mod print;
 mod remote;
 
@@ -27,6 +28,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Serve(args) => launch::serve(args),
         Command::Demo(args) => launch::demo(args),
         Command::Check(args) => check::check(&args),
+        Command::Prices { command } => prices::prices(&command),
         Command::Schema { document } => schema(document),
         Command::Key { command: KeyCommand::New(args) } => key::new(&args),
         Command::Key { command: KeyCommand::Remote(command) } => Ok(remote::keys(command)),

@@ -20,6 +20,7 @@ mod keys;
 mod leaving;
 mod lifecycle;
 mod locked;
+mod prices;
 mod reload;
 mod remote;
 mod slow;
