@@ -1,4 +1,4 @@
-//! The prices of all models that are known: built in, or from a file.
+//! Prices of all known models: built in, or from a file.
 //!
 //! The rows of an operator's own file win over those that are built in. What was found once is kept, so that a thousand projects
 //! with one model share one price.

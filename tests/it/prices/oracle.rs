@@ -1,4 +1,4 @@
-//! What a recorded answer must cost, worked out from the source of the table.
+//! What a recorded answer must cost, by the public list.
 //!
 //! Shares no code with the gateway: it reads the public list itself, takes the first model that fits, and multiplies decimal
 //! fractions as integers.
@@ -49,17 +49,17 @@ impl Oracle {
         } else {
             write.max(rate(&["input_mtok"]))
         };
-        let short = reading.cache_write - reading.cache_write_1h;
-        let text = reading.input - reading.cache_read - reading.cache_write - reading.audio_input;
-        let said = reading.output - reading.audio_output - reading.reasoning;
-        let pico = text * rate(&["input_mtok"])
-            + reading.cache_read * class("cache_read_mtok")
-            + short * write
-            + reading.cache_write_1h * hour
-            + reading.audio_input * class("input_audio_mtok")
-            + said * rate(&["output_mtok"])
-            + reading.audio_output * class("output_audio_mtok")
-            + reading.reasoning * class("output_reasoning_mtok")
+        // OpenRouter once states the same tokens as written and as read, and edited recordings more parts than their whole: the
+        // whole is billed, its parts in this order.
+        let (mut prompt, mut answer) = (reading.input, reading.output);
+        let pico = share(&mut prompt, reading.cache_read) * class("cache_read_mtok")
+            + share(&mut prompt, reading.cache_write_1h) * hour
+            + share(&mut prompt, reading.cache_write - reading.cache_write_1h) * write
+            + share(&mut prompt, reading.audio_input) * class("input_audio_mtok")
+            + prompt * rate(&["input_mtok"])
+            + share(&mut answer, reading.audio_output) * class("output_audio_mtok")
+            + share(&mut answer, reading.reasoning) * class("output_reasoning_mtok")
+            + answer * rate(&["output_mtok"])
             // USD for a thousand requests, in millionths: a thousandth of it is nano-USD.
             + rate(&["requests_kcount"]) * 1_000;
         Some((pico + 999) / 1_000)
@@ -91,6 +91,12 @@ impl Oracle {
         let left_out = UNCOUNTED.iter().any(|name| names.contains_key(*name)) || (nothing && !is_free);
         (!left_out).then(|| prices.clone())
     }
+}
+
+fn share(whole: &mut i128, part: i128) -> i128 {
+    let taken = part.min(*whole);
+    *whole -= taken;
+    taken
 }
 
 /// The rate for a prompt of this size, in pico-USD a token.

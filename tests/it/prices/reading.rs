@@ -133,8 +133,6 @@ fn openai(usage: &Value) -> Option<Reading> {
     } else if apart > 0 && apart == reading.audio_input {
         reading.input += apart;
     }
-    // OpenRouter once states the same tokens as written and as read; they are billed once.
-    reading.cache_write = reading.cache_write.min(reading.input - reading.cache_read);
     Some(reading)
 }
 
