@@ -48,7 +48,7 @@ prices-table: ## Rewrites the built-in price table from the public list in MILLR
 release: ## The binary that ships: fat LTO
 	@$(STAGE) release $(CARGO) build --locked --release --bin millrace
 
-clients: clients-python clients-node ## Official SDKs, direct and through the gateway
+clients: clients-python clients-node ## Official SDKs, direct, through the plain port and through the edge
 
 clients-python: release
 	@$(STAGE) clients-python .venv/bin/python -m pytest -q tests/clients/python

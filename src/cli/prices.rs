@@ -17,9 +17,6 @@ use serde_json::{Value, json};
 use super::documents::{read, settings};
 use super::print::{REFUSED, out, report_problems};
 
-/// Largest prompt: every tier of a price is reached.
-const EVERY_TIER: u64 = u64::MAX;
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum PricesCommand {
     /// Shows what a model costs where no configuration says otherwise; without a model, the tables.
@@ -142,7 +139,7 @@ fn decimal(amount: NanoUsd) -> String {
 
 /// The sizes of prompts from which tiers hold: none for the base.
 fn tiers(listed: &ListedModel) -> Vec<(Option<u64>, u64)> {
-    let tiers = listed.price.thresholds().map(|over| (Some(over), over.saturating_add(1).min(EVERY_TIER)));
+    let tiers = listed.price.thresholds().map(|over| (Some(over), over.saturating_add(1)));
     std::iter::once((None, 0)).chain(tiers).collect()
 }
 
