@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 60
 export MILLRACE_CORPUS
 
 .PHONY: help setup check format clippy unit tidy test socket clients clients-python clients-node \
-	release fuzz e2e-real admin loadtest flamegraph openapi clean
+	release fuzz e2e-real admin loadtest flamegraph openapi prices-table clean
 
 help: ## Prints this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ socket: ## Tests over sockets: the real binary and a scripted provider
 
 openapi: ## Rewrites openapi.json from the code
 	MILLRACE_WRITE_OPENAPI=1 $(CARGO) test --locked --lib openapi_document_is_checked_in
+
+prices-table: ## Rewrites the built-in price table from the public list in MILLRACE_CORPUS
+	scripts/build-prices.py -o src/usage/price/catalogue.tsv
 
 release: ## The binary that ships: fat LTO
 	@$(STAGE) release $(CARGO) build --locked --release --bin millrace

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use millrace::config::{DocumentKind, Server};
 
+use super::prices::PricesCommand;
 use super::remote::{
     AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Later, LoginArgs, MemberCommand, OrgCommand,
     ProjectCommand, ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
@@ -32,6 +33,11 @@ pub(crate) enum Command {
         /// The kind of document.
         #[arg(value_enum, default_value_t = DocumentArg::Project, env = "MILLRACE_SCHEMA")]
         document: DocumentArg,
+    },
+    /// Shows and checks the prices of models.
+    Prices {
+        #[command(subcommand)]
+        command: PricesCommand,
     },
     /// Makes API keys: `new` for the keys file, the others on a gateway.
     Key(Later<KeyGroup>),

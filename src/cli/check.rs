@@ -78,6 +78,7 @@ fn check_settings(text: &[u8], path: &Path) -> Vec<Refusal> {
     };
     let loaded = FileSet::new(&server).load().and_then(|loaded| {
         warnings.extend(loaded.warnings);
+        registries.prices.store(loaded.prices);
         compile(loaded.sources, &registries, 1)
     });
     match loaded {

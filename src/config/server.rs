@@ -56,6 +56,7 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
         organization: root.word("organization")?.value,
         projects_dir: root.word("projects_dir").map(into_path),
         keys_file: root.word("keys_file").map(into_path),
+        prices_file: root.word("prices_file").map(into_path),
         data_dir: into_path(root.word("data_dir")?).value,
         secrets,
         runtime: read_runtime(&root.table("runtime"))?,

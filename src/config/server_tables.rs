@@ -48,6 +48,11 @@ pub(super) static SERVER: Table = Table {
         ),
         Field::new("keys_file", Kind::Word(&words::PATH), "File with the API keys. Relative to this file."),
         Field::new(
+            "prices_file",
+            Kind::Word(&words::PATH),
+            "File with a price table; its rows win over those that are built in. Relative to this file.",
+        ),
+        Field::new(
             "data_dir",
             Kind::Word(&words::PATH),
             "Folder of the store, its master key and the sockets of the edge, made at start if it does not exist. Relative to \

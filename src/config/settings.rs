@@ -26,6 +26,8 @@ pub struct Server {
     pub projects_dir: Option<At<PathBuf>>,
     /// File with the API keys.
     pub keys_file: Option<At<PathBuf>>,
+    /// File with prices of models, which win over those that are built in.
+    pub prices_file: Option<At<PathBuf>>,
     /// Folder of the store, its master key and the sockets of the edge, made at start with mode 0700. Default
     /// `./millrace-data`.
     pub data_dir: PathBuf,
@@ -94,7 +96,7 @@ impl Server {
     pub fn resolve_paths(&mut self, folder: &Path) {
         let join = |path: &mut PathBuf| *path = folder.join(&*path);
         join(&mut self.data_dir);
-        for path in [&mut self.projects_dir, &mut self.keys_file].into_iter().flatten() {
+        for path in [&mut self.projects_dir, &mut self.keys_file, &mut self.prices_file].into_iter().flatten() {
             join(&mut path.value);
         }
         for source in self.secrets.values_mut() {

@@ -20,11 +20,13 @@ use crate::{
         project_slug, secret_text,
     },
     snapshot::{BoundSecret, ProjectSource, Refusal, Sources},
+    usage::Catalogue,
 };
 
 use super::{
     file_mode::{keys_fault, mode, secret_fault},
     file_projects::ProjectText,
+    price_file::PriceFile,
 };
 
 /// Largest file that is read at all; the checks have smaller limits of their own.
@@ -36,6 +38,7 @@ pub struct FileSet {
     organization: String,
     projects_dir: Option<PathBuf>,
     keys_file: Option<PathBuf>,
+    prices: PriceFile,
     secrets: BTreeMap<String, SecretSource>,
 }
 
@@ -43,6 +46,8 @@ pub struct FileSet {
 pub struct Loaded {
     /// What a snapshot is made of.
     pub sources: Sources,
+    /// Prices of models that no project states.
+    pub prices: Catalogue,
     /// The project files as they are.
     pub texts: Vec<ProjectText>,
     /// What deserves attention although it was accepted.
@@ -61,6 +66,7 @@ impl FileSet {
             organization: server.organization.clone(),
             projects_dir: server.projects_dir.as_ref().map(|path| path.value.clone()),
             keys_file: server.keys_file.as_ref().map(|path| path.value.clone()),
+            prices: PriceFile::new(server),
             secrets: server.secrets.clone(),
         }
     }
@@ -88,10 +94,14 @@ impl FileSet {
             }
         }
         let (keys, keys_file) = self.read_keys(&mut refusals, &mut warnings);
+        let prices = self.prices.load().unwrap_or_else(|found| {
+            refusals.extend(found);
+            Catalogue::default()
+        });
         if !refusals.is_empty() {
             return Err(refusals);
         }
-        Ok(Loaded { sources: Sources { projects, keys, keys_file }, texts, warnings })
+        Ok(Loaded { sources: Sources { projects, keys, keys_file }, prices, texts, warnings })
     }
 
     /// A file's name is the slug of its project and identifies it; its content has no version number.
@@ -121,6 +131,7 @@ impl FileSet {
     pub fn stamp(&self) -> Stamp {
         let mut paths = self.project_files(&mut Vec::new());
         paths.extend(self.keys_file.clone());
+        paths.extend(self.prices.path().map(Path::to_owned));
         paths.extend(self.secrets.values().filter_map(|source| match source {
             SecretSource::File(path) => Some(path.value.clone()),
             SecretSource::Value(_) => None,

@@ -34,6 +34,7 @@ mod live_routes;
 mod login;
 mod people;
 mod permit;
+mod price_file;
 mod project_end;
 mod project_settings;
 #[cfg(test)]
@@ -80,6 +81,7 @@ pub use live_routes::{LiveRoute, LiveTarget};
 pub use login::{Account, FirstStart, Login, NewToken, Offered, prepare_first_start};
 pub use people::{AuditScope, Joined, MemberPatch, NewInvitation, OrganizationPatch};
 pub use permit::{Capability, Extent, Scope, permit, permit_anywhere};
+pub use price_file::{PriceFile, read_price_table};
 pub use project_settings::{Effective, NewProject, ProjectPatch, SettingSource};
 pub use projects::ProjectState;
 pub use publish::{Publisher, Unconfirmed, first, first_of, warn};

@@ -99,6 +99,7 @@ fn spread() -> String {
     let observation = Observation {
         tokens: TokenCounts { input: 100, output: 10, cache_read: 7, reasoning: 3, ..TokenCounts::default() },
         ttft: Some(Duration::from_micros(2_500)),
+        cost: NanoUsd(1_500_000_000),
         ..seen()
     };
     for worker in [0, 2, 2] {
@@ -150,6 +151,7 @@ fn counts_of_workers_are_summed() {
         let start = format!("millrace_{name}{{{ACME},{label}}}");
         assert_eq!(sample(&text, &start).as_deref(), want, "{start}");
     }
+    assert_eq!(sample(&text, &format!("millrace_cost_usd_total{{{ACME}}}")).as_deref(), Some("4.5"));
 }
 
 #[test]

@@ -8,9 +8,10 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     base::log::{Level, Value, emit},
     config::Server,
-    control::{Demo, FileProjects, FileSet, Loaded, Publisher, Stamp, first, warn},
+    control::{Demo, FileProjects, FileSet, Loaded, PriceFile, Publisher, Stamp, first, warn},
     snapshot::{Refusal, Registries, Snapshot},
     upstream::Rules,
+    usage::Catalogue,
 };
 
 use super::{
@@ -72,9 +73,11 @@ impl Source {
             }
             Self::Files => open_files(server, registries).await,
             Self::Store => {
+                let prices = PriceFile::new(server);
+                registries.prices.store(prices.load().map_err(ServerError::Config)?);
                 let kept = Kept::open(server).await?;
                 let snapshot = kept.first_snapshot(registries).await?;
-                Ok(Opened { snapshot, follow: Follow::Nothing, kept: Some(kept), files: None })
+                Ok(Opened { snapshot, follow: Follow::Prices(prices), kept: Some(kept), files: None })
             }
         }
     }
@@ -84,7 +87,8 @@ async fn open_files(server: &Server, registries: &Registries) -> Result<Opened, 
     let set = FileSet::new(server);
     // Before the reading: what changes meanwhile is read again.
     let stamp = set.stamp();
-    let Loaded { sources, texts, .. } = load(&set).map_err(ServerError::Config)?;
+    let Loaded { sources, prices, texts, .. } = load(&set).map_err(ServerError::Config)?;
+    registries.prices.store(prices);
     let snapshot = first(sources, registries).map_err(ServerError::Config)?;
     // Files are served without a store; only the API needs one.
     let kept = match Kept::open(server).await {
@@ -106,6 +110,8 @@ async fn open_files(server: &Server, registries: &Registries) -> Result<Opened, 
 pub(super) enum Follow {
     /// As files.
     Files(Box<Watched>),
+    /// As changes of the store, which need nobody here; but prices are a file.
+    Prices(PriceFile),
     /// There are none.
     Nothing,
 }
@@ -123,7 +129,7 @@ impl Follow {
     /// Waits until something has changed. May be dropped and asked again.
     pub(super) async fn changed(&mut self) {
         match self {
-            Self::Nothing => std::future::pending().await,
+            Self::Nothing | Self::Prices(_) => std::future::pending().await,
             Self::Files(watched) => loop {
                 watched.look.tick().await;
                 if watched.files.stamp() != watched.stamp {
@@ -135,19 +141,43 @@ impl Follow {
 
     /// Reads everything again. All or nothing: a bad file changes nothing and is reported.
     pub(super) fn reload(&mut self, publisher: &Publisher) {
-        let Self::Files(watched) = self else { return };
-        watched.stamp = watched.files.stamp();
-        match load(&watched.files) {
-            Ok(loaded) => {
-                // A refusal has been reported by the publisher.
-                if publisher.replace(loaded.sources).is_ok()
-                    && let Some(shown) = &watched.shown
-                {
-                    shown.replace(loaded.texts);
-                }
-            }
-            Err(refusals) => publisher.refuse(&refusals),
+        match self {
+            Self::Files(watched) => watched.reload(publisher),
+            Self::Prices(file) => reload_prices(file, publisher),
+            Self::Nothing => {}
         }
+    }
+}
+
+impl Watched {
+    fn reload(&mut self, publisher: &Publisher) {
+        self.stamp = self.files.stamp();
+        let loaded = match load(&self.files) {
+            Ok(loaded) => loaded,
+            Err(refusals) => return publisher.refuse(&refusals),
+        };
+        let prices = &publisher.registries().prices;
+        let before = prices.load();
+        prices.store(loaded.prices);
+        // A refusal has been reported by the publisher.
+        if publisher.replace(loaded.sources).is_err() {
+            prices.store(Catalogue::new(before.file().cloned()));
+        } else if let Some(shown) = &self.shown {
+            shown.replace(loaded.texts);
+        }
+    }
+}
+
+/// What is served keeps the prices that it was compiled with: a request is priced by the version that admitted it.
+fn reload_prices(file: &PriceFile, publisher: &Publisher) {
+    let Some(path) = file.path() else { return };
+    match file.load() {
+        Ok(prices) => {
+            publisher.registries().prices.store(prices);
+            let text = path.display().to_string();
+            emit(Level::Info, "prices read; they hold for what is served from now on", &[("file", Value::Text(&text))]);
+        }
+        Err(refusals) => publisher.refuse(&refusals),
     }
 }
 

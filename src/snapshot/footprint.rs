@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::config::{Code, Model, Problem, Provider, Route as RouteConfig};
+use crate::config::{At, Code, Model, Problem, Provider, Route as RouteConfig};
 
 use super::source::ProjectSource;
 
@@ -25,9 +25,9 @@ const VECTOR_NUMBER_BYTES: u64 = 12;
 pub(super) fn too_large(project: &ProjectSource) -> Option<Problem> {
     let config = &project.config;
     let mut costs = HashMap::new();
-    let mut cost_of = |index: &usize| -> u64 {
-        let cost = || config.models.get(*index).map_or(0, |model| target_bytes(project, model));
-        *costs.entry(*index).or_insert_with(cost)
+    let mut cost_of = |index: &At<usize>| -> u64 {
+        let cost = || config.models.get(index.value).map_or(0, |model| target_bytes(project, model));
+        *costs.entry(index.value).or_insert_with(cost)
     };
     let mut sum = 0_u64;
     let mut largest: Option<(u64, &RouteConfig)> = None;

@@ -320,6 +320,14 @@ mod tests {
                 r#"{"prompt_tokens":9,"completion_tokens":8,"total_tokens":17,"prompt_tokens_details":{"audio_tokens":4},"completion_tokens_details":{"audio_tokens":6,"reasoning_tokens":0}}"#,
                 TokenCounts { audio_input: 4, audio_output: 6, ..counts(9, 8, 0, 0, 0) },
             ),
+        ] {
+            assert_eq!(read_usage(text.as_bytes()), Some(want), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_its_whole_is_counted_in() {
+        for (name, text, want) in [
             (
                 "mistral, sound apart",
                 r#"{"prompt_tokens":3,"completion_tokens":11,"total_tokens":389,"prompt_tokens_details":{"audio_tokens":375}}"#,

@@ -25,6 +25,7 @@ mod leaving;
 mod lifecycle;
 mod locked;
 mod old_streams;
+mod prices;
 mod reload;
 mod remote;
 mod slow;

@@ -1,4 +1,4 @@
-//! The prices of all models that are known: built in, or from a file.
+//! Prices of all known models: built in, or from a file.
 //!
 //! The rows of an operator's own file win over those that are built in. What was found once is kept, so that a thousand projects
 //! with one model share one price.
@@ -32,14 +32,14 @@ pub struct ListedModel {
 /// Prices by provider and model.
 #[derive(Default)]
 pub struct Catalogue {
-    file: Option<PriceTable>,
+    file: Option<Arc<PriceTable>>,
     found: Mutex<HashMap<Box<str>, Option<ListedModel>>>,
 }
 
 impl Catalogue {
     /// The rows that are built in, below those of the operator's file if there is one.
     #[must_use]
-    pub fn new(file: Option<PriceTable>) -> Self {
+    pub fn new(file: Option<Arc<PriceTable>>) -> Self {
         Self { file, found: Mutex::default() }
     }
 
@@ -52,7 +52,7 @@ impl Catalogue {
 
     /// The operator's file.
     #[must_use]
-    pub fn file(&self) -> Option<&PriceTable> {
+    pub fn file(&self) -> Option<&Arc<PriceTable>> {
         self.file.as_ref()
     }
 
@@ -103,7 +103,7 @@ impl Catalogue {
     }
 
     fn tables(&self) -> impl Iterator<Item = &PriceTable> {
-        self.file.iter().chain(Self::built_in())
+        self.file.iter().map(|table| &**table).chain(Self::built_in())
     }
 }
 
@@ -154,7 +154,7 @@ mod tests {
     fn rows_of_the_file_win_and_the_others_stay() {
         let text = "#millrace-prices 1 source=contract date=2026-11-01 unit=usd_per_million_tokens\n\
                     @openai\ngpt-4o-mini in=0.1 out=0.2 max_out=99\n@own hosts=models.example.com\nx in=0 out=0\n";
-        let catalogue = Catalogue::new(Some(PriceTable::new(text, PriceSource::File).unwrap()));
+        let catalogue = Catalogue::new(Some(Arc::new(PriceTable::new(text, PriceSource::File).unwrap())));
         let price = catalogue.find("openai", "gpt-4o-mini").unwrap();
         assert_eq!((price.rate(PriceClass::Input, 0), price.source()), (PicoUsd(100_000), PriceSource::File));
         assert_eq!(catalogue.max_output_tokens("openai", "gpt-4o-mini"), Some(99));

@@ -55,9 +55,10 @@ pub struct PriceTableHead {
     unit: Unit,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Unit {
     PicoPerToken,
+    #[default]
     UsdPerMillion,
 }
 
@@ -255,12 +256,6 @@ impl<'t> Reading<'t> {
         let price = price.ok_or("a row needs `in=` and `out=`")?.with_request_fee(self.per_request);
         let price = self.tiers.into_iter().fold(price, |price, (over, stated)| price.with_tier(over, stated));
         Ok(PriceRow { price: Arc::new(price), context_window: self.context_window, output_max: self.output_max })
-    }
-}
-
-impl Default for Unit {
-    fn default() -> Self {
-        Self::UsdPerMillion
     }
 }
 
