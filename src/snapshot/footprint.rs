@@ -32,7 +32,7 @@ pub(super) fn too_large(project: &ProjectSource) -> Option<Problem> {
     let mut sum = 0_u64;
     let mut largest: Option<(u64, &RouteConfig)> = None;
     for route in &config.routes {
-        let targets: u64 = route.chat.iter().chain(&route.embedding).map(|index| cost_of(&index.value)).sum();
+        let targets: u64 = route.chat.iter().chain(&route.embedding).map(&mut cost_of).sum();
         let bytes = ROUTE_BYTES.saturating_add(targets);
         sum = sum.saturating_add(bytes);
         if largest.is_none_or(|(most, _)| bytes > most) {
