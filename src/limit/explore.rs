@@ -10,6 +10,8 @@ use shuttle::{
     scheduler::{DfsScheduler, RandomScheduler},
 };
 
+use super::tentative::LOOKS_MAX;
+
 thread_local! {
     /// All threads of an exploration run on one thread of the system.
     static EXPLORES: Cell<bool> = const { Cell::new(false) };
@@ -20,6 +22,11 @@ pub(super) fn point() {
     if EXPLORES.get() {
         shuttle::thread::yield_now();
     }
+}
+
+/// How often a refusal looks again; few times where the other thread may never come on.
+pub(super) fn looks_max() -> u32 {
+    if EXPLORES.get() { 4 } else { LOOKS_MAX }
 }
 
 /// Runs `body` under so many random schedules. Its threads come from `shuttle::thread`.

@@ -9,6 +9,7 @@ use crate::base::Charge;
 use super::ask::{Ask, Gate, Reason, Refusal, Settlement};
 use super::held::{Entry, Held, State};
 use super::meter::Meter;
+use super::queue::{Queue, Waiting};
 use super::rule::{Claim, Kind, Kinds, Scope, Terms, Window};
 use super::window::Moment;
 
@@ -23,6 +24,8 @@ pub struct Limit {
     pub scope: Scope,
     /// Whether it refuses or only reports.
     pub mode: Mode,
+    /// Where requests may wait, of [`Kind::Concurrent`] alone.
+    pub queue: Option<Queue>,
 }
 
 /// What a limit does when it is reached.
@@ -234,6 +237,16 @@ impl LimitSet {
         }
         let enforced = self.limits.iter().filter(|limit| kinds.has(limit.kind()) && limit.mode == Mode::Enforce);
         enforced.map(|limit| limit.state(at)).min_by_key(|state| state.remaining)
+    }
+
+    /// Joins the queue of the limit that refused, where it has one with room: until the end of its wait, `take` may be tried
+    /// again. Returns what leaves the queue when it is dropped, and the longest wait.
+    #[must_use]
+    pub fn join_queue(&self, refused: &Refused) -> Option<(Waiting, Duration)> {
+        let refuses = |limit: &&Limit| limit.kind() == refused.kind && limit.scope == refused.scope;
+        let limit = self.limits.iter().filter(refuses).find(|limit| limit.queue.is_some())?;
+        let queue = limit.queue?;
+        Some((Waiting::join(&limit.meter, queue)?, queue.wait))
     }
 
     /// Every limit with its counter.

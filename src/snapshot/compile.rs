@@ -11,7 +11,8 @@ use std::{
 
 use crate::{
     base::{Caller, KeyHasher, Labels},
-    config::{At, Code, KeyEntry, Model, Problem, Provider, Route as RouteConfig, Timeouts},
+    config::{self, At, Code, KeyEntry, LimitUnit, Model, Problem, Provider, Route as RouteConfig, Severity, Timeouts},
+    limit::{Keyed, route_limits},
     provider::asks_usage,
     wire::{Defaults, Prompt},
 };
@@ -19,10 +20,11 @@ use crate::{
 use super::{
     edit::Edit,
     grant::{Grant, Scope},
+    limits::rules,
     part::ProjectPart,
-    pricing::{Pricing, pricing, unpriced},
+    pricing::{Pricing, pricing, unpriced, unpriced_problem},
     reach::reach,
-    route::{Route, Target, TargetTimeouts},
+    route::{OnCancel, OnExhausted, Route, Target, TargetTimeouts},
     source::{ProjectSource, Refusal, Registries, Sources},
     view::Snapshot,
 };
@@ -137,11 +139,23 @@ impl Compiler<'_> {
                 }
             }
         };
+        let (chat, embedding) = (first(&route.chat), first(&route.embedding));
+        problems.extend(unpriced_under_budget(route, &[(&route.chat, &chat), (&route.embedding, &embedding)]));
+        // Counters are those of the project's id: slugs are unique in one organization only.
+        let (owner, rules) = (format!("{}/{}", self.project.id, route.name.value), rules(route));
+        let meters = &self.registries.meters;
         Route {
             full_name: format!("{}/{}", self.project.slug, route.name.value).into(),
             created: self.project.created,
-            chat: first(&route.chat),
-            embedding: first(&route.embedding),
+            chat,
+            embedding,
+            limits: route_limits(&owner, &rules, meters),
+            keyed: Keyed::new(&owner, &rules, Arc::clone(meters)),
+            enforce_output_cap: route.enforce_output_cap,
+            on_exhausted: match route.on_exhausted {
+                config::OnExhausted::Finish => OnExhausted::Finish,
+                config::OnExhausted::Cut => OnExhausted::Cut,
+            },
         }
     }
 
@@ -177,11 +191,17 @@ impl Compiler<'_> {
         }
         let reach = reach(self.project, model, &self.registries.origins)?;
         let Pricing { price, output_max } = pricing(self.project, model, &reach, &self.registries.prices.load());
+        let output_max = model.max_output_tokens.unwrap_or(output_max);
         let timeouts = Timeouts::resolve(&route.timeouts, &model.timeouts);
         Ok(Target {
             reach,
             price,
-            output_max,
+            output_max: route.max_output_tokens.map_or(output_max, |route| route.min(output_max)),
+            on_cancel: match model.on_cancel {
+                config::OnCancel::Estimate => OnCancel::Estimate,
+                config::OnCancel::Drain => OnCancel::Drain,
+                config::OnCancel::Free => OnCancel::Free,
+            },
             series: self.registries.metrics.series(Arc::clone(&labels)),
             model_json: serde_json::Value::from(model.name.as_str()).to_string().into_bytes().into(),
             prompt: model.prompt.as_ref().map(|prompt| Prompt::new(prompt.role.as_str(), &prompt.text)),
@@ -200,6 +220,19 @@ impl Compiler<'_> {
             labels,
         })
     }
+}
+
+/// Money that is not counted cannot be limited. A limit in shadow mode needs prices as well.
+fn unpriced_under_budget(route: &RouteConfig, lists: &[(&Vec<At<usize>>, &Option<Arc<Target>>)]) -> Option<Problem> {
+    if !route.limits.iter().any(|limit| limit.unit == LimitUnit::Money) {
+        return None;
+    }
+    lists.iter().find_map(|(references, target)| {
+        let target = target.as_ref().filter(|target| target.price.is_none())?;
+        let full_name = format!("{}/{}", target.labels.provider, target.labels.model);
+        let warning = unpriced_problem(references.first()?, &full_name);
+        Some(Problem { severity: Severity::Error, ..warning })
+    })
 }
 
 /// Names may hold any printable character: what is not plain ASCII is percent-encoded in a header.

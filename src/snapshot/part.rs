@@ -105,10 +105,22 @@ impl ProjectPart {
 
 #[cfg(test)]
 mod tests {
+    use crate::limit::LimitSet;
+
+    use super::super::route::OnExhausted;
     use super::*;
 
     fn route(full_name: &str) -> Route {
-        Route { full_name: full_name.into(), created: 0, chat: None, embedding: None }
+        Route {
+            full_name: full_name.into(),
+            created: 0,
+            chat: None,
+            embedding: None,
+            limits: LimitSet::default(),
+            keyed: None,
+            enforce_output_cap: None,
+            on_exhausted: OnExhausted::Finish,
+        }
     }
 
     #[test]

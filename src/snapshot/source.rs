@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     base::{Secret, Swap},
     config::{KeyEntry, PriceEntry, Problem, Project, Provider},
+    limit::Meters,
     metrics::Registry,
     upstream::{BoundOrigin, Origins},
     usage::Catalogue,
@@ -76,13 +77,20 @@ pub struct Registries {
     pub origins: Arc<Origins>,
     /// Prices of models that no configuration states, replaced when the operator's file changes.
     pub prices: Arc<Swap<Catalogue>>,
+    /// Counters of limits.
+    pub meters: Arc<Meters>,
 }
 
 impl Registries {
-    /// Registries over these counters and addresses, with the built-in prices.
+    /// Registries over these counters and addresses, with the built-in prices; limits count in memory alone.
     #[must_use]
     pub fn new(metrics: Arc<Registry>, origins: Arc<Origins>) -> Self {
-        Self { metrics, origins, prices: Arc::new(Swap::new(Catalogue::default())) }
+        Self {
+            metrics,
+            origins,
+            prices: Arc::new(Swap::new(Catalogue::default())),
+            meters: Arc::new(Meters::in_memory()),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ fn minutes(count: u64) -> Duration {
 
 fn limit(meters: &Meters, owner: &str, kind: Kind, window: Window, max: u64) -> Limit {
     let meter = meters.meter(&MeterKey { owner: owner.into(), kind, window });
-    Limit { meter, terms: Terms::max(max), scope: Scope::Key, mode: Mode::Enforce }
+    Limit { meter, terms: Terms::max(max), scope: Scope::Key, mode: Mode::Enforce, queue: None }
 }
 
 fn set_of(kind: Kind, window: Window, max: u64) -> Arc<LimitSet> {
