@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::fields::Fields;
 use super::hint::listing;
 use super::problem::{At, Code, Position, Problem, Problems};
+use super::yaml::Content;
 
 /// Lengths after which aligned windows may begin again, in seconds: parts of a day.
 const ALIGNED_S: [u64; 13] = [60, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 14_400, 21_600, 28_800, 43_200, 86_400];
@@ -92,18 +93,23 @@ struct Beside {
 pub(super) fn read_limits(route: &Fields<'_>, problems: &mut Problems) -> Vec<RouteLimit> {
     let mut reader = Reader { problems, found: Vec::new() };
     for (key, unit) in [("rate_limiting", LimitUnit::Requests), ("budget_limiting", LimitUnit::Money)] {
-        if route.has(key) {
-            let fields = route.table(key);
+        if let Some(fields) = written(route, key) {
             reader.window(&fields, unit, beside(&fields));
         }
     }
-    if route.has("token_limiting") {
-        reader.tokens(&route.table("token_limiting"));
+    if let Some(fields) = written(route, "token_limiting") {
+        reader.tokens(&fields);
     }
-    if route.has("concurrency_limiting") {
-        reader.concurrency(&route.table("concurrency_limiting"));
+    if let Some(fields) = written(route, "concurrency_limiting") {
+        reader.concurrency(&fields);
     }
     reader.found
+}
+
+/// The map below a key; of anything else it is said already that it is none.
+fn written<'n>(fields: &Fields<'n>, key: &str) -> Option<Fields<'n>> {
+    let item = fields.item(key)?;
+    matches!(item.node.content, Content::Map(_)).then(|| fields.table(key))
 }
 
 fn beside(fields: &Fields<'_>) -> Beside {
@@ -130,8 +136,8 @@ impl Reader<'_> {
             self.refuse(&fields.path, fields.at, Code::MissingKey, "`token_limiting` needs `input` or `output`");
         }
         for (key, unit) in [("input", LimitUnit::InputTokens), ("output", LimitUnit::OutputTokens)] {
-            if fields.has(key) {
-                self.window(&fields.table(key), unit, beside(fields));
+            if let Some(window) = written(fields, key) {
+                self.window(&window, unit, beside(fields));
             }
         }
     }
@@ -219,9 +225,9 @@ impl Reader<'_> {
     }
 
     fn concurrency(&mut self, fields: &Fields<'_>) {
-        let queue_max: u32 = fields.integer("max_queue").unwrap_or(0);
+        let queue_max: Option<u32> = fields.integer("max_queue");
         let wait = fields.duration("max_wait");
-        if queue_max == 0
+        if queue_max == Some(0)
             && let Some(item) = fields.item("max_wait")
         {
             self.refuse(&item.path, item.node.at, Code::Conflict, "nobody waits: `max_wait` needs `max_queue` above 0");
@@ -238,7 +244,7 @@ impl Reader<'_> {
             burst: max,
             scope,
             shadow,
-            queue: wait.filter(|_| queue_max > 0).map(|wait| LimitQueue { max: queue_max, wait }),
+            queue: queue_max.filter(|max| *max > 0).zip(wait).map(|(max, wait)| LimitQueue { max, wait }),
         });
     }
 }

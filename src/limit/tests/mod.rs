@@ -1,6 +1,9 @@
 //! Tests of limits: tables, a model, real threads, orders of threads.
 
 mod algorithms;
+mod leases;
+mod model;
+mod orders;
 mod threads;
 
 use std::{sync::Arc, time::Duration};
@@ -11,6 +14,11 @@ use crate::base::UnixTime;
 /// A moment, in milliseconds after one that no window begins at.
 fn at(ms: u64) -> Moment {
     UnixTime(Duration::from_millis(1_800_000_012_345 + ms)).into()
+}
+
+/// The steady clock of a moment.
+fn nanos(moment: Moment) -> u64 {
+    moment.steady
 }
 
 fn minutes(count: u64) -> Duration {
