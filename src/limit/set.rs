@@ -62,10 +62,7 @@ impl Limit {
         let amount = claim.amount(self.kind());
         match self.meter.take(&Ask { amount, terms: self.terms, at, own, gate: self.gate() }) {
             Ok(taken) => Ok(Entry { mark: taken.mark, amount, state: State::Tentative }),
-            Err(_) if self.mode == Mode::Shadow => {
-                self.meter.count_shadow_refusal();
-                Ok(Entry { mark: 0, amount, state: State::WouldRefuse })
-            }
+            Err(_) if self.mode == Mode::Shadow => Ok(Entry { mark: 0, amount, state: State::WouldRefuse }),
             Err(refusal) => Err(self.refused(amount, refusal)),
         }
     }
@@ -257,7 +254,7 @@ impl LimitSet {
     /// The limits in shadow mode that would have refused what `held` stands for.
     pub fn would_refuse<'a>(&'a self, held: &'a Held) -> impl Iterator<Item = &'a Limit> {
         let entries = self.limits.iter().zip(&held.entries);
-        entries.filter(|(_, entry)| entry.state == State::WouldRefuse).map(|(limit, _)| limit)
+        entries.filter(|(_, entry)| entry.state == State::Reported).map(|(limit, _)| limit)
     }
 
     fn concerned(&self, kinds: Kinds, held: &Held) -> usize {
@@ -305,20 +302,28 @@ impl LimitSet {
 
     fn keep(&self, held: &mut Held) {
         for (limit, entry) in self.limits.iter().zip(&mut held.entries) {
-            if entry.state == State::Tentative {
-                entry.state = State::Kept;
-                limit.meter.tentative.keep();
+            match entry.state {
+                State::Tentative => {
+                    entry.state = State::Kept;
+                    limit.meter.tentative.keep();
+                }
+                // Counted once a request, and not for each time that it tried.
+                State::WouldRefuse => {
+                    entry.state = State::Reported;
+                    limit.meter.count_shadow_refusal();
+                }
+                State::Nothing | State::Kept | State::Reported => {}
             }
         }
     }
 
-    fn undo(&self, kinds: Kinds, held: &mut Held, at: Moment) {
+    fn undo(&self, held: &mut Held, at: Moment) {
         for (limit, entry) in self.limits.iter().zip(&mut held.entries) {
             if entry.state == State::Tentative {
                 limit.meter.give_back(entry.mark, entry.amount, limit.terms, at);
                 limit.meter.tentative.gave_back();
-                *entry = Entry::default();
-            } else if entry.state == State::WouldRefuse && kinds.has(limit.kind()) {
+            }
+            if matches!(entry.state, State::Tentative | State::WouldRefuse) {
                 *entry = Entry::default();
             }
         }
@@ -347,7 +352,7 @@ pub fn take_all(sets: &mut [(&LimitSet, &mut Held)], kinds: Kinds, claim: &Claim
     for (set, held) in sets.iter_mut() {
         match result {
             Ok(()) => set.keep(held),
-            Err(_) => set.undo(kinds, held, at),
+            Err(_) => set.undo(held, at),
         }
     }
     result
