@@ -13,9 +13,11 @@ use std::{
 };
 
 use crossbeam_queue::ArrayQueue;
+use tokio::sync::Notify;
 
 use crate::{
     http::{DownstreamLimits, TlsConnector},
+    limit::Meters,
     metrics::{Registry, Series},
     snapshot::{Handle, Snapshot},
     upstream::PoolLimits,
@@ -59,6 +61,10 @@ pub struct Shared {
     pub queue: Arc<Queue>,
     /// All counters.
     pub registry: Arc<Registry>,
+    /// The counters of limits.
+    pub meters: Arc<Meters>,
+    /// Rung by a worker whose request waits for a lease.
+    pub ledger_bell: Notify,
     /// Counters of requests that reached no route.
     pub unrouted: Arc<Series>,
     /// One door a worker.
@@ -81,6 +87,8 @@ pub struct Parts {
     pub queue: Arc<Queue>,
     /// All counters.
     pub registry: Arc<Registry>,
+    /// The counters of limits.
+    pub meters: Arc<Meters>,
     /// One door a worker.
     pub doors: Vec<Door>,
     /// Opens TLS to providers.
@@ -125,6 +133,8 @@ impl Shared {
             queue: parts.queue,
             unrouted: parts.registry.series(Arc::default()),
             registry: parts.registry,
+            meters: parts.meters,
+            ledger_bell: Notify::new(),
             doors: parts.doors.into(),
             tls: parts.tls,
             settings,
@@ -222,6 +232,7 @@ pub(crate) mod tests {
             snapshot: Handle::new(first),
             queue: Arc::new(Queue::new(8)),
             registry,
+            meters: Arc::new(Meters::in_memory()),
             doors,
             tls: TlsConnector::from_pem_file(&roots).unwrap(),
         };

@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::output::{Batch, Output};
 use crate::base::log;
-use crate::control::KeyUse;
+use crate::control::{Keeper, KeyUse};
 use crate::usage::{Queue, append_line};
 
 /// How often the queues are emptied.
@@ -38,6 +38,8 @@ pub struct Pump {
     pub access_log: AccessLog,
     /// Where the last use of each key is noted; none where nothing is stored.
     pub key_use: Option<Arc<KeyUse>>,
+    /// Stores what was used; none where nothing is stored.
+    pub keeper: Option<Arc<Keeper>>,
     /// Makes the pump run before its next turn, which is due within 20 ms.
     pub wake: Arc<Notify>,
 }
@@ -57,7 +59,7 @@ pub async fn pump(pump: Pump, mut shutdown: watch::Receiver<bool>) {
         }
         // Once even if nothing waits: the application log then reports what it held back.
         pump.move_batch();
-        while pump.depth() > 0 {
+        while pump.movable() > 0 {
             yield_now().await;
             pump.move_batch();
         }
@@ -75,6 +77,16 @@ impl Pump {
         self.queue.depth() + log::depth()
     }
 
+    /// What can be moved now: records stay in their queue, and that slows admission, while the store takes nothing.
+    fn movable(&self) -> usize {
+        let records = if self.has_room() { self.queue.depth() } else { 0 };
+        records + log::depth()
+    }
+
+    fn has_room(&self) -> bool {
+        self.keeper.as_ref().is_none_or(|keeper| keeper.has_room())
+    }
+
     /// Moves one batch; loses its lines rather than wait for the output, since the rows behind it matter more.
     fn move_batch(&self) {
         let batch = self.take_batch();
@@ -89,6 +101,10 @@ impl Pump {
     /// Moves everything, waiting for the output where it is full.
     async fn flush(&self) {
         while self.depth() > 0 {
+            if self.movable() == 0 {
+                sleep(PERIOD).await;
+                continue;
+            }
             let mut batch = self.take_batch();
             while let Err(refused) = self.output.offer(batch) {
                 batch = refused;
@@ -101,13 +117,17 @@ impl Pump {
         let mut batch = Batch::default();
         let app_lines = log::drain(BATCH_LINES_MAX, &mut batch.bytes);
         batch.app_lines = u64::try_from(app_lines).unwrap_or(u64::MAX);
-        self.queue.drain(BATCH_LINES_MAX, |record| {
+        let records_max = if self.has_room() { BATCH_LINES_MAX } else { 0 };
+        self.queue.drain(records_max, |record| {
             if let (Some(key_use), Some(key)) = (&self.key_use, &record.caller) {
                 key_use.note(&key.key_id, record.at);
             }
             if self.access_log == AccessLog::On {
                 append_line(&record, &mut batch.bytes);
                 batch.access_lines += 1;
+            }
+            if let Some(keeper) = &self.keeper {
+                keeper.note(record);
             }
         });
         batch
@@ -140,6 +160,7 @@ mod tests {
             output: Arc::new(Output::start(writer).unwrap()),
             access_log,
             key_use: None,
+            keeper: None,
             wake: Arc::new(Notify::new()),
         };
         (pump, reader)

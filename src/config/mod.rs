@@ -43,7 +43,7 @@ pub use schema::{keys_schema, project_schema, server_schema};
 pub use server::{SecretTextError, check_server, secret_text};
 pub use settings::{
     Cidr, Driver, Edge, EdgeCertificate, Egress, EgressAllow, KeyEntry, Limits, ListenerError, Log, LogLevel, Pin,
-    Runtime, SecretSource, Server, TlsRoots, Upstream,
+    Runtime, SecretSource, Server, StoredRows, TlsRoots, Upstream, Usage,
 };
 pub use tree::read_tree;
 pub use words::{find_provider, parse_time, project_slug};

@@ -12,7 +12,7 @@ use super::problem::{At, Checked, Code, Problem, Problems};
 use super::server_tables::{EDGE_CERTIFICATE, EGRESS_ALLOW, FILE, SERVER};
 use super::settings::{
     Driver, Edge, EdgeCertificate, Egress, EgressAllow, Limits, ListenerError, Log, LogLevel, Pin, Runtime,
-    SecretSource, Server, TlsRoots, Upstream,
+    SecretSource, Server, StoredRows, TlsRoots, Upstream, Usage,
 };
 use super::shape::check_table;
 use super::value;
@@ -65,6 +65,7 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
         tls_roots,
         edge: edge?,
         log: read_log(&root.table("log"))?,
+        usage: read_usage(&root.table("usage"))?,
         drain_grace: root.table("drain").duration("grace")?,
     };
     if let Err(error) = server.check_listeners() {
@@ -113,6 +114,17 @@ fn read_runtime(fields: &Fields<'_>) -> Option<Runtime> {
             "epoll" => Driver::Epoll,
             _ => Driver::Auto,
         },
+    })
+}
+
+fn read_usage(fields: &Fields<'_>) -> Option<Usage> {
+    Some(Usage {
+        request_rows: match fields.choice("request_rows")? {
+            "errors" => StoredRows::Errors,
+            "all" => StoredRows::All,
+            _ => StoredRows::Sampled,
+        },
+        sample_percent: fields.integer("sample_percent")?,
     })
 }
 

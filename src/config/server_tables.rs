@@ -69,6 +69,7 @@ pub(super) static SERVER: Table = Table {
         Field::new("egress", Kind::Table(&EGRESS), "Where connections may go beyond the public internet."),
         Field::new("tls", Kind::Table(&TLS), "Certificates of providers."),
         Field::new("log", Kind::Table(&LOG), "What is logged."),
+        Field::new("usage", Kind::Table(&USAGE), "What is stored of requests."),
         Field::new("drain", Kind::Table(&DRAIN), "What happens at a stop."),
         Field::new("edge", Kind::Table(&EDGE), "TLS and HTTP/2 for clients. Without it there is only plain HTTP/1.1."),
         Field::unsupported("store", "Where projects, keys and usage are kept."),
@@ -343,6 +344,26 @@ static LOG: Table = Table {
             "Least severe level of the application log; the variables `MILLRACE_LOG` and `RUST_LOG` win. Default `info`.",
         )
         .default("info"),
+    ],
+};
+
+static USAGE: Table = Table {
+    name: "usage",
+    doc: "What is stored of requests. Sums hold every request in any case.",
+    fields: &[
+        Field::new(
+            "request_rows",
+            Kind::Choice(&["errors", "sampled", "all"]),
+            "Which requests are stored one by one, for the logs: those that failed or were refused, a share of the others \
+             beside them, or all. Default `sampled`.",
+        )
+        .default("sampled"),
+        Field::new(
+            "sample_percent",
+            Kind::Int { min: 0, max: 100 },
+            "Share of the requests that did not fail which `sampled` stores, 0 to 100; their ids decide. Default 5.",
+        )
+        .default("5"),
     ],
 };
 

@@ -45,6 +45,8 @@ pub struct Server {
     pub edge: Option<Edge>,
     /// What is logged.
     pub log: Log,
+    /// What is stored of requests.
+    pub usage: Usage,
     /// Longest time that open requests get after a stop signal. Default 300 s.
     pub drain_grace: Duration,
 }
@@ -293,6 +295,26 @@ pub struct Log {
     pub access: bool,
     /// Least severe level of the application log. Default `info`.
     pub level: LogLevel,
+}
+
+/// What is stored of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Which requests are stored one by one. Default `sampled`.
+    pub request_rows: StoredRows,
+    /// Percent of the requests without an error that `sampled` stores. Default 5.
+    pub sample_percent: u8,
+}
+
+/// Which requests are stored one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredRows {
+    /// Those that failed or were refused.
+    Errors,
+    /// A share of the others beside them.
+    Sampled,
+    /// All.
+    All,
 }
 
 /// Levels of the application log.

@@ -16,6 +16,7 @@ pub fn grants_of(key: &ApiKey, organization: OrganizationStatus) -> Vec<(Digest,
     let caller = Arc::new(caller_of(key));
     let grant = |expires| Grant {
         caller: Arc::clone(&caller),
+        limits: crate::limit::LimitSet::default(),
         scope: Scope::Project(key.project.as_str().into()),
         routes: None,
         enabled,

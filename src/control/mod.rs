@@ -24,6 +24,7 @@ mod instance;
 mod keys;
 #[cfg(test)]
 mod keys_tests;
+mod ledger;
 #[cfg(test)]
 mod lifecycle_tests;
 mod live_routes;
@@ -65,6 +66,7 @@ pub use instance::{Control, ControlParts};
 pub use keys::{
     Force, KeyPatch, KeyUse, NewKey, NewProviderKey, NewSecret, ProviderKeyPatch, SecretPatch, keep_key_use,
 };
+pub use ledger::{Keeper, Leases, RequestRows, WantedLease, keep, ring_keeper};
 pub use live_routes::{LiveRoute, LiveTarget};
 pub use login::{FirstStart, Login, NewToken, prepare_first_start};
 pub use people::{AuditScope, Joined, MemberPatch, NewInvitation, OrganizationPatch};

@@ -246,6 +246,7 @@ mod tests {
         let scope = Scope::Project("prj_1".into());
         let grant = Grant {
             caller: Arc::new(crate::base::Caller::of_key("k")),
+            limits: crate::limit::LimitSet::default(),
             scope,
             routes: None,
             enabled: true,

@@ -86,6 +86,7 @@ impl Keyed {
         let limit = |rule: &Rule| {
             let owner = match (&caller.group, rule.scope) {
                 (Some(group), Scope::Group) => format!("route_group:{}:{group}", self.route),
+                (None, Scope::Group) => format!("route_ungrouped:{}:{}", self.route, caller.key),
                 _ => format!("route_key:{}:{}", self.route, caller.key),
             };
             rule.limit(owner.into(), &self.meters)

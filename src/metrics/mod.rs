@@ -7,6 +7,7 @@
 mod cell;
 mod histogram;
 mod process;
+mod refusals;
 mod registry;
 mod scrape;
 mod series;
@@ -14,6 +15,7 @@ mod text;
 mod worker;
 
 pub use cell::{Counter, Gauge};
+pub use refusals::{LIMIT_KINDS, LIMIT_REASONS, LIMIT_SCOPES, LimitRefusals};
 pub use registry::{OVERFLOW_LABEL, Registry, SERIES_MAX};
 pub use scrape::{Outside, Scrape};
 pub use series::{ENDPOINTS, Endpoint, OUTCOMES, Observation, Outcome, Series};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::base::{COMMIT, FEATURES, VERSION, now};
 
 use super::histogram::{Fine, Total};
+use super::refusals::write_refusals;
 use super::registry::ConfigState;
 use super::scrape::Sources;
 use super::text::{Value, escape, head, histogram, line};
@@ -14,6 +15,7 @@ use super::worker::{PROTOCOL_ERRORS, WorkerBlock};
 pub(super) fn write_process(sources: &Sources, out: &mut String) {
     write_worker_sums(&sources.workers, out);
     write_worker_kinds(&sources.workers, out);
+    write_refusals(&sources.workers, out);
     write_overhead(&sources.workers, out);
     write_each_worker(sources, out);
     write_config(&sources.config, out);

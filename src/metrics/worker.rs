@@ -9,6 +9,7 @@ use crate::base::Instant;
 
 use super::cell::{Counter, Gauge};
 use super::histogram::{FINE_BOUNDS, Fine, Total};
+use super::refusals::LimitRefusals;
 
 /// Lateness of the worker's own timer from which on it counts as a stall (fault F-32).
 pub const STALL_MIN: Duration = Duration::from_millis(200);
@@ -75,6 +76,8 @@ pub struct WorkerBlock {
     pub generation: Gauge,
     /// CPU or busy time of the worker since its start, in microseconds.
     pub busy_us: Counter,
+    /// Requests that limits refused.
+    pub limit_refusals: LimitRefusals,
     protocol_errors: [Counter; PROTOCOL_ERRORS.len()],
     overhead: [Fine; 2],
     stalls: Counter,
@@ -108,6 +111,7 @@ impl WorkerBlock {
             dropped_rows: Counter::default(),
             generation: Gauge::default(),
             busy_us: Counter::default(),
+            limit_refusals: LimitRefusals::default(),
             protocol_errors: Default::default(),
             overhead: Default::default(),
             stalls: Counter::default(),

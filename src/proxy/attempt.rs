@@ -170,6 +170,6 @@ pub(super) fn failure(context: &Context, cut: Cut, answered: bool) -> Failure {
         Cut::BodyTooLarge => (Outcome::Invalid, ErrorCase::UpstreamError, "the provider's answer is too large"),
     };
     let mut refusal = Refusal::new(case, message);
-    refusal.retry_after = (case == ErrorCase::Overloaded).then_some(1);
+    refusal.retry_after = (case == ErrorCase::Overloaded).then_some(Duration::from_secs(1));
     Failure::Target(outcome, refusal)
 }

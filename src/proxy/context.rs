@@ -8,6 +8,7 @@ use std::{
 use crate::{
     base::{Instant, UnixTime, now, unix_time},
     http::TlsConnector,
+    limit::Clock,
     metrics::WorkerBlock,
     shared::Shared,
     upstream::Pools,
@@ -30,6 +31,7 @@ pub struct Context {
     pub pools: RefCell<Pools>,
     /// Opens TLS to providers; its session memory is the worker's own.
     pub tls: TlsConnector,
+    limit_clock: Clock,
     random: RefCell<fastrand::Rng>,
     turn: Cell<usize>,
     common: Cell<[u8; COMMON_LEN]>,
@@ -43,7 +45,9 @@ impl Context {
     pub fn new(worker: usize, shared: Arc<Shared>, block: Arc<WorkerBlock>) -> Self {
         let tls = shared.tls.for_worker();
         let pools = RefCell::new(Pools::new(shared.settings.pool));
+        let limit_clock = shared.meters.clock();
         let context = Self {
+            limit_clock,
             worker,
             shared,
             block,
@@ -73,6 +77,12 @@ impl Context {
     /// Confirms the snapshot that requests are served by from now on. The worker calls it at its bell and at each tick.
     pub fn confirm_snapshot(&self) {
         self.block.generation.set(self.shared.snapshot.load().generation());
+    }
+
+    /// The clocks of limits.
+    #[must_use]
+    pub fn limit_clock(&self) -> Clock {
+        self.limit_clock
     }
 
     /// The fields that every answer has, the last of them `x-request-id` without its value.

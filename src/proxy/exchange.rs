@@ -9,12 +9,12 @@ use crate::{
     base::{Instant, NanoUsd, RequestId, TokenCounts, UnixTime, now},
     http::{Downstream, Method, Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, Observation, Outcome},
-    snapshot::{Grant, Snapshot, Target},
+    snapshot::{Grant, Route, Snapshot, Target},
     usage::{Annotations, Credential, Record},
     wire::Endpoint,
 };
 
-use super::{context::Context, trace::Trace};
+use super::{admit::Holds, context::Context, trace::Trace};
 
 /// A request in progress.
 pub(super) struct Exchange<'a> {
@@ -30,6 +30,22 @@ pub(super) struct Exchange<'a> {
     pub grant: Option<Arc<Grant>>,
     /// What serves it; known after the route is found.
     pub target: Option<Arc<Target>>,
+    /// The route, once limits were looked at.
+    pub route: Option<Arc<Route>>,
+    /// What it holds of limits.
+    pub holds: Option<Box<Holds>>,
+    /// Whether the answer tells what is left of limits.
+    pub is_metered: bool,
+    /// Whether the provider was told the most that the answer may have.
+    pub is_capped: bool,
+    /// What it cost; none without a price.
+    pub cost: Option<NanoUsd>,
+    /// What the gateway takes on top.
+    pub fee: NanoUsd,
+    /// Whether the provider's figures could not be true.
+    pub usage_suspect: bool,
+    /// Bytes of the request's body.
+    pub body_bytes: u64,
     /// The path that was asked.
     pub endpoint: CountedEndpoint,
     /// Whether the client asked for a stream.
@@ -83,6 +99,14 @@ impl<'a> Exchange<'a> {
             trace: Trace::of(part(head.traceparent), draw),
             grant: None,
             target: None,
+            route: None,
+            holds: None,
+            is_metered: false,
+            is_capped: false,
+            cost: None,
+            fee: NanoUsd::ZERO,
+            usage_suspect: false,
+            body_bytes: 0,
             endpoint: CountedEndpoint::Other,
             stream: false,
             head_only: head.method == Method::Head,
@@ -108,7 +132,8 @@ impl<'a> Exchange<'a> {
 
     /// Notes that the whole request is here.
     pub(super) fn body_received(&mut self, body_len: usize, at: Instant) {
-        self.bytes_in += u64::try_from(body_len).unwrap_or(0);
+        self.body_bytes = u64::try_from(body_len).unwrap_or(0);
+        self.bytes_in += self.body_bytes;
         self.received = at;
     }
 
@@ -157,12 +182,14 @@ impl<'a> Exchange<'a> {
 /// Settles: counters, histograms, and the record of the request.
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
-        let (block, shared) = (&self.context.block, &self.context.shared);
-        block.inflight_requests.dec();
+        self.context.block.inflight_requests.dec();
         if std::thread::panicking() {
             self.error = "internal_error";
         }
+        self.price();
         let ended = now();
+        let charges = self.settle(ended);
+        let (block, shared) = (&self.context.block, &self.context.shared);
         let duration = ended.saturating_duration_since(self.arrived);
         let ttft = self.first_content.map(|at| at.saturating_duration_since(self.arrived));
         let overhead = self.overhead();
@@ -175,7 +202,7 @@ impl Drop for Exchange<'_> {
             overhead,
             ttft,
             tokens: self.tokens,
-            cost: NanoUsd::ZERO,
+            cost: self.cost.unwrap_or_default(),
         };
         series.record(self.context.worker, &seen);
         let record = Record {
@@ -202,13 +229,15 @@ impl Drop for Exchange<'_> {
             cancelled: self.cancelled,
             estimated: self.estimated,
             credential: if self.attempts > 0 { Credential::Own } else { Credential::None },
-            cost: None,
-            fee: NanoUsd::ZERO,
-            usage_suspect: false,
-            charges: None,
+            cost: self.cost,
+            fee: self.fee,
+            usage_suspect: self.usage_suspect,
+            charges,
             annotations: self.annotations.take(),
         };
-        if !shared.queue.try_send(record) {
+        if self.attempts > 0 {
+            shared.queue.send(record);
+        } else if !shared.queue.try_send(record) {
             block.dropped_rows.inc();
         }
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     http::{Downstream, RequestHead},
     snapshot::{Reach, Target},
-    wire::{Edits, Endpoint, ErrorCase, RequestView},
+    wire::{CapText, Edits, Endpoint, ErrorCase, RequestView},
 };
 
 use super::{
@@ -28,6 +28,8 @@ pub(super) struct Request<'a> {
     pub view: &'a RequestView,
     /// Length of its body.
     pub body_len: usize,
+    /// Most tokens of one answer, where the provider must be told.
+    pub cap: Option<(u64, CapText)>,
 }
 
 /// Sends the request to its target and relays the answer. The request is taken from the client's input, unless the
@@ -57,6 +59,7 @@ pub(super) async fn forward(
     let chunked_wire = matches!(request.endpoint, Endpoint::Chat | Endpoint::Completions);
     let asks_usage = request.view.stream && chunked_wire && target.asks_usage;
     let hide_usage = asks_usage && !request.view.wants_usage(body);
+    exchange.is_capped = request.cap.is_some();
     let edits = edits(target, request, body, hide_usage);
     let total = total_time(target, down, request.head)?;
     let outgoing = Outgoing {
@@ -98,9 +101,12 @@ pub(super) async fn forward(
 }
 
 /// What is changed in the client's body; everything else goes out as the same bytes.
-fn edits<'a>(target: &'a Target, request: &Request<'_>, body: &[u8], ask_usage: bool) -> Edits<'a> {
+fn edits<'a>(target: &'a Target, request: &'a Request<'_>, body: &[u8], ask_usage: bool) -> Edits<'a> {
     let mut edits = Edits::new();
     edits.set_model(request.view, &target.model_json);
+    if let Some((tokens, text)) = &request.cap {
+        edits.cap_output(request.endpoint, (request.view, body), (*tokens, text));
+    }
     if ask_usage {
         edits.ask_for_usage(request.view, body);
     }

@@ -42,6 +42,7 @@ pub(super) async fn answer_mock(
     let whole = mock.answer(endpoint, draw);
     exchange.tokens = view_answer(endpoint, &whole).ok().and_then(|view| view.usage).unwrap_or_default();
     if !view.stream {
+        exchange.price();
         exchange.count_attempt(Outcome::Success);
         exchange.content_seen(now());
         let local = Local { status: 200, content_type: "application/json", body: &whole, fields: b"" };

@@ -3,6 +3,7 @@
 //! [`serve`] is the order: head, key, body, route, attempt, relay. Settlement is the drop of the [`Exchange`], so no
 //! way out of here can miss it. Each phase either goes on or ends with a refusal in the shape of the wire.
 
+mod admit;
 mod attempt;
 mod authenticate;
 mod connect;
@@ -14,8 +15,10 @@ mod models;
 mod outlet;
 mod own_key;
 mod passed;
+mod refused;
 mod relay;
 mod reply;
+mod settle;
 mod stream;
 mod trace;
 
@@ -33,6 +36,7 @@ use crate::{
 };
 
 use self::{
+    admit::{Admitted, Asked, admit, admit_arrival},
     attempt::Failure,
     exchange::{Exchange, counted},
     forward::{Request, forward},
@@ -129,6 +133,8 @@ async fn post(
     after: After,
 ) -> Result<After, Refused> {
     let grant = authenticate(exchange, down, head)?;
+    exchange.is_metered = true;
+    admit_arrival(exchange)?;
     check_content(down, head)?;
     exchange.annotations = read_options(down, head)?;
     if head.expects_continue && head.framing != Framing::None && down.send_continue().await.is_err() {
@@ -157,17 +163,24 @@ async fn post(
         if view.needs_state && !target.keeps_state {
             return Err(refused(stateless()));
         }
-        Ok((view, target))
+        Ok((view, Arc::clone(route), target))
     });
-    let (view, target) = match looked_up {
+    let (view, route, target) = match looked_up {
         Ok(found) => found,
         Err(refused) => {
             down.finish_request(head, body_len);
             return Err(refused);
         }
     };
-    let request = Request { head, endpoint, view: &view, body_len };
-    match forward(exchange, down, &target, &request, after).await {
+    let asked = Asked { endpoint, view: &view, body_at: head.len, body_len };
+    let forwarded = match admit(exchange, down, (&route, &target), &asked).await {
+        Ok(Admitted { cap }) => {
+            let request = Request { head, endpoint, view: &view, body_len, cap };
+            forward(exchange, down, &target, &request, after).await
+        }
+        Err(failure) => Err(failure),
+    };
+    match forwarded {
         Ok(after) => Ok(after),
         Err(Failure::ClientGone) => {
             exchange.cancelled = true;

@@ -64,6 +64,7 @@ mod tests {
         edit.put_project("prj_2".into(), ProjectPart::broken("theirs"));
         let grant = Grant {
             caller: std::sync::Arc::new(crate::base::Caller::of_key("mr_live_abc")),
+            limits: crate::limit::LimitSet::default(),
             scope: Scope::Project("prj_1".into()),
             routes: None,
             enabled: true,

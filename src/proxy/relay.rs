@@ -81,10 +81,11 @@ async fn pass(
     match view.usage {
         Some(tokens) => exchange.tokens = tokens,
         None => {
-            exchange.estimated = true;
+            exchange.estimate_input();
             exchange.tokens.output = u64::try_from(body.len().div_ceil(4)).unwrap_or(0);
         }
     }
+    exchange.price();
     exchange.count_attempt(Outcome::Success);
     Ok(send(exchange, down, (status, passed, body), (after, None)).await)
 }

@@ -7,7 +7,7 @@ use crate::{
     wire::{ErrorCase, write_error_body},
 };
 
-use super::{exchange::Exchange, passed::Passed};
+use super::{exchange::Exchange, passed::Passed, refused::rate_fields};
 
 /// What happens to the connection after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,14 @@ pub(super) fn open(out: &mut Buffer, exchange: &Exchange<'_>, status: u16) {
 pub(super) fn served_by(out: &mut Buffer, exchange: &Exchange<'_>, overhead: Duration) {
     if let Some(target) = &exchange.target {
         out.extend(&target.answer_lines);
+    }
+    if exchange.is_metered {
+        rate_fields(out, exchange);
+    }
+    if let Some(cost) = exchange.cost.filter(|_| !exchange.stream) {
+        out.extend(b"x-millrace-cost-usd: ");
+        out.extend(cost.to_string().as_bytes());
+        out.extend(b"\r\n");
     }
     if exchange.attempts > 0 {
         out.extend(b"x-millrace-credential: own\r\nx-millrace-attempts: ");
@@ -148,8 +156,10 @@ pub(super) struct Refusal {
     pub message: std::borrow::Cow<'static, str>,
     /// The field that is at fault.
     pub param: Option<&'static str>,
-    /// Seconds for `retry-after`.
-    pub retry_after: Option<u64>,
+    /// For `retry-after`.
+    pub retry_after: Option<Duration>,
+    /// For `x-should-retry`, where it differs from what the case says.
+    pub should_retry: Option<bool>,
     /// Methods for `allow`.
     pub allow: Option<&'static str>,
 }
@@ -158,7 +168,7 @@ impl Refusal {
     /// A refusal with a message.
     #[must_use]
     pub(super) fn new(case: ErrorCase, message: impl Into<std::borrow::Cow<'static, str>>) -> Self {
-        Self { case, message: message.into(), param: None, retry_after: None, allow: None }
+        Self { case, message: message.into(), param: None, retry_after: None, should_retry: None, allow: None }
     }
 
     /// Names the field at fault.
@@ -208,11 +218,12 @@ pub(super) async fn send_refusal(
     write_error_body(refusal.case, &refusal.message, refusal.param, &mut body);
     let mut fields = Vec::new();
     // Writing to a Vec cannot fail.
-    if let Some(should_retry) = refusal.case.should_retry() {
+    if let Some(should_retry) = refusal.should_retry.or(refusal.case.should_retry()) {
         let _ = write!(fields, "x-should-retry: {should_retry}\r\n");
     }
-    if let Some(seconds) = refusal.retry_after {
-        let _ = write!(fields, "retry-after: {seconds}\r\nretry-after-ms: {}\r\n", seconds.saturating_mul(1_000));
+    if let Some(wait) = refusal.retry_after {
+        let millis = wait.as_nanos().div_ceil(1_000_000).max(1);
+        let _ = write!(fields, "retry-after: {}\r\nretry-after-ms: {millis}\r\n", millis.div_ceil(1_000));
     }
     if let Some(allow) = refusal.allow {
         let _ = write!(fields, "allow: {allow}\r\n");

@@ -233,7 +233,7 @@ fn account(exchange: &mut Exchange<'_>, watch: &StreamWatch) {
     match watch.usage() {
         Some(tokens) => exchange.tokens = tokens,
         None => {
-            exchange.estimated = true;
+            exchange.estimate_input();
             exchange.tokens.output = watch.content_bytes().div_ceil(4);
         }
     }
@@ -265,7 +265,7 @@ fn failed(meaning: Meaning) -> Ended {
         }
     };
     let mut refusal = Refusal::new(case, message);
-    refusal.retry_after = (case == ErrorCase::UpstreamRateLimited).then_some(1);
+    refusal.retry_after = (case == ErrorCase::UpstreamRateLimited).then_some(Duration::from_secs(1));
     Ended::Broken(outcome, refusal)
 }
 

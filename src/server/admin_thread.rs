@@ -18,7 +18,8 @@ use tokio::{
 use crate::{
     admin::{AccessLog, AdminState, Check, Output, Pump, RateLimits, Readiness, pump, serve},
     config::Server,
-    control::{Control, Publisher, keep_key_use},
+    control::{Control, Keeper, Publisher, keep, keep_key_use, ring_keeper},
+    limit::Meters,
     metrics::Registry,
     shared::{Door, Parts, Shared},
     snapshot::{Handle, Registries},
@@ -36,7 +37,7 @@ use super::{
     error::ServerError,
     ground::Ground,
     resolution_log::log_resolution,
-    settings::{connector, data_path_settings, driver, ttl_bounds},
+    settings::{connector, data_path_settings, driver, request_rows, ttl_bounds},
     source::Opened,
 };
 
@@ -105,8 +106,17 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     let resolver =
         Resolver::new(Arc::clone(&guard), server.upstream.dns_servers.clone(), ttl_bounds(&server), log_resolution);
     let origins = Arc::new(Origins::new(guard, resolver.clone()));
-    let registries = Registries::new(Arc::new(Registry::new(ground.pins.len())), origins);
+    let meters = Arc::new(if source.is_kept() { Meters::with_ledger() } else { Meters::in_memory() });
+    let registries = Registries { meters, ..Registries::new(Arc::new(Registry::new(ground.pins.len())), origins) };
     let Opened { snapshot, follow, kept, files } = source.open(&server, &registries).await?;
+    // Before anything is admitted: what was spent before counts.
+    let ledger = match &kept {
+        Some(kept) => {
+            let leases = Arc::clone(&registries.meters);
+            Some(Arc::new(Keeper::open(kept.store(), leases, request_rows(&server)).await?))
+        }
+        None => None,
+    };
     tokio::spawn(resolver.clone().run(until(stopped.clone())));
     // If the names take longer, the workers start all the same and their first requests may fail.
     let _ = tokio::time::timeout(NAMES_WAIT, resolver.first_lookups(&registries.origins.addresses())).await;
@@ -117,6 +127,7 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
         snapshot: Handle::new(snapshot),
         queue: Arc::clone(&queue),
         registry: Arc::clone(&registries.metrics),
+        meters: Arc::clone(&registries.meters),
         doors,
         tls: connector(&server)?,
     };
@@ -132,7 +143,12 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     let output = Arc::new(Output::stdout().map_err(ServerError::io("cannot write to standard output"))?);
     // Files have no place for it.
     let keeper = api.as_ref().map(|api| Arc::clone(&api.control)).filter(|control| control.files().is_none());
-    let pumped = start_pump(&server, (&queue, &output), keeper.as_ref(), stopped.clone());
+    let pumped = start_pump(&server, (&queue, &output), (keeper.as_ref(), ledger.as_ref()), stopped.clone());
+    let (stop_keeping, kept_until) = watch::channel(false);
+    if let Some(ledger) = &ledger {
+        tokio::spawn(ring_keeper(Arc::clone(&shared), Arc::clone(ledger), stopped.clone()));
+    }
+    let keeping = ledger.map(|ledger| tokio::spawn(keep(ledger, kept_until)));
     let state = AdminState {
         registry: Arc::clone(&registries.metrics),
         queue,
@@ -152,6 +168,10 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     // The rows of the last requests are in the queue: the pump empties it before it ends.
     let _ = stop.send(true);
     let _ = pumped.await;
+    let _ = stop_keeping.send(true);
+    if let Some(keeping) = keeping {
+        let _ = keeping.await;
+    }
     if let Some(control) = keeper {
         control.write_key_use().await;
     }
@@ -193,11 +213,11 @@ fn plan(
     Ok((doors, plans.collect()))
 }
 
-/// Starts the pump, and what stores the last use of keys if there is somebody who `keeps` it.
+/// Starts the pump, and what stores the last use of keys if there is somebody who keeps it.
 fn start_pump(
     server: &Server,
     (queue, output): (&Arc<Queue>, &Arc<Output>),
-    keeps: Option<&Arc<Control>>,
+    (keeps, ledger): (Option<&Arc<Control>>, Option<&Arc<Keeper>>),
     stopped: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     let access_log = if server.log.access { AccessLog::On } else { AccessLog::Off };
@@ -209,6 +229,7 @@ fn start_pump(
         output: Arc::clone(output),
         access_log,
         key_use: keeps.map(|control| Arc::clone(control.key_use())),
+        keeper: ledger.cloned(),
         wake: Arc::new(Notify::new()),
     };
     tokio::spawn(pump(pumping, stopped))

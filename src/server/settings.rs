@@ -9,8 +9,8 @@ use crate::{
         ByteSize,
         log::{Level, level_from_env},
     },
-    config::{Driver as DriverSetting, LogLevel, Pin, Runtime, Server, TlsRoots},
-    control::Demo,
+    config::{Driver as DriverSetting, LogLevel, Pin, Runtime, Server, StoredRows, TlsRoots},
+    control::{Demo, RequestRows},
     http::{DownstreamLimits, HeadLimits, TlsConnector},
     shared::Settings,
     upstream::{Allow, PoolLimits, Ports, Rules, TtlBounds},
@@ -24,6 +24,15 @@ use super::error::ServerError;
 const FILES_RESERVED: u64 = 500;
 /// Connections when the settings name no limit and the file limit allows more.
 const CONNECTIONS_DEFAULT: u64 = 10_000;
+
+/// Which requests become a row of their own.
+pub(super) fn request_rows(server: &Server) -> RequestRows {
+    match server.usage.request_rows {
+        StoredRows::Errors => RequestRows::Errors,
+        StoredRows::Sampled => RequestRows::Sampled(server.usage.sample_percent),
+        StoredRows::All => RequestRows::All,
+    }
+}
 
 /// Settings of the process that no other part needs. A kernel that knows one of them not is no reason to stop.
 pub(super) fn prepare_process() {

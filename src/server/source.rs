@@ -45,6 +45,11 @@ pub(super) struct Opened {
 }
 
 impl Source {
+    /// Whether there is a store, so that limits are kept over a restart.
+    pub(super) fn is_kept(&self) -> bool {
+        !matches!(self, Self::Demo(_))
+    }
+
     /// The rules of the egress guard: those of the settings, and what the source itself opens.
     pub(super) fn rules(&self, server: &Server) -> Result<Rules, ServerError> {
         let mut rules = egress_rules(server)?;

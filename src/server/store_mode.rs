@@ -51,6 +51,11 @@ impl Kept {
         Ok(Self { store, vault, pepper, organization })
     }
 
+    /// Where everything is kept.
+    pub(super) fn store(&self) -> Store {
+        self.store.clone()
+    }
+
     /// Compiles everything that is stored. What cannot be compiled is reported, and breaks its own project only.
     ///
     /// # Errors

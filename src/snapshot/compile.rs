@@ -12,7 +12,7 @@ use std::{
 use crate::{
     base::{Caller, KeyHasher, Labels},
     config::{self, At, Code, KeyEntry, LimitUnit, Model, Problem, Provider, Route as RouteConfig, Severity, Timeouts},
-    limit::{Keyed, route_limits},
+    limit::{Keyed, LimitSet, route_limits},
     provider::asks_usage,
     wire::{Defaults, Prompt},
 };
@@ -20,6 +20,7 @@ use crate::{
 use super::{
     edit::Edit,
     grant::{Grant, Scope},
+    learned::Learned,
     limits::rules,
     part::ProjectPart,
     pricing::{Pricing, pricing, unpriced, unpriced_problem},
@@ -107,6 +108,7 @@ fn grant(key: &KeyEntry) -> Grant {
     let texts = |list: &[At<String>]| list.iter().map(|text| Box::from(text.value.as_str())).collect();
     Grant {
         caller: Arc::new(caller_of(key)),
+        limits: LimitSet::default(),
         scope: Scope::slugs(key.projects.iter().map(|slug| slug.value.as_str())),
         routes: key.routes.as_deref().map(texts),
         enabled: key.enabled,
@@ -207,6 +209,8 @@ impl Compiler<'_> {
             prompt: model.prompt.as_ref().map(|prompt| Prompt::new(prompt.role.as_str(), &prompt.text)),
             defaults,
             asks_usage: asks_usage(model.provider),
+            is_openai: model.provider == Provider::OpenAi && model.base_url.is_none(),
+            learned: Learned::default(),
             timeouts: TargetTimeouts {
                 connect: timeouts.connect,
                 first_byte: timeouts.first_byte,

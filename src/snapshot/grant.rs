@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::base::{Caller, UnixTime, unix_time};
+use crate::{
+    base::{Caller, UnixTime, unix_time},
+    limit::LimitSet,
+};
 
 /// What a key may do. Compiled when a snapshot is published.
 #[derive(Debug)]
 pub struct Grant {
     /// Whose key it is.
     pub caller: Arc<Caller>,
+    /// Limits of the key, its maker, its project and its organization.
+    pub limits: LimitSet,
     /// Whose routes the key may use.
     pub scope: Scope,
     /// Full names `project/route`, if the key is bound to some of them.
@@ -91,6 +96,7 @@ mod tests {
     fn grant() -> Grant {
         Grant {
             caller: Arc::new(Caller::of_key("k")),
+            limits: LimitSet::default(),
             scope: Scope::slugs(["b", "a"]),
             routes: None,
             enabled: true,

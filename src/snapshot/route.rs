@@ -13,6 +13,8 @@ use crate::{
     wire::{Defaults, Endpoint, Prompt},
 };
 
+use super::learned::Learned;
+
 /// A named entry of a project, called as `project/route`.
 pub struct Route {
     /// The full name, `project/route`.
@@ -95,6 +97,10 @@ pub struct Target {
     pub defaults: Defaults,
     /// Whether streams must be asked for usage.
     pub asks_usage: bool,
+    /// Whether it is OpenAI itself and not somebody who speaks its wire.
+    pub is_openai: bool,
+    /// How long its answers usually are.
+    pub learned: Learned,
     /// Bounds of its exchanges.
     pub timeouts: TargetTimeouts,
     /// Whether the provider can keep the state of a Responses conversation.

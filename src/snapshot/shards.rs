@@ -85,6 +85,7 @@ mod tests {
     fn grant(id: &str) -> Arc<Grant> {
         Arc::new(Grant {
             caller: Arc::new(crate::base::Caller::of_key(id)),
+            limits: crate::limit::LimitSet::default(),
             scope: Scope::Project("prj_1".into()),
             routes: None,
             enabled: true,

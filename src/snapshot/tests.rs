@@ -54,6 +54,7 @@ fn part(id: &str, slug: &str, routes: &[&str]) -> ProjectPart {
 fn grant(scope: Scope, route: Option<&str>) -> Grant {
     Grant {
         caller: Arc::new(Caller::of_key("k")),
+        limits: crate::limit::LimitSet::default(),
         scope,
         routes: route.map(|route| [route.into()].into()),
         enabled: true,

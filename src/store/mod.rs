@@ -8,23 +8,29 @@ mod engine;
 mod error;
 mod handle;
 mod health;
+mod ledger_tx;
 mod query;
 mod queue;
 mod record;
 mod sqlite;
 mod tx;
+mod usage_tx;
 
 pub use chain::{Chain, verify_chain};
 pub use error::StoreError;
 pub use handle::Store;
 pub use health::Health;
+pub use ledger_tx::{Ledger, Place};
 pub use query::{AuditFilter, KeyFilter, Order, Page, PageRequest, ProjectFilter, VersionFilter};
 pub use record::{
-    Activation, ActivationKind, ActorKind, AdminToken, ApiKey, AuditEntry, AuditEvent, Invitation, InvitationStatus,
-    KeptAnswer, KeyStatus, Lifecycle, Member, Mode, Organization, OrganizationRole, OrganizationStatus, Owner, Project,
-    ProjectGrant, ProjectRole, ProviderKey, Sealed, Secret, Session, User, Version, VersionState,
+    Account, Activation, ActivationKind, ActorKind, AdminToken, ApiKey, AuditEntry, AuditEvent, Dimension, Invitation,
+    InvitationStatus, KeptAnswer, KeyStatus, LedgerEntry, LedgerFilter, LedgerKind, Lifecycle, Member, Mode,
+    Organization, OrganizationRole, OrganizationStatus, Owner, Project, ProjectGrant, ProjectRole, ProviderKey,
+    RequestFilter, RequestRow, Rollup, Sealed, Secret, Session, Span, TagPlace, TagTally, User, Version, VersionState,
 };
+pub use sqlite::OTHER_TAG;
 pub use tx::{Access, Audit, Keys, Notes, Outcome, People, Projects, Secrets, Tx};
+pub use usage_tx::{Requests, Rollups};
 
 #[cfg(test)]
 mod tests;

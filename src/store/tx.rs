@@ -7,11 +7,13 @@
 
 use super::{
     error::StoreError,
+    ledger_tx::Ledger,
     query::{AuditFilter, KeyFilter, Page, PageRequest, ProjectFilter, VersionFilter},
     record::{
         Activation, AdminToken, ApiKey, AuditEntry, AuditEvent, Invitation, KeptAnswer, Member, Organization, Owner,
         Project, ProviderKey, Secret, Session, User, Version,
     },
+    usage_tx::{Requests, Rollups},
 };
 use crate::base::{Id, UnixTime};
 
@@ -19,9 +21,9 @@ use crate::base::{Id, UnixTime};
 pub type Outcome<T> = Result<T, StoreError>;
 
 /// Everything that one transaction can do.
-pub trait Tx: People + Access + Projects + Keys + Secrets + Audit + Notes {}
+pub trait Tx: People + Access + Projects + Keys + Secrets + Audit + Notes + Ledger + Rollups + Requests {}
 
-impl<T: People + Access + Projects + Keys + Secrets + Audit + Notes> Tx for T {}
+impl<T: People + Access + Projects + Keys + Secrets + Audit + Notes + Ledger + Rollups + Requests> Tx for T {}
 
 /// Organizations, users, members, invitations.
 pub trait People {

@@ -1,19 +1,24 @@
 //! What one request used, from the worker that served it.
 //!
 //! A worker fills one [`Record`] a request and puts it into the bounded [`Queue`]; the admin thread takes it out, writes the
-//! access log and, later, the bill. A full queue refuses: the worker counts the loss and never waits. What its tokens cost is in `price/`.
+//! access log and sums it up for the book. A queue without room refuses requests, not the records of admitted ones. What
+//! tokens cost is in `price/`.
 
 mod access_log;
 mod annotations;
+mod distribution;
 mod price;
 mod queue;
 mod record;
+mod tally;
 
 pub use access_log::append_line;
 pub use annotations::{ANNOTATION_BYTES_MAX, AnnotationError, Annotations, Texts};
+pub use distribution::Distribution;
 pub use price::{
     Catalogue, ListedModel, Price, PriceClass, PriceRow, PriceSource, PriceTable, PriceTableError, PriceTableHead,
     StatedPrices,
 };
 pub use queue::{QUEUE_ROWS, Queue};
 pub use record::{Credential, Record};
+pub use tally::Tally;

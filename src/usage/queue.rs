@@ -1,34 +1,60 @@
 //! The bounded queue of records to the admin thread.
+//!
+//! The record of an admitted request can never be lost: when records wait for the disk, requests are refused and not
+//! records.
 
-use crossbeam_queue::ArrayQueue;
+use crossbeam_queue::SegQueue;
 
 use super::record::Record;
 
 /// Records that a queue holds by default.
 pub const QUEUE_ROWS: usize = 65_536;
 
-/// Takes records from any number of workers for one reader. Never blocks and never grows.
-pub struct Queue(ArrayQueue<Record>);
+/// Takes records from any number of workers for one reader. Never blocks.
+///
+/// What is in it is money, so a record of an admitted request is never refused: requests are, while there is no room. The
+/// queue can pass its bound by the requests that were admitted before, so by the open connections at most.
+pub struct Queue {
+    rows: SegQueue<Record>,
+    rows_max: usize,
+}
 
 impl Queue {
-    /// Creates a queue of `rows_max` records, at least 1. Its memory is taken at once.
+    /// Creates a queue that has room for `rows_max` records, at least 1. Memory is taken as records come.
     #[must_use]
     pub fn new(rows_max: usize) -> Self {
-        Self(ArrayQueue::new(rows_max.max(1)))
+        Self { rows: SegQueue::new(), rows_max: rows_max.max(1) }
     }
 
-    /// Puts a record in; false if the queue is full and the record is lost, which the caller counts.
+    /// Whether another request may be admitted.
+    #[inline]
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.rows.len() < self.rows_max
+    }
+
+    /// Puts the record of an admitted request in.
+    #[inline]
+    pub fn send(&self, record: Record) {
+        self.rows.push(record);
+    }
+
+    /// Puts a record in that nobody pays for; false if there is no room and the record is lost, which the caller counts.
     #[inline]
     #[must_use]
     pub fn try_send(&self, record: Record) -> bool {
-        self.0.push(record).is_ok()
+        let has_room = self.has_room();
+        if has_room {
+            self.send(record);
+        }
+        has_room
     }
 
     /// Takes up to `rows_max` records out, oldest first, and returns how many there were.
     pub fn drain(&self, rows_max: usize, mut take: impl FnMut(Record)) -> usize {
         let mut count = 0;
         while count < rows_max {
-            let Some(record) = self.0.pop() else {
+            let Some(record) = self.rows.pop() else {
                 break;
             };
             take(record);
@@ -40,7 +66,7 @@ impl Queue {
     /// How many records wait.
     #[must_use]
     pub fn depth(&self) -> usize {
-        self.0.len()
+        self.rows.len()
     }
 }
 
@@ -75,5 +101,17 @@ mod tests {
         }
         assert_eq!(queue.drain(2, drop), 2);
         assert_eq!(queue.depth(), 1);
+    }
+
+    #[test]
+    fn record_of_an_admitted_request_is_kept_although_there_is_no_room() {
+        let queue = Queue::new(1);
+        assert!(queue.has_room() && queue.try_send(record("a")));
+        assert!(!queue.has_room() && !queue.try_send(record("b")));
+        queue.send(record("c"));
+        let mut seen = Vec::new();
+        queue.drain(10, |r| seen.push(r.request_id.as_str().to_owned()));
+        assert_eq!(seen, ["a", "c"]);
+        assert!(queue.has_room());
     }
 }

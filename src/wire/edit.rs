@@ -9,6 +9,7 @@ use super::endpoint::Endpoint;
 use super::json_place::Span;
 use super::json_text::push_json_string;
 use super::request::RequestView;
+use super::usage::parse_count;
 
 /// A system prompt of the configuration, encoded once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,13 @@ impl Prompt {
         let mut member = b",\"instructions\":".to_vec();
         member.extend_from_slice(&quoted);
         Self { message: message.into(), text: quoted.into(), member: member.into() }
+    }
+
+    /// Bytes that it adds to a body, about.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a prompt is never empty")]
+    pub fn len(&self) -> usize {
+        self.message.len()
     }
 
     /// Gives the text as a JSON string without its closing quote.
@@ -69,6 +77,20 @@ impl Defaults {
         self.members.push(DefaultMember { name: name.as_bytes().into(), member: member.into() });
     }
 
+    /// The cap on an answer that these members set, where it is a whole number.
+    #[must_use]
+    pub fn output_cap(&self, endpoint: Endpoint) -> Option<u64> {
+        if endpoint == Endpoint::Embeddings {
+            return None;
+        }
+        let caps = self.members.iter().filter(|member| OUTPUT_CAPS.contains(&&*member.name));
+        let value = |member: &DefaultMember| {
+            let value = member.member.get(member.name.len() + 4..)?;
+            parse_count(value)
+        };
+        caps.filter_map(value).max()
+    }
+
     /// Tells whether there is nothing to add.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -87,6 +109,8 @@ struct Edit<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Edits<'a> {
     list: SmallVec<[Edit<'a>; 6]>,
+    /// Whether a cap on the answer was added, so that no default may add another.
+    adds_cap: bool,
 }
 
 impl<'a> Edits<'a> {
@@ -126,7 +150,8 @@ impl<'a> Edits<'a> {
     pub fn add_defaults(&mut self, view: &RequestView, body: &[u8], defaults: &'a Defaults) {
         for default in &defaults.members {
             let mut rivals = OUTPUT_CAPS.iter().filter(|name| **name != &*default.name);
-            let capped = OUTPUT_CAPS.contains(&&*default.name) && rivals.any(|name| view.has_name(body, name));
+            let is_cap = OUTPUT_CAPS.contains(&&*default.name);
+            let capped = is_cap && (self.adds_cap || rivals.any(|name| view.has_name(body, name)));
             if !capped && !view.has_name(body, &default.name) {
                 self.push(empty_at(view.close), &default.member);
             }
@@ -156,6 +181,17 @@ impl<'a> Edits<'a> {
             }
             _ => {}
         }
+    }
+
+    /// Replaces a value.
+    pub(super) fn replace(&mut self, span: Span, text: &'a [u8]) {
+        self.push(span, text);
+    }
+
+    /// Puts a cap on the answer, given as a member with its leading comma, behind all others.
+    pub(super) fn append_cap(&mut self, view: &RequestView, member: &'a [u8]) {
+        self.adds_cap = true;
+        self.push(empty_at(view.close), member);
     }
 
     /// Adds a splice behind those of the same or an earlier place.

@@ -43,6 +43,20 @@ pub enum ErrorCase {
     ContextLengthExceeded,
     /// The provider's own filter refused the prompt.
     ContentFilter,
+    /// A limit of requests is reached.
+    RateLimited,
+    /// A limit of tokens is reached.
+    TokensRateLimited,
+    /// As many requests are open as may be.
+    ConcurrencyLimit,
+    /// A limit in money is reached.
+    InsufficientQuota,
+    /// A limit in money is held by requests that are open.
+    QuotaReserved,
+    /// The organization's credits are used up.
+    InsufficientCredits,
+    /// A budget cannot be kept on disk at the moment.
+    LedgerUnavailable,
     /// Every target refused with 429.
     UpstreamRateLimited,
     /// No credential for the target at run time.
@@ -72,6 +86,7 @@ struct Row {
 
 const INVALID: &str = "invalid_request_error";
 const SERVER: &str = "server_error";
+const QUOTA: &str = "insufficient_quota";
 
 const fn row(status: u16, kind: &'static str, code: &'static str) -> Row {
     Row { status, kind, code: Some(code), should_retry: None, label: code }
@@ -87,7 +102,7 @@ const fn never_retried(row: Row) -> Row {
 
 impl ErrorCase {
     /// Every case, for tests and for tables of metrics.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 32] = [
         Self::BadHead,
         Self::BadJson,
         Self::BadField,
@@ -105,6 +120,13 @@ impl ErrorCase {
         Self::UnsupportedMediaType,
         Self::ContextLengthExceeded,
         Self::ContentFilter,
+        Self::RateLimited,
+        Self::TokensRateLimited,
+        Self::ConcurrencyLimit,
+        Self::InsufficientQuota,
+        Self::QuotaReserved,
+        Self::InsufficientCredits,
+        Self::LedgerUnavailable,
         Self::UpstreamRateLimited,
         Self::NoCredential,
         Self::UpstreamError,
@@ -134,6 +156,15 @@ impl ErrorCase {
             Self::UnsupportedMediaType => row(415, INVALID, "unsupported_media_type"),
             Self::ContextLengthExceeded => row(400, INVALID, "context_length_exceeded"),
             Self::ContentFilter => never_retried(row(400, INVALID, "content_filter")),
+            Self::RateLimited => row(429, "requests", "rate_limit_exceeded"),
+            Self::TokensRateLimited => {
+                Row { label: "token_limit_exceeded", ..row(429, "tokens", "rate_limit_exceeded") }
+            }
+            Self::ConcurrencyLimit => row(429, "requests", "concurrency_limit_exceeded"),
+            Self::InsufficientQuota => never_retried(row(429, QUOTA, "insufficient_quota")),
+            Self::QuotaReserved => row(429, QUOTA, "quota_reserved"),
+            Self::InsufficientCredits => never_retried(row(402, QUOTA, "insufficient_credits")),
+            Self::LedgerUnavailable => row(503, SERVER, "ledger_unavailable"),
             Self::UpstreamRateLimited => row(429, "requests", "upstream_rate_limited"),
             Self::NoCredential => never_retried(row(502, SERVER, "no_credential")),
             Self::UpstreamError => row(502, SERVER, "upstream_error"),

@@ -8,6 +8,7 @@
 mod answer;
 mod body_error;
 mod chunk;
+mod demand;
 mod edit;
 mod endpoint;
 mod error;
@@ -23,6 +24,7 @@ mod usage;
 
 pub use answer::{AnswerError, AnswerView, view_answer};
 pub use body_error::{BodyError, BodyFault};
+pub use demand::{CapText, Demand, DemandSpans};
 pub use edit::{Defaults, Edits, Pieces, Prompt};
 pub use endpoint::Endpoint;
 pub use error::{ErrorCase, StreamErrorAt, write_error_body, write_stream_error};

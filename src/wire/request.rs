@@ -8,6 +8,7 @@
 use smallvec::SmallVec;
 
 use super::body_error::{BodyError, BodyFault};
+use super::demand::DemandSpans;
 use super::endpoint::Endpoint;
 use super::json::{self, Scanner};
 use super::json_place::{JsonFault, Span, Text, Value, offset};
@@ -50,6 +51,8 @@ pub struct RequestView {
     pub instructions: Option<Span>,
     /// `previous_response_id` or `conversation` asks for a provider that keeps state. Only read on the Responses wire.
     pub needs_state: bool,
+    /// What multiplies the cost of an answer, as the client wrote it.
+    pub demand: DemandSpans,
     /// Offset of the outer `{`.
     pub open: u32,
     /// Offset of the outer `}`.
@@ -94,10 +97,16 @@ enum Name {
     Instructions,
     Conversation,
     PreviousResponseId,
+    MaxTokens,
+    MaxCompletionTokens,
+    MaxOutputTokens,
+    N,
+    BestOf,
+    Prompt,
 }
 
 /// The same names as text; the position is the bit in the set of seen names.
-const NAMES: [(&str, Name); 8] = [
+const NAMES: [(&str, Name); 14] = [
     ("model", Name::Model),
     ("stream", Name::Stream),
     ("stream_options", Name::StreamOptions),
@@ -106,6 +115,12 @@ const NAMES: [(&str, Name); 8] = [
     ("instructions", Name::Instructions),
     ("conversation", Name::Conversation),
     ("previous_response_id", Name::PreviousResponseId),
+    ("max_tokens", Name::MaxTokens),
+    ("max_completion_tokens", Name::MaxCompletionTokens),
+    ("max_output_tokens", Name::MaxOutputTokens),
+    ("n", Name::N),
+    ("best_of", Name::BestOf),
+    ("prompt", Name::Prompt),
 ];
 
 const INCLUDE_USAGE: &str = "include_usage";
@@ -115,14 +130,20 @@ impl Name {
     fn find(name: &[u8]) -> Option<Self> {
         // By length first: most names of a body are none of ours and end here.
         match name.len() {
+            1 if name == b"n" => Some(Self::N),
             5 if name == b"model" => Some(Self::Model),
             5 if name == b"input" => Some(Self::Input),
             6 if name == b"stream" => Some(Self::Stream),
+            6 if name == b"prompt" => Some(Self::Prompt),
+            7 if name == b"best_of" => Some(Self::BestOf),
             8 if name == b"messages" => Some(Self::Messages),
+            10 if name == b"max_tokens" => Some(Self::MaxTokens),
             12 if name == b"instructions" => Some(Self::Instructions),
             12 if name == b"conversation" => Some(Self::Conversation),
             14 if name == b"stream_options" => Some(Self::StreamOptions),
+            17 if name == b"max_output_tokens" => Some(Self::MaxOutputTokens),
             20 if name == b"previous_response_id" => Some(Self::PreviousResponseId),
+            21 if name == b"max_completion_tokens" => Some(Self::MaxCompletionTokens),
             _ => None,
         }
     }
@@ -137,6 +158,12 @@ impl Name {
             Self::Instructions => "instructions",
             Self::Conversation => "conversation",
             Self::PreviousResponseId => "previous_response_id",
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+            Self::MaxOutputTokens => "max_output_tokens",
+            Self::N => "n",
+            Self::BestOf => "best_of",
+            Self::Prompt => "prompt",
         }
     }
 }
@@ -170,6 +197,7 @@ pub fn view_request(endpoint: Endpoint, body: &[u8], limits: &Limits) -> Result<
             messages: None,
             instructions: None,
             needs_state: false,
+            demand: DemandSpans::default(),
             open: 0,
             close: 0,
             names: SmallVec::new(),
@@ -207,7 +235,7 @@ struct Pass<'a> {
     messages_max: u32,
     scanner: Scanner<'a>,
     view: RequestView,
-    seen: u8,
+    seen: u16,
 }
 
 impl Pass<'_> {
@@ -252,7 +280,7 @@ impl Pass<'_> {
             self.scanner.value()?;
             return Ok(());
         };
-        let bit = 1 << known as u8;
+        let bit = 1u16 << known as u8;
         if self.seen & bit != 0 {
             return Err(BodyError::new(BodyFault::Duplicate(known.as_str()), name.span.start as usize).into());
         }
@@ -303,6 +331,14 @@ impl Pass<'_> {
             }
             Name::PreviousResponseId | Name::Conversation if self.endpoint == Endpoint::Responses => {
                 self.view.needs_state |= value.first != b'n';
+            }
+            Name::MaxTokens => self.view.demand.max_tokens = Some(value.span),
+            Name::MaxCompletionTokens => self.view.demand.max_completion_tokens = Some(value.span),
+            Name::MaxOutputTokens => self.view.demand.max_output_tokens = Some(value.span),
+            Name::N => self.view.demand.n = Some(value.span),
+            Name::BestOf => self.view.demand.best_of = Some(value.span),
+            Name::Prompt if self.endpoint == Endpoint::Completions => {
+                self.view.demand.prompt = Some((value.span, value.children));
             }
             _ => {}
         }

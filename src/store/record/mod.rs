@@ -4,14 +4,18 @@
 
 mod audit;
 mod key;
+mod ledger;
 mod people;
 mod project;
 mod text_enum;
+mod usage;
 
 pub use audit::{ActorKind, AuditEntry, AuditEvent, KeptAnswer};
 pub use key::{ApiKey, KeyStatus, Owner, ProviderKey, Sealed, Secret};
+pub use ledger::{Account, LedgerEntry, LedgerFilter, LedgerKind};
 pub use people::{
     AdminToken, Invitation, InvitationStatus, Member, Organization, OrganizationRole, OrganizationStatus, ProjectGrant,
     ProjectRole, Session, User,
 };
 pub use project::{Activation, ActivationKind, Lifecycle, Mode, Project, Version, VersionState};
+pub use usage::{Dimension, RequestFilter, RequestRow, Rollup, Span, TagPlace, TagTally};

@@ -11,8 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     base::{Id, UnixTime},
     store::record::{
-        ActivationKind, ActorKind, InvitationStatus, KeyStatus, Lifecycle, Mode, OrganizationRole, OrganizationStatus,
-        ProjectGrant, ProjectRole, VersionState,
+        ActivationKind, ActorKind, InvitationStatus, KeyStatus, LedgerKind, Lifecycle, Mode, OrganizationRole,
+        OrganizationStatus, ProjectGrant, ProjectRole, VersionState,
     },
 };
 
@@ -144,6 +144,7 @@ words!(
     ActorKind,
     InvitationStatus,
     KeyStatus,
+    LedgerKind,
     Lifecycle,
     Mode,
     OrganizationRole,

@@ -10,16 +10,21 @@ mod backup;
 mod columns;
 mod fault;
 mod keys;
+mod ledger;
 mod notes;
 mod open;
 mod people;
 mod projects;
 mod reader;
+mod requests;
+mod rollups;
 mod schema;
 mod secrets;
 mod select;
 mod tx;
 mod versions;
 mod writer;
+
+pub use rollups::OTHER_TAG;
 
 pub(super) use open::{copy, open};

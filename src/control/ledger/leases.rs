@@ -1,0 +1,63 @@
+//! What the keeper and the meters of limits say to each other.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::keeper::Keeper;
+use crate::{
+    limit::{LeaseRequest, Meters},
+    shared::Shared,
+};
+
+/// A meter that may be spent up to a ceiling once the disk knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedLease {
+    /// The account, by the stable text of its meter.
+    pub account: Arc<str>,
+    /// The period of the account.
+    pub period: u64,
+    /// Up to where it is to be spent. Lower than before when the meter gives something back, never below what it used.
+    pub ceiling: u64,
+}
+
+/// The durable meters, as the keeper sees them.
+pub trait Leases: Send + Sync {
+    /// What is asked for since the last time.
+    fn wanted(&self) -> Vec<WantedLease>;
+    /// A lease is on disk.
+    fn leased(&self, lease: &WantedLease);
+    /// Before the first request: what an account has posted in a period. Called with older periods first.
+    fn restore(&self, account: &str, period: u64, posted: u64);
+}
+
+impl Leases for Meters {
+    fn wanted(&self) -> Vec<WantedLease> {
+        let mut wanted = Vec::new();
+        if self.is_rung() {
+            self.lease_requests(self.now(), |request| {
+                let LeaseRequest { account, period, wanted_ceiling, .. } = request;
+                wanted.push(WantedLease { account, period, ceiling: wanted_ceiling });
+            });
+        }
+        wanted
+    }
+
+    fn leased(&self, lease: &WantedLease) {
+        self.leased(&lease.account, lease.period, lease.ceiling);
+    }
+
+    fn restore(&self, account: &str, period: u64, posted: u64) {
+        self.restore(account, period, posted);
+    }
+}
+
+/// Passes the bell of workers whose requests wait for a lease on to the keeper, until `shutdown` says so.
+pub async fn ring_keeper(shared: Arc<Shared>, keeper: Arc<Keeper>, mut shutdown: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = shared.ledger_bell.notified() => keeper.ring(),
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The book of what was used: kept exactly, stored soon.
+//!
+//! The pump gives every record to the [`Keeper`], which sums them up and stores one batch after the other, each in one
+//! transaction: entries and accounts, roll-ups, sampled rows, and the leases that limits ask for. A limit hears of a lease
+//! when it is on disk, never before. A batch that cannot be stored is kept and tried again; meanwhile records wait in their
+//! queue, and a full queue admits no request. Numbers of batches make a repeated commit known, so nothing counts twice.
+
+mod batch;
+mod commit;
+mod group;
+mod keeper;
+mod leases;
+mod sample;
+#[cfg(test)]
+mod tests;
+
+pub use keeper::{Keeper, keep};
+pub use leases::{Leases, WantedLease, ring_keeper};
+pub use sample::RequestRows;

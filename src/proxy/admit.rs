@@ -1,0 +1,188 @@
+//! What a request may use: taken before it is sent.
+//!
+//! Requests and concurrency of the key are taken before the body is read, all else once the body says what it asks for at
+//! most. Everything is taken or nothing. Routes and keys without limits pass by here without a look at a counter.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    base::Instant,
+    http::{Downstream, sleep},
+    limit::{Claim, Held, Kinds, LimitSet, Moment, Reason, Refused, take_all},
+    snapshot::{Route, Target},
+    wire::{CapText, Demand, Endpoint, ErrorCase, RequestView},
+};
+
+use super::{attempt::Failure, exchange::Exchange, refused::refusal_of, reply::Refusal};
+
+/// Tokens that one picture or file can cost at most, whose size the body does not show: the dearest price list counts
+/// somewhat less than 50,000 for the largest picture.
+const MEDIA_TOKENS_MAX: u64 = 50_000;
+/// Tokens that a provider adds around a conversation.
+const FRAME_TOKENS: u64 = 16;
+/// Longest wait for a lease that is on its way to the disk. Only a burst out of nothing gets here.
+const LEASE_WAIT_MAX: Duration = Duration::from_secs(2);
+const LEASE_LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// What one request holds of limits. On the heap: requests without limits have none.
+#[derive(Default)]
+pub(super) struct Holds {
+    pub(super) grant: Held,
+    pub(super) route: Held,
+    pub(super) keyed: Held,
+    /// The limits of the route for this key.
+    pub(super) keyed_set: Option<Arc<LimitSet>>,
+    /// What was reserved.
+    pub(super) claim: Claim,
+}
+
+/// A request that is about to be admitted.
+pub(super) struct Asked<'a> {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// What its body says.
+    pub view: &'a RequestView,
+    /// Length of its body.
+    pub body_len: usize,
+    /// Where the body begins in the input.
+    pub body_at: usize,
+}
+
+/// What an admitted request is sent with.
+#[derive(Default)]
+pub(super) struct Admitted {
+    /// Most tokens of one answer, where the request must say so.
+    pub cap: Option<(u64, CapText)>,
+}
+
+impl Exchange<'_> {
+    /// A recent time by the clocks of limits.
+    pub(super) fn limit_moment(&self, at: Instant) -> Moment {
+        self.context.limit_clock().moment_at(at, self.context.unix_at(at))
+    }
+}
+
+/// Takes what is known before the body: one request, open now, of the key's limits.
+///
+/// # Errors
+/// The refusal of the first limit that is reached, or of a process that cannot keep the record of another request.
+pub(super) fn admit_arrival(exchange: &mut Exchange<'_>) -> Result<(), Refusal> {
+    if !exchange.context.shared.queue.has_room() {
+        let message = "the records of finished requests wait for the disk; please try again";
+        let mut refusal = Refusal::new(ErrorCase::Overloaded, message);
+        refusal.retry_after = Some(Duration::from_secs(1));
+        return Err(refusal);
+    }
+    let Some(grant) = exchange.grant.as_ref().filter(|grant| grant.limits.kinds().meets(Kinds::ARRIVAL)) else {
+        return Ok(());
+    };
+    let grant = Arc::clone(grant);
+    let mut holds = Box::<Holds>::default();
+    let at = exchange.limit_moment(exchange.received_at());
+    let taken = grant.limits.take(Kinds::ARRIVAL, &Claim::request(), at, &mut holds.grant);
+    exchange.holds = Some(holds);
+    taken.map_err(|refused| refuse(exchange, &refused))
+}
+
+/// Takes everything else, once route and body are known.
+///
+/// # Errors
+/// [`Failure::Client`] with the refusal of the first limit that is reached; [`Failure::ClientGone`].
+pub(super) async fn admit(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    (route, target): (&Arc<Route>, &Target),
+    asked: &Asked<'_>,
+) -> Result<Admitted, Failure> {
+    let Some(grant) = exchange.grant.clone() else { return Ok(Admitted::default()) };
+    let keyed = route.keyed.as_ref().map(|keyed| keyed.set_for(&grant.caller));
+    let keyed_kinds = keyed.as_ref().map_or(Kinds::NONE, |set| set.kinds());
+    let kinds = grant.limits.kinds().union(route.limits.kinds()).union(keyed_kinds);
+    let bounds_amounts = kinds.meets(Kinds::AMOUNTS);
+    let enforces = route.enforce_output_cap.unwrap_or(bounds_amounts);
+    if kinds == Kinds::NONE && !enforces {
+        return Ok(Admitted::default());
+    }
+    let mut claim = Claim::request();
+    let mut admitted = Admitted::default();
+    if bounds_amounts || enforces {
+        let body = down.input().get(asked.body_at..asked.body_at + asked.body_len).unwrap_or_default();
+        let demand = asked
+            .view
+            .demand(asked.endpoint, body)
+            .map_err(|error| Failure::Client(Refusal::new(error.case(), error.to_string()).param(error.param())))?;
+        let cap = output_cap(&demand, target, asked.endpoint);
+        if enforces && asked.endpoint != Endpoint::Embeddings {
+            admitted.cap = Some((cap, CapText::new(asked.endpoint, target.is_openai, cap)));
+        }
+        let output = if enforces { cap } else { target.learned.bound(cap) };
+        reserve(&mut claim, target, &demand, (asked.body_len, output));
+    }
+    if kinds == Kinds::NONE {
+        return Ok(admitted);
+    }
+    let holds = exchange.holds.get_or_insert_default();
+    holds.claim = claim;
+    holds.keyed_set = keyed;
+    exchange.route = Some(Arc::clone(route));
+    take(exchange, down, kinds).await?;
+    Ok(admitted)
+}
+
+/// The most that one answer may have: what the request says, if that is less than route and model allow.
+fn output_cap(demand: &Demand, target: &Target, endpoint: Endpoint) -> u64 {
+    let by_default = target.defaults.output_cap(endpoint);
+    demand.output_cap.or(by_default).map_or(target.output_max, |asked| asked.min(target.output_max))
+}
+
+/// Never too little: a token has one byte at least, so the body bounds the tokens of its text.
+fn reserve(claim: &mut Claim, target: &Target, demand: &Demand, (body_len, output): (usize, u64)) {
+    let prompt = target.prompt.as_ref().map_or(0, |prompt| prompt.len());
+    let text = u64::try_from(body_len + prompt).unwrap_or(u64::MAX);
+    let media = demand.media.saturating_mul(MEDIA_TOKENS_MAX);
+    claim.input_tokens = text.saturating_add(media).saturating_add(FRAME_TOKENS);
+    claim.output_tokens = output.saturating_mul(demand.answers);
+    if let Some(price) = &target.price {
+        claim.money_nano = price.upper_bound(claim.input_tokens, claim.output_tokens).units();
+    }
+}
+
+/// Takes from all limits in one step; waits for a lease where money is free but its lease not yet on disk.
+async fn take(exchange: &mut Exchange<'_>, down: &mut Downstream, kinds: Kinds) -> Result<(), Failure> {
+    let mut waited = Duration::ZERO;
+    loop {
+        let refused = match take_once(exchange, kinds) {
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
+        };
+        if refused.reason != Reason::Unleased || waited >= LEASE_WAIT_MAX {
+            return Err(Failure::Client(refuse(exchange, &refused)));
+        }
+        exchange.context.shared.ledger_bell.notify_one();
+        let look = Box::pin(sleep(LEASE_LOOK_EVERY));
+        down.unless_gone(look).await.map_err(|_| Failure::ClientGone)?;
+        waited += LEASE_LOOK_EVERY;
+    }
+}
+
+fn take_once(exchange: &mut Exchange<'_>, kinds: Kinds) -> Result<(), Refused> {
+    let at = exchange.limit_moment(exchange.received_at());
+    let (Some(grant), Some(route), Some(holds)) = (&exchange.grant, &exchange.route, &mut exchange.holds) else {
+        return Ok(());
+    };
+    let Holds { grant: of_grant, route: of_route, keyed, keyed_set, claim } = &mut **holds;
+    match keyed_set {
+        Some(set) => {
+            let mut sets = [(&grant.limits, of_grant), (&route.limits, of_route), (&**set, keyed)];
+            take_all(&mut sets, kinds, claim, at)
+        }
+        None => take_all(&mut [(&grant.limits, of_grant), (&route.limits, of_route)], kinds, claim, at),
+    }
+}
+
+/// A refused request has used nothing: what it took before is given back.
+fn refuse(exchange: &mut Exchange<'_>, refused: &Refused) -> Refusal {
+    exchange.give_back();
+    exchange.context.block.limit_refusals.count(refused.scope as usize, refused.kind as usize, refused.reason as usize);
+    refusal_of(refused)
+}

@@ -1,0 +1,239 @@
+//! What a client is told of its limits: the refusal, and the fields of every answer.
+
+use std::{fmt::Write as _, time::Duration};
+
+use crate::{
+    http::Buffer,
+    limit::{CalendarUnit, Kind, Kinds, LimitSet, LimitState, Reason, Refused, Window},
+    wire::ErrorCase,
+};
+
+use super::{
+    exchange::Exchange,
+    reply::{Refusal, number},
+};
+
+/// A client that is told to wait longer than this for money would hold on for nothing.
+const QUOTA_WAIT_MAX: Duration = Duration::from_secs(120);
+/// What is only reserved may be free again as soon as one request ends.
+const RESERVED_WAIT: Duration = Duration::from_secs(1);
+
+/// The answer to a request that a limit refuses. It names scope, amount and reset, and nothing about others.
+pub(super) fn refusal_of(refused: &Refused) -> Refusal {
+    let is_money = refused.kind == Kind::Money;
+    let case = match (refused.kind, refused.reason) {
+        (_, Reason::Unleased) => ErrorCase::LedgerUnavailable,
+        (Kind::Concurrent, _) => ErrorCase::ConcurrencyLimit,
+        (Kind::Money, Reason::Reserved) => ErrorCase::QuotaReserved,
+        (Kind::Money, Reason::Reached) => ErrorCase::InsufficientQuota,
+        (Kind::Requests | Kind::AudioMillis, _) => ErrorCase::RateLimited,
+        (Kind::InputTokens | Kind::OutputTokens | Kind::TotalTokens, _) => ErrorCase::TokensRateLimited,
+    };
+    let mut refusal = Refusal::new(case, message(refused));
+    refusal.retry_after = match (refused.reason, refused.resets_in) {
+        (Reason::Unleased, _) => Some(RESERVED_WAIT),
+        _ if refused.kind == Kind::Concurrent => Some(RESERVED_WAIT),
+        _ if refused.never_fits() => None,
+        (Reason::Reserved, Some(wait)) => Some(wait.min(RESERVED_WAIT)),
+        (Reason::Reserved, None) => Some(RESERVED_WAIT),
+        (Reason::Reached, Some(wait)) if !is_money || wait < QUOTA_WAIT_MAX => Some(wait),
+        (Reason::Reached, _) => None,
+    };
+    if refused.never_fits() && refused.reason != Reason::Unleased && refused.kind != Kind::Concurrent {
+        refusal.should_retry = Some(false);
+    }
+    refusal
+}
+
+fn message(refused: &Refused) -> String {
+    let (scope, max) = (refused.scope.name(), amount(refused.kind, refused.terms.max));
+    let mut text = match refused.reason {
+        Reason::Unleased => format!("the budget of the {scope} cannot be kept on disk at the moment"),
+        _ if refused.terms.max == 0 => format!("the limit of the {scope} is 0: nothing is allowed"),
+        Reason::Reached => format!("limit of the {scope} reached: {max}{}", window(refused.window)),
+        Reason::Reserved => {
+            format!("limit of the {scope} ({max}{}) is reserved by requests that are open", window(refused.window))
+        }
+    };
+    // Writing to a String cannot fail.
+    if refused.terms.max > 0 && refused.reason != Reason::Unleased && refused.kind != Kind::Requests {
+        let (asked, free) = (amount(refused.kind, refused.asked), amount(refused.kind, refused.free));
+        let _ = write!(text, "; this request may need {asked}, {free} free");
+    }
+    if refused.never_fits() && refused.terms.max > 0 {
+        text.push_str("; it will never fit: ask for fewer tokens (`max_tokens`) or have the limit raised");
+    } else if refused.reason == Reason::Reserved && refused.kind == Kind::Money {
+        text.push_str("; try again with a smaller `max_tokens`, or later");
+    } else if let Some(wait) = refused.resets_in.filter(|_| refused.reason == Reason::Reached) {
+        let _ = write!(text, "; room again in {}", go_duration(wait));
+    }
+    text
+}
+
+fn amount(kind: Kind, units: u64) -> String {
+    match kind {
+        Kind::Requests => format!("{units} requests"),
+        Kind::InputTokens => format!("{units} input tokens"),
+        Kind::OutputTokens => format!("{units} output tokens"),
+        Kind::TotalTokens => format!("{units} tokens"),
+        Kind::Money => {
+            let usd = crate::base::NanoUsd(i64::try_from(units).unwrap_or(i64::MAX)).to_string();
+            let usd = usd.trim_end_matches('0').trim_end_matches('.');
+            format!("{usd} USD")
+        }
+        Kind::AudioMillis => format!("{} seconds of audio", units / 1_000),
+        Kind::Concurrent => format!("{units} open requests"),
+    }
+}
+
+fn window(window: Window) -> String {
+    match window {
+        Window::Fixed(length) | Window::Aligned(length) | Window::Sliding(length) | Window::Bucket(length) => {
+            format!(" in {}", go_duration(length))
+        }
+        Window::Calendar(unit, count) => {
+            let unit = match unit {
+                CalendarUnit::Hour => "hour",
+                CalendarUnit::Day => "day",
+                CalendarUnit::Week => "week",
+                CalendarUnit::Month => "month",
+            };
+            if count == 1 {
+                format!(" in a calendar {unit} (UTC)")
+            } else {
+                format!(" in {count} calendar {unit}s (UTC)")
+            }
+        }
+        Window::Total | Window::Open => String::new(),
+    }
+}
+
+/// A time as Go writes it, which the clients of the OpenAI API read: `6ms`, `1s`, `2m59.56s`, `1h0m0s`. Rounded up to
+/// milliseconds.
+pub(super) fn go_duration(time: Duration) -> String {
+    let millis = time.as_nanos().div_ceil(1_000_000);
+    if millis < 1_000 {
+        return if millis == 0 { "0s".to_owned() } else { format!("{millis}ms") };
+    }
+    let (hours, minutes) = (millis / 3_600_000, millis / 60_000 % 60);
+    let mut text = String::new();
+    if hours > 0 {
+        let _ = write!(text, "{hours}h");
+    }
+    if hours > 0 || minutes > 0 {
+        let _ = write!(text, "{minutes}m");
+    }
+    let (seconds, rest) = (millis / 1_000 % 60, millis % 1_000);
+    let _ = write!(text, "{seconds}");
+    if rest > 0 {
+        let fraction = format!("{rest:03}");
+        let _ = write!(text, ".{}", fraction.trim_end_matches('0'));
+    }
+    text.push('s');
+    text
+}
+
+/// Writes the rate-limit fields: those of the tightest limit in requests, and in tokens. Nothing without such limits.
+pub(super) fn rate_fields(out: &mut Buffer, exchange: &Exchange<'_>) {
+    let Some(grant) = &exchange.grant else { return };
+    let keyed = exchange.holds.as_ref().and_then(|holds| holds.keyed_set.as_deref());
+    let route = exchange.route.as_ref().map(|route| &route.limits);
+    let sets = [Some(&grant.limits), route, keyed];
+    let limited = sets.iter().flatten().fold(Kinds::NONE, |kinds, set| kinds.union(set.kinds()));
+    for (name, kinds) in [("requests", Kinds::of(Kind::Requests)), ("tokens", Kinds::TOKENS)] {
+        if !limited.meets(kinds) {
+            continue;
+        }
+        let at = exchange.limit_moment(exchange.latest());
+        let states = sets.iter().flatten().filter_map(|set: &&LimitSet| set.tightest(kinds, at));
+        if let Some(state) = states.min_by_key(|state| state.remaining) {
+            rate_field(out, name, &state);
+        }
+    }
+}
+
+fn rate_field(out: &mut Buffer, name: &str, state: &LimitState) {
+    for (field, value) in [("x-ratelimit-limit-", state.max), ("x-ratelimit-remaining-", state.remaining)] {
+        out.extend(field.as_bytes());
+        out.extend(name.as_bytes());
+        out.extend(b": ");
+        number(out, value);
+        out.extend(b"\r\n");
+    }
+    out.extend(b"x-ratelimit-reset-");
+    out.extend(name.as_bytes());
+    out.extend(b": ");
+    out.extend(go_duration(state.resets_in.unwrap_or_default()).as_bytes());
+    out.extend(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::{Scope, Terms};
+
+    #[test]
+    fn times_are_written_as_go_does() {
+        for (millis, want) in [
+            (0, "0s"),
+            (6, "6ms"),
+            (1_000, "1s"),
+            (179_560, "2m59.56s"),
+            (360_000, "6m0s"),
+            (3_600_000, "1h0m0s"),
+            (61_001, "1m1.001s"),
+        ] {
+            assert_eq!(go_duration(Duration::from_millis(millis)), want);
+        }
+        assert_eq!(go_duration(Duration::from_nanos(1)), "1ms", "never too early");
+    }
+
+    fn refused(kind: Kind, reason: Reason) -> Refused {
+        Refused {
+            scope: Scope::Key,
+            kind,
+            window: Window::Fixed(Duration::from_secs(60)),
+            terms: Terms::max(1_500_000_000),
+            reason,
+            asked: 2_000_000,
+            free: 1_000_000,
+            resets_in: Some(Duration::from_secs(30)),
+        }
+    }
+
+    #[test]
+    fn refusals_have_the_case_and_the_pause_of_their_kind() {
+        for (kind, reason, case, pause) in [
+            (Kind::Requests, Reason::Reached, ErrorCase::RateLimited, Some(30)),
+            (Kind::TotalTokens, Reason::Reached, ErrorCase::TokensRateLimited, Some(30)),
+            (Kind::OutputTokens, Reason::Reserved, ErrorCase::TokensRateLimited, Some(1)),
+            (Kind::Money, Reason::Reached, ErrorCase::InsufficientQuota, Some(30)),
+            (Kind::Money, Reason::Reserved, ErrorCase::QuotaReserved, Some(1)),
+            (Kind::Money, Reason::Unleased, ErrorCase::LedgerUnavailable, Some(1)),
+            (Kind::Concurrent, Reason::Reserved, ErrorCase::ConcurrencyLimit, Some(1)),
+        ] {
+            let refusal = refusal_of(&refused(kind, reason));
+            assert_eq!(
+                (refusal.case, refusal.retry_after),
+                (case, pause.map(Duration::from_secs)),
+                "{kind:?} {reason:?}"
+            );
+        }
+        let late = Refused { resets_in: Some(Duration::from_secs(121)), ..refused(Kind::Money, Reason::Reached) };
+        assert_eq!(refusal_of(&late).retry_after, None, "no client should hold on so long");
+    }
+
+    #[test]
+    fn message_names_scope_amount_and_reset() {
+        let text = message(&refused(Kind::Money, Reason::Reached));
+        assert_eq!(
+            text,
+            "limit of the key reached: 1.5 USD in 1m0s; this request may need 0.002 USD, 0.001 USD free; room again in 30s"
+        );
+        let never = Refused { asked: u64::MAX, ..refused(Kind::TotalTokens, Reason::Reached) };
+        assert!(message(&never).contains("will never fit"), "{}", message(&never));
+        assert_eq!(refusal_of(&never).should_retry, Some(false));
+        let zero = Refused { terms: Terms::max(0), ..refused(Kind::Money, Reason::Reached) };
+        assert_eq!(message(&zero), "the limit of the key is 0: nothing is allowed");
+    }
+}

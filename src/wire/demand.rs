@@ -1,0 +1,242 @@
+//! What a request may cost at most: the output it allows and what multiplies it.
+//!
+//! Read only where a limit or a cap needs it; the strict pass over the body has noted where the fields stand.
+
+use smallvec::SmallVec;
+
+use super::body_error::{BodyError, BodyFault};
+use super::edit::Edits;
+use super::endpoint::Endpoint;
+use super::json_place::Span;
+use super::request::RequestView;
+use super::usage::parse_count;
+
+/// Where the fields stand that bound or multiply an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DemandSpans {
+    pub(super) max_tokens: Option<Span>,
+    pub(super) max_completion_tokens: Option<Span>,
+    pub(super) max_output_tokens: Option<Span>,
+    pub(super) n: Option<Span>,
+    pub(super) best_of: Option<Span>,
+    /// Value of `prompt` and how many elements it has. Only read on the Completions wire.
+    pub(super) prompt: Option<(Span, u32)>,
+}
+
+/// What a request asks for at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Demand {
+    /// Most tokens of one answer, as the client bounds them; none when it does not. The larger of two bounds.
+    pub output_cap: Option<u64>,
+    /// How many answers are made: `n` or `best_of`, for each prompt.
+    pub answers: u64,
+    /// Pictures and other media that the provider turns into tokens by rules of its own.
+    pub media: u64,
+}
+
+/// Most answers that any provider makes of one request; more is refused.
+const ANSWERS_MAX: u64 = 128;
+/// Names that announce media in a message. Base64 text bounds its own tokens by its length, a link does not.
+const MEDIA_MARKS: [&[u8]; 4] = [b"\"image_url\"", b"\"input_image\"", b"\"file_id\"", b"\"file_url\""];
+
+impl RequestView {
+    /// Reads what the body asks for at most.
+    ///
+    /// # Errors
+    /// [`BodyError`] when one of the fields is no whole number in its range: such a body could cost anything.
+    pub fn demand(&self, endpoint: Endpoint, body: &[u8]) -> Result<Demand, BodyError> {
+        if endpoint == Endpoint::Embeddings {
+            return Ok(Demand { output_cap: Some(0), answers: 1, media: 0 });
+        }
+        let spans = &self.demand;
+        let caps = match endpoint {
+            Endpoint::Responses => [("max_output_tokens", spans.max_output_tokens), ("", None)],
+            Endpoint::Completions => [("max_tokens", spans.max_tokens), ("", None)],
+            _ => [("max_tokens", spans.max_tokens), ("max_completion_tokens", spans.max_completion_tokens)],
+        };
+        let mut output_cap = None;
+        for (name, span) in caps {
+            output_cap = output_cap.max(count(body, name, span, u64::from(u32::MAX))?);
+        }
+        let mut answers = 1;
+        if endpoint != Endpoint::Responses {
+            let n = count(body, "n", spans.n, ANSWERS_MAX)?.unwrap_or(1);
+            let best_of = count(body, "best_of", spans.best_of, ANSWERS_MAX)?.unwrap_or(1);
+            answers = n.max(best_of).max(1) * prompts(body, spans.prompt);
+        }
+        Ok(Demand { output_cap, answers, media: media(body) })
+    }
+}
+
+/// Counts what may be a picture or a file; never too few.
+fn media(body: &[u8]) -> u64 {
+    let found = |mark: &[u8]| memchr::memmem::find_iter(body, mark).count();
+    let named: usize = MEDIA_MARKS.iter().map(|mark| found(mark)).sum();
+    // The name stands twice in one picture of the Chat wire, as its type and as its member.
+    let named = named - found(MEDIA_MARKS[0]) / 2;
+    // A letter that is spelt as an escape has no other reason than to hide such a name.
+    let hidden =
+        memchr::memmem::find_iter(body, b"\\u00").filter(|at| matches!(body.get(at + 4), Some(b'4'..=b'7'))).count();
+    u64::try_from(named + hidden).unwrap_or(u64::MAX)
+}
+
+/// A list of prompts makes an answer for each; a list of numbers is one prompt in tokens.
+fn prompts(body: &[u8], prompt: Option<(Span, u32)>) -> u64 {
+    let Some((span, children)) = prompt else { return 1 };
+    let inner = span.of(body).strip_prefix(b"[").unwrap_or_default().trim_ascii_start();
+    match inner.first() {
+        Some(b'"' | b'[') => u64::from(children).max(1),
+        _ => 1,
+    }
+}
+
+fn count(body: &[u8], name: &'static str, span: Option<Span>, max: u64) -> Result<Option<u64>, BodyError> {
+    let Some(span) = span.filter(|span| span.of(body) != b"null") else { return Ok(None) };
+    match parse_count(span.of(body)).filter(|count| *count <= max) {
+        Some(count) => Ok(Some(count)),
+        None => Err(BodyError::new(BodyFault::Type(name, "a whole number in its range"), span.start as usize)),
+    }
+}
+
+/// The text of a cap that the gateway writes into a request.
+#[derive(Debug, Clone, Default)]
+pub struct CapText {
+    /// `,"name":digits`.
+    member: SmallVec<[u8; 48]>,
+    digits_at: usize,
+}
+
+impl CapText {
+    /// A cap under the name that this endpoint, and the provider, know.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, is_openai: bool, tokens: u64) -> Self {
+        let name: &[u8] = match endpoint {
+            Endpoint::Responses => b",\"max_output_tokens\":",
+            // Its reasoning models refuse the older name, other servers do not know the newer one.
+            Endpoint::Chat if is_openai => b",\"max_completion_tokens\":",
+            _ => b",\"max_tokens\":",
+        };
+        let mut member = SmallVec::from_slice(name);
+        member.extend_from_slice(tokens.to_string().as_bytes());
+        Self { digits_at: name.len(), member }
+    }
+
+    fn digits(&self) -> &[u8] {
+        self.member.get(self.digits_at..).unwrap_or_default()
+    }
+}
+
+impl<'a> Edits<'a> {
+    /// Bounds the answer: a cap of the client that is larger, or `null`, is replaced, and one is added where there is none.
+    /// Nothing is done for endpoints that make no tokens.
+    pub fn cap_output(&mut self, endpoint: Endpoint, (view, body): (&RequestView, &[u8]), cap: (u64, &'a CapText)) {
+        let (tokens, text) = cap;
+        let spans = &view.demand;
+        let written = match endpoint {
+            Endpoint::Embeddings => return,
+            Endpoint::Responses => [spans.max_output_tokens, None],
+            Endpoint::Completions => [spans.max_tokens, None],
+            Endpoint::Chat => [spans.max_tokens, spans.max_completion_tokens],
+        };
+        let mut is_bounded = false;
+        for span in written.into_iter().flatten() {
+            let asked = parse_count(span.of(body));
+            // Of two names one may be `null`: a number there could contradict the other.
+            let is_second = is_bounded && asked.is_none();
+            if asked.is_none_or(|asked| asked > tokens) && !is_second {
+                self.replace(span, text.digits());
+            }
+            is_bounded = true;
+        }
+        if !is_bounded {
+            self.append_cap(view, &text.member);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::request::{Limits, view_request};
+    use super::*;
+
+    fn demand(endpoint: Endpoint, body: &str) -> Result<Demand, String> {
+        let view = view_request(endpoint, body.as_bytes(), &Limits::default()).map_err(|error| error.to_string())?;
+        view.demand(endpoint, body.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_field_that_multiplies_the_cost_is_read() {
+        let chat = Endpoint::Chat;
+        let text = Endpoint::Completions;
+        for (endpoint, body, cap, answers, media) in [
+            (chat, r#"{"model":"m","messages":[]}"#, None, 1, 0),
+            (chat, r#"{"model":"m","max_tokens":7,"n":3}"#, Some(7), 3, 0),
+            (chat, r#"{"model":"m","max_tokens":7,"max_completion_tokens":9}"#, Some(9), 1, 0),
+            (chat, r#"{"model":"m","max_tokens":null,"n":null}"#, None, 1, 0),
+            (text, r#"{"model":"m","prompt":["a","b","c"],"best_of":4,"n":2,"max_tokens":5}"#, Some(5), 12, 0),
+            (text, r#"{"model":"m","prompt":[1,2,3]}"#, None, 1, 0),
+            (text, r#"{"model":"m","prompt":[[1,2],[3]]}"#, None, 2, 0),
+            (Endpoint::Responses, r#"{"model":"m","max_output_tokens":6,"n":5}"#, Some(6), 1, 0),
+            (Endpoint::Embeddings, r#"{"model":"m","max_tokens":6,"n":5}"#, Some(0), 1, 0),
+            (
+                chat,
+                r#"{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}}]}]}"#,
+                None,
+                1,
+                1,
+            ),
+            (
+                chat,
+                r#"{"model":"m","messages":[{"content":[{"type":"im\u0061ge_url"}],"text":"\u00e9\u003c"}]}"#,
+                None,
+                1,
+                1,
+            ),
+        ] {
+            let want = Demand { output_cap: cap, answers, media };
+            assert_eq!(demand(endpoint, body), Ok(want), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_could_cost_anything_is_refused() {
+        for body in [
+            r#"{"model":"m","max_tokens":1e400}"#,
+            r#"{"model":"m","max_tokens":-1}"#,
+            r#"{"model":"m","max_tokens":"7"}"#,
+            r#"{"model":"m","n":129}"#,
+            r#"{"model":"m","n":1.5}"#,
+            r#"{"model":"m","max_tokens":7,"max_tokens":8}"#,
+            r#"{"model":"m","MAX_TOKENS":7}"#,
+            r#"{"model":"m","m\u0061x_tokens":7}"#,
+        ] {
+            assert!(demand(Endpoint::Chat, body).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn cap_is_written_lowered_or_left() {
+        for (endpoint, body, want) in [
+            (Endpoint::Chat, r#"{"model":"m"}"#, r#"{"model":"m","max_completion_tokens":10}"#),
+            (Endpoint::Chat, r#"{"model":"m","max_tokens":9}"#, r#"{"model":"m","max_tokens":9}"#),
+            (Endpoint::Chat, r#"{"model":"m","max_tokens":11}"#, r#"{"model":"m","max_tokens":10}"#),
+            (Endpoint::Chat, r#"{"max_tokens":null,"model":"m"}"#, r#"{"max_tokens":10,"model":"m"}"#),
+            (
+                Endpoint::Chat,
+                r#"{"max_tokens":99,"max_completion_tokens":null,"model":"m"}"#,
+                r#"{"max_tokens":10,"max_completion_tokens":null,"model":"m"}"#,
+            ),
+            (Endpoint::Completions, r#"{"model":"m"}"#, r#"{"model":"m","max_tokens":10}"#),
+            (Endpoint::Responses, r#"{"model":"m"}"#, r#"{"model":"m","max_output_tokens":10}"#),
+            (Endpoint::Embeddings, r#"{"model":"m"}"#, r#"{"model":"m"}"#),
+        ] {
+            let view = view_request(endpoint, body.as_bytes(), &Limits::default()).unwrap();
+            let text = CapText::new(endpoint, true, 10);
+            let mut edits = Edits::new();
+            edits.cap_output(endpoint, (&view, body.as_bytes()), (10, &text));
+            let mut out = Vec::new();
+            edits.write(body.as_bytes(), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), want);
+        }
+    }
+}
