@@ -1,4 +1,4 @@
-//! Limits of a route: what they say, and whether it can be meant.
+//! Limits of a route: what they say, and if it can be meant.
 
 use std::time::Duration;
 

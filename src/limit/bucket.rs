@@ -1,4 +1,4 @@
-//! A bucket that refills evenly: the maximum in a window's time.
+//! A bucket that refills evenly: the maximum in a window.
 //!
 //! Held as what is missing from a full bucket, and as of when. What refills is counted in whole units and the time of the
 //! rest is kept, rounded so that a client never gets more.

@@ -1,4 +1,4 @@
-//! Limits that stand together: of one key's grant, of one route.
+//! Limits that stand together: of one grant, of one route.
 //!
 //! A take is all or nothing, over one set or over several. It neither waits nor allocates.
 
@@ -152,6 +152,13 @@ pub struct LimitState {
     pub resets_in: Option<Duration>,
 }
 
+/// What a request wants from sets of limits.
+struct Want<'a> {
+    kinds: Kinds,
+    claim: &'a Claim,
+    at: Moment,
+}
+
 /// Some limits, checked in this order.
 #[derive(Debug, Clone, Default)]
 pub struct LimitSet {
@@ -268,17 +275,10 @@ impl LimitSet {
     }
 
     /// Takes from the limits of one set; `left` counts the limits that come, this set's included.
-    fn take_in_order(
-        &self,
-        kinds: Kinds,
-        claim: &Claim,
-        at: Moment,
-        held: &mut Held,
-        left: &mut usize,
-    ) -> Result<(), Refused> {
+    fn take_in_order(&self, want: &Want<'_>, held: &mut Held, left: &mut usize) -> Result<(), Refused> {
         held.entries.resize(self.limits.len(), Entry::default());
         for (limit, entry) in self.limits.iter().zip(&mut held.entries) {
-            if !kinds.has(limit.kind()) || entry.state != State::Nothing {
+            if !want.kinds.has(limit.kind()) || entry.state != State::Nothing {
                 continue;
             }
             *left -= 1;
@@ -287,7 +287,7 @@ impl LimitSet {
             if own > 0 {
                 limit.meter.tentative.enter();
             }
-            let taken = limit.take(claim, at, own);
+            let taken = limit.take(want.claim, want.at, own);
             let is_taken = matches!(&taken, Ok(entry) if entry.state == State::Tentative);
             if own > 0 && !is_taken {
                 limit.meter.tentative.gave_back();
@@ -346,7 +346,7 @@ pub fn take_all(sets: &mut [(&LimitSet, &mut Held)], kinds: Kinds, claim: &Claim
     let mut result = Ok(());
     for (set, held) in sets.iter_mut() {
         if set.kinds.meets(kinds) && result.is_ok() {
-            result = set.take_in_order(kinds, claim, at, held, &mut left);
+            result = set.take_in_order(&Want { kinds, claim, at }, held, &mut left);
         }
     }
     for (set, held) in sets.iter_mut() {

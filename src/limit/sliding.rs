@@ -1,4 +1,4 @@
-//! No interval of the window's length holds more than the maximum.
+//! No interval of a window's length holds more than its most.
 //!
 //! Time is cut into slots of a sixtieth of the window. An amount counts until its whole slot is older than the window, so
 //! up to one slot longer than it must: rounded against the client, never for it.
@@ -97,7 +97,12 @@ impl Sliding {
     /// Makes the places of the slots `from` to `to` ready; what they held before has expired. Whether that was anything.
     fn expire(&self, from: u64, to: u64, tentative: &Tentative) -> bool {
         let from = from.max((to + 1).saturating_sub(RING));
-        (from..=to).fold(false, |any, slot| self.renew(slot, tentative) || any)
+        // Every place is made ready, also behind the first that held something.
+        let mut any = false;
+        for slot in from..=to {
+            any |= self.renew(slot, tentative);
+        }
+        any
     }
 
     /// Gives a place to its next slot. Whether an amount expired with the old one.

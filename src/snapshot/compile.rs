@@ -142,7 +142,10 @@ impl Compiler<'_> {
             }
         };
         let (chat, embedding) = (first(&route.chat), first(&route.embedding));
-        problems.extend(unpriced_under_budget(route, &[(&route.chat, &chat), (&route.embedding, &embedding)]));
+        problems.extend(unpriced_under_budget(
+            route,
+            &[(&route.chat, chat.as_deref()), (&route.embedding, embedding.as_deref())],
+        ));
         // Counters are those of the project's id: slugs are unique in one organization only.
         let (owner, rules) = (format!("{}/{}", self.project.id, route.name.value), rules(route));
         let meters = &self.registries.meters;
@@ -227,12 +230,12 @@ impl Compiler<'_> {
 }
 
 /// Money that is not counted cannot be limited. A limit in shadow mode needs prices as well.
-fn unpriced_under_budget(route: &RouteConfig, lists: &[(&Vec<At<usize>>, &Option<Arc<Target>>)]) -> Option<Problem> {
+fn unpriced_under_budget(route: &RouteConfig, lists: &[(&[At<usize>], Option<&Target>)]) -> Option<Problem> {
     if !route.limits.iter().any(|limit| limit.unit == LimitUnit::Money) {
         return None;
     }
     lists.iter().find_map(|(references, target)| {
-        let target = target.as_ref().filter(|target| target.price.is_none())?;
+        let target = target.filter(|target| target.price.is_none())?;
         let full_name = format!("{}/{}", target.labels.provider, target.labels.model);
         let warning = unpriced_problem(references.first()?, &full_name);
         Some(Problem { severity: Severity::Error, ..warning })

@@ -1,4 +1,4 @@
-//! Limits of a route, from what the configuration says to counters.
+//! Limits of a route, from configuration to counters.
 
 use crate::{
     config::{LimitAlgorithm, LimitScope, LimitUnit, Route as RouteConfig, RouteLimit},

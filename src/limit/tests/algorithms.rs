@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::{CalendarUnit, Kind, Limit, LimitSet, Meters, Mode, Reason, Scope, Terms, Window};
-use super::{at, claim, limit, minutes, set_of, settle, take};
-use crate::limit::Kinds;
+use super::super::{CalendarUnit, Held, Kind, Kinds, Limit, LimitSet, Meters, Mode, Reason, Scope, Terms, Window};
+use super::scene::{at, claim, limit, minutes, set_of, settle, take};
 
 /// One step: a time in milliseconds, an amount, and whether it is admitted.
 type Step = (u64, u64, Result<(), Reason>);
@@ -235,12 +234,12 @@ fn only_the_asked_kinds_are_taken_and_none_twice() {
         limit(&meters, "key:k", Kind::Requests, window, 10),
         limit(&meters, "key:k", Kind::OutputTokens, window, 100),
     ]);
-    let mut held = super::Held::default();
+    let mut held = Held::default();
     set.take(Kinds::ARRIVAL, &claim(1), at(0), &mut held).unwrap();
     set.take(Kinds::ALL, &claim(60), at(0), &mut held).unwrap();
     let used = || set.states(at(0)).map(|state| state.posted + state.pending).collect::<Vec<_>>();
     assert_eq!(used(), [1, 60]);
-    let mut other = super::Held::default();
+    let mut other = Held::default();
     set.take(Kinds::ARRIVAL, &claim(1), at(0), &mut other).unwrap();
     set.take(Kinds::AMOUNTS, &claim(41), at(0), &mut other).unwrap_err();
     assert_eq!(used(), [2, 60], "what was taken before the refusal stays until it is given back");

@@ -1,7 +1,7 @@
 //! Nothing is spent before its lease is on disk.
 
 use super::super::{Claim, Held, Kind, Kinds, LeaseRequest, LimitSet, Meters, Mode, Reason, Terms, Window};
-use super::{at, claim, limit, minutes, settle, take};
+use super::scene::{at, claim, limit, minutes, nanos, settle, take};
 use crate::base::Charge;
 
 fn requests(meters: &Meters, ms: u64) -> Vec<LeaseRequest> {
@@ -105,7 +105,7 @@ fn charges_name_the_period_that_admitted() {
     }
     let mut charges: Vec<Charge> = Vec::new();
     set.settle(&mut held, &claim(4), at(60_001), |charge| charges.push(charge));
-    let period = super::nanos(at(0));
+    let period = nanos(at(0));
     let want = |account: &str, period, amount| Charge { account: account.into(), period, amount };
     assert_eq!(
         charges,

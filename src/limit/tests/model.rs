@@ -1,4 +1,4 @@
-//! Random histories against a model that is too simple to be wrong.
+//! Random histories against a model too simple to be wrong.
 //!
 //! `MILLRACE_LIMIT_CASES` sets how many histories are tried (default 2,000).
 
@@ -8,7 +8,7 @@ use super::super::{
     CalendarUnit, Claim, Held, Kind, Kinds, LimitSet, LimitState, Meters, Mode, Moment, Reason, Scope, Terms, Window,
     take_all,
 };
-use super::{claim, limit, minutes};
+use super::scene::{claim, limit, minutes};
 
 const SECOND: u64 = 1_000_000_000;
 const START: u64 = 1_800_000_012 * SECOND;

@@ -1,4 +1,4 @@
-//! Orders of threads, tried one by one: each step of a counter is a point where the others may run.
+//! Orders of threads: each step is a point to change over.
 //!
 //! `MILLRACE_LIMIT_SCHEDULES` sets how many orders each case tries at random (default 200), and as many in depth.
 
@@ -11,7 +11,7 @@ use shuttle::thread;
 
 use super::super::explore::{explore_at_random, explore_in_depth, is_patient};
 use super::super::{Held, Kind, Kinds, Limit, LimitSet, Meters, Window};
-use super::{at, claim, limit, minutes, set_of, settle, take};
+use super::scene::{at, claim, limit, minutes, set_of, settle, take};
 
 fn schedules() -> usize {
     std::env::var("MILLRACE_LIMIT_SCHEDULES").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
