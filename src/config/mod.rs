@@ -10,6 +10,8 @@ mod expand;
 mod fields;
 mod hint;
 mod keys;
+mod limit_tables;
+mod limits;
 mod model;
 mod params;
 mod problem;
@@ -30,9 +32,10 @@ mod yaml;
 
 pub use document::{DocumentKind, recognise};
 pub use keys::check_keys;
+pub use limits::{LimitAlgorithm, LimitQueue, LimitScope, LimitUnit, RouteLimit};
 pub use model::{
-    Costs, MockParams, Model, ModelList, PriceEntry, Project, Prompt, PromptRole, Provider, Route, Timeouts,
-    TimeoutsPatch,
+    Costs, MockParams, Model, ModelList, OnCancel, OnExhausted, PriceEntry, Project, Prompt, PromptRole, Provider,
+    Route, Timeouts, TimeoutsPatch,
 };
 pub use problem::{At, Checked, Code, Position, Problem, Severity};
 pub use project::{ProjectContext, check_project};

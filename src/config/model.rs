@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::base::{NanoUsd, PicoUsd};
 
+use super::limits::RouteLimit;
 use super::problem::At;
 
 /// One project configuration, checked.
@@ -66,6 +67,10 @@ pub struct Model {
     /// Whether the one resend after a reused connection closed before any response byte stays silent. It is made in any
     /// case; without this it counts as an attempt and as a reset. Default `false`.
     pub retry_safe: bool,
+    /// Most tokens of one answer, 1 or more. Default: the price catalogue, else 4,096.
+    pub max_output_tokens: Option<u64>,
+    /// How a stream that its client left is billed. Default `estimate`.
+    pub on_cancel: OnCancel,
     /// Prices written at the model: they win over every other source.
     pub costs: Costs,
 }
@@ -176,6 +181,36 @@ pub struct Route {
     pub embedding: Vec<At<usize>>,
     /// Timeouts written at the route.
     pub timeouts: TimeoutsPatch,
+    /// Its limits.
+    pub limits: Vec<RouteLimit>,
+    /// Most tokens of one answer, 1 or more. Default: the model's.
+    pub max_output_tokens: Option<u64>,
+    /// Whether the cap is written into requests to providers. Default: where a limit of money or tokens can apply.
+    pub enforce_output_cap: Option<bool>,
+    /// What happens to a stream that passes its reservation when its limits are used up. Default `finish`.
+    pub on_exhausted: OnExhausted,
+}
+
+/// How a stream that its client left is billed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnCancel {
+    /// What arrived, with a mark that it is an estimate.
+    #[default]
+    Estimate,
+    /// Read to its end and billed exactly.
+    Drain,
+    /// Not billed.
+    Free,
+}
+
+/// What happens to a stream that passes its reservation when its limits are used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnExhausted {
+    /// It goes on.
+    #[default]
+    Finish,
+    /// It ends with an error event.
+    Cut,
 }
 
 /// Who serves a model.

@@ -9,7 +9,10 @@ use crate::base::PicoUsd;
 
 use super::fields::{Fields, Item};
 use super::hint::{did_you_mean, listing};
-use super::model::{Costs, Model, ModelList, PriceEntry, Project, Provider, Route, TimeoutsPatch};
+use super::limits::read_limits;
+use super::model::{
+    Costs, Model, ModelList, OnCancel, OnExhausted, PriceEntry, Project, Provider, Route, TimeoutsPatch,
+};
 use super::params::read_params;
 use super::problem::{At, Checked, Code, Position, Problem, Problems, shown};
 use super::project_tables::{MODEL, PRICE, PROJECT, ROUTE};
@@ -128,6 +131,12 @@ impl Reader<'_> {
             prompt,
             timeouts,
             retry_safe: fields.boolean("retry_safe").unwrap_or(false),
+            max_output_tokens: fields.integer("max_output_tokens"),
+            on_cancel: match fields.choice("on_cancel") {
+                Some("drain") => OnCancel::Drain,
+                Some("free") => OnCancel::Free,
+                _ => OnCancel::Estimate,
+            },
             costs: model_costs(fields),
         })
     }
@@ -260,6 +269,13 @@ impl Reader<'_> {
                 chat: self.references(&fields, ModelList::Chat),
                 embedding: self.references(&fields, ModelList::Embedding),
                 timeouts: self.timeouts(&fields),
+                limits: read_limits(&fields, self.problems),
+                max_output_tokens: fields.integer("max_output_tokens"),
+                enforce_output_cap: fields.boolean("enforce_output_cap"),
+                on_exhausted: match fields.choice("on_exhausted_midstream") {
+                    Some("cut") => OnExhausted::Cut,
+                    _ => OnExhausted::Finish,
+                },
             });
         }
         routes

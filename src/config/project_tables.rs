@@ -1,5 +1,6 @@
 //! The keys of a project document.
 
+use super::limit_tables::{BUDGET, CONCURRENCY, COUNT_MAX, RATE, TOKENS};
 use super::table::{Field, Kind, Table};
 use super::words;
 
@@ -9,6 +10,7 @@ const MODELS_MAX: usize = 5_000;
 const ROUTES_MAX: usize = 2_000;
 /// Most bytes of a prompt.
 const PROMPT_BYTES_MAX: usize = 64 << 10;
+const OUTPUT_TOKENS: Kind = Kind::Int { min: 1, max: COUNT_MAX };
 const NO_PLUGINS: &str = "Millrace loads no plugins; leave the map empty";
 
 pub(super) static PROJECT: Table = Table {
@@ -95,9 +97,19 @@ pub(super) static MODEL: Table = Table {
         )
         .default("false"),
         Field::unsupported("retry_attempts", "Retries of this model."),
-        Field::unsupported("on_cancel", "How a cancelled stream is billed."),
+        Field::new(
+            "on_cancel",
+            Kind::Choice(&["estimate", "drain", "free"]),
+            "How a stream that the client left is billed: `estimate` what arrived, `drain` it to its end, or `free`. Default \
+             `estimate`.",
+        )
+        .default("estimate"),
         Field::unsupported("circuit_breaker", "When the model is skipped."),
-        Field::unsupported("max_output_tokens", "Most tokens of one answer."),
+        Field::new(
+            "max_output_tokens",
+            OUTPUT_TOKENS,
+            "Most tokens of one answer, 1 or more: what a request may reserve. Default: the price catalogue, else 4,096.",
+        ),
         Field::new(
             "input_cost_per_million_tokens",
             Kind::Money,
@@ -241,13 +253,33 @@ pub(super) static ROUTE: Table = Table {
         Field::unsupported("circuit_breaker", "When a model is skipped."),
         Field::unsupported("guardrails", "Checks of requests and answers."),
         Field::unsupported("caching", "Whether answers are kept."),
-        Field::unsupported("rate_limiting", "Limit of requests."),
-        Field::unsupported("token_limiting", "Limit of tokens."),
-        Field::unsupported("budget_limiting", "Limit of money."),
+        Field::new("rate_limiting", Kind::Table(&RATE), "Limit of requests."),
+        Field::new("token_limiting", Kind::Table(&TOKENS), "Limits of tokens of requests and of answers."),
+        Field::new(
+            "budget_limiting",
+            Kind::Table(&BUDGET),
+            "Limit of money; every model of the route needs a price.",
+        ),
         Field::unsupported("duration_limiting", "Limit of audio."),
-        Field::unsupported("concurrency_limiting", "Limit of open requests."),
-        Field::unsupported("max_output_tokens", "Most tokens of one answer."),
-        Field::unsupported("enforce_output_cap", "Whether the cap is sent to the provider."),
+        Field::new("concurrency_limiting", Kind::Table(&CONCURRENCY), "Limit of open requests."),
+        Field::new(
+            "max_output_tokens",
+            OUTPUT_TOKENS,
+            "Most tokens of one answer, 1 or more; the lowest of route, model and request counts. Default: the model's.",
+        ),
+        Field::new(
+            "enforce_output_cap",
+            Kind::Bool,
+            "Whether the cap is written into requests to providers. Default: where a limit of money or tokens can apply. false \
+             weakens the bound of what can be overspent.",
+        ),
+        Field::new(
+            "on_exhausted_midstream",
+            Kind::Choice(&["finish", "cut"]),
+            "What happens to a stream that passes what was reserved for it when its limits are used up: `finish` or `cut`. \
+             Default `finish`.",
+        )
+        .default("finish"),
         Field::unsupported("stream_obfuscation", "Padding of events."),
         Field::unsupported("response_model", "Which model name an answer shows."),
         Field::unsupported("mcp_servers", "Tool servers."),

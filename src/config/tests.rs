@@ -188,6 +188,37 @@ fn project_is_read_as_written() {
 }
 
 #[test]
+fn limits_are_read_as_written() {
+    use super::{LimitAlgorithm, LimitQueue, LimitScope, LimitUnit, OnCancel, OnExhausted, RouteLimit};
+    let text = read(&root("tests/fixtures/config/valid/limits.yaml"));
+    let project = check_project(&text, ProjectContext::default()).unwrap().config;
+    let [every, none, _] = &project.routes[..] else { panic!("three routes") };
+    let shown =
+        |limit: &RouteLimit| (limit.unit, limit.algorithm, limit.window, limit.max.value, limit.burst, limit.scope);
+    let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3_600));
+    let day = 24 * hour;
+    use LimitUnit::{Concurrent, InputTokens, Money, OutputTokens, Requests};
+    assert_eq!(
+        every.limits.iter().map(shown).collect::<Vec<_>>(),
+        [
+            (Requests, LimitAlgorithm::Fixed, minute, 60, 60, LimitScope::Route),
+            (Money, LimitAlgorithm::Aligned, day, 50_000_001_000, 50_000_001_000, LimitScope::Group),
+            (InputTokens, LimitAlgorithm::Sliding, hour, 1_000_000, 1_000_000, LimitScope::Key),
+            (OutputTokens, LimitAlgorithm::Bucket, minute, 100, 300, LimitScope::Key),
+            (Concurrent, LimitAlgorithm::Fixed, Duration::ZERO, 0, 0, LimitScope::Key),
+        ]
+    );
+    assert_eq!(every.limits.iter().map(|limit| limit.shadow).collect::<Vec<_>>(), [false, true, false, false, false]);
+    assert_eq!(every.limits[4].queue, Some(LimitQueue { max: 50, wait: Duration::from_millis(100) }));
+    assert_eq!(every.limits[1].max.path.as_ref(), "routes.every.budget_limiting.max_budget");
+    assert_eq!((every.max_output_tokens, every.enforce_output_cap), (Some(256), Some(false)));
+    assert_eq!((every.on_exhausted, none.on_exhausted), (OnExhausted::Cut, OnExhausted::Finish));
+    let model = &project.models[0];
+    assert_eq!((model.max_output_tokens, model.on_cancel), (Some(512), OnCancel::Drain));
+    assert_eq!((&none.limits[..], none.max_output_tokens, none.enforce_output_cap), (&[][..], None, None));
+}
+
+#[test]
 fn admin_hosts_are_kept_in_small_letters() {
     let text = read(&root("tests/fixtures/config/valid/server-remote-admin.yaml"));
     let server = check_server(&text, &environment).unwrap().config;

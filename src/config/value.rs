@@ -8,6 +8,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::base::{MoneyError, NanoUsd, UnitError, parse_byte_size, parse_duration};
 
+use super::limit_tables::COUNT_MAX;
 use super::problem::Code;
 use super::yaml::{Content, Form, Node, Scalar};
 
@@ -86,6 +87,10 @@ pub(super) fn integer(node: &Node, min: u64, max: u64) -> Result<u64, Refusal> {
     }
     match digits.parse::<u64>() {
         Ok(number) if (!negative || number == 0) && (min..=max).contains(&number) => Ok(number),
+        // Nobody asks for the upper end of what has none to speak of.
+        Ok(number) if max == COUNT_MAX && (negative || number < min) => {
+            Err(Refusal::new(Code::OutOfRange, format!("must be {} or more", grouped(min))))
+        }
         _ => Err(Refusal::new(Code::OutOfRange, format!("must be {} to {}", grouped(min), grouped(max)))),
     }
 }

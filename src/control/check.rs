@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     base::Id,
     config::{Code, Position, Problem, ProjectContext, Provider, Severity, check_project},
+    limit::Meters,
     metrics::Registry,
     snapshot::{ProjectPart, ProjectSource, Refusal, Registries, compile_project, unpriced},
     store::{Project, Tx},
@@ -161,7 +162,8 @@ impl Verdict {
 /// Registries for a check that serves nothing: no counters appear in the metrics, and an address that nothing else uses
 /// is forgotten with the outcome.
 pub(super) fn rehearsal(live: &Registries) -> Registries {
-    Registries { metrics: Arc::new(Registry::new(0)), ..live.clone() }
+    let meters = Arc::new(Meters::in_memory());
+    Registries { metrics: Arc::new(Registry::new(0)), meters, ..live.clone() }
 }
 
 /// Refuses a text that cannot even be stored.

@@ -1,4 +1,4 @@
-//! A bucket that refills evenly: the maximum in a window's time.
+//! A bucket that refills evenly: the maximum in a window.
 //!
 //! Held as what is missing from a full bucket, and as of when. What refills is counted in whole units and the time of the
 //! rest is kept, rounded so that a client never gets more.
@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use super::ask::{Ask, Reading, Reason, Refusal, Settlement, Taken};
-use super::atomic::{Count, Pair};
+use super::atomic::Pair;
+use super::pending::Pending;
+use super::rule::Kind;
 use super::tentative::Tentative;
 use super::window::{Moment, nanos};
 
@@ -17,12 +19,12 @@ pub(super) struct Bucket {
     /// As of when, on the steady clock; what is missing from the full bucket.
     level: Pair,
     /// What is reserved and not settled.
-    pending: Count,
+    pending: Pending,
 }
 
 impl Bucket {
-    pub(super) fn new(length: Duration) -> Self {
-        Self { length_ns: nanos(length).max(1), level: Pair::default(), pending: Count::default() }
+    pub(super) fn new(length: Duration, kind: Kind) -> Self {
+        Self { length_ns: nanos(length).max(1), level: Pair::default(), pending: Pending::of(kind) }
     }
 
     /// Units that refill in so many nanoseconds, rounded down.
@@ -87,13 +89,13 @@ impl Bucket {
         } else if end.used < end.reserved {
             self.refund(end.mark, end.reserved - end.used, end.terms.max, end.at);
         }
-        self.pending.subtract(end.reserved);
+        self.pending.remove(end.reserved);
         self.level.load().1
     }
 
     pub(super) fn give_back(&self, mark: u64, amount: u64, max: u64, at: Moment) {
         self.refund(mark, amount, max, at);
-        self.pending.subtract(amount);
+        self.pending.remove(amount);
     }
 
     fn refund(&self, mark: u64, amount: u64, max: u64, at: Moment) {

@@ -27,8 +27,10 @@ pub(super) enum State {
     /// Nothing is held.
     #[default]
     Nothing,
-    /// A limit in shadow mode would have refused.
+    /// A limit in shadow mode would refuse, if all others admit.
     WouldRefuse,
+    /// It would have refused, and that is counted.
+    Reported,
     /// Held, and may be given back by the take that is under way.
     Tentative,
     /// Held.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::base::Caller;
 
+use super::queue::Queue;
 use super::rule::{Kind, MeterKey, Scope, Terms, Window};
 use super::set::{Limit, LimitSet, Mode};
 use super::table::Meters;
@@ -21,6 +22,8 @@ pub struct Rule {
     pub terms: Terms,
     /// Whether it refuses.
     pub mode: Mode,
+    /// Where requests may wait, of [`Kind::Concurrent`] alone.
+    pub queue: Option<Queue>,
 }
 
 impl Rule {
@@ -28,7 +31,7 @@ impl Rule {
     #[must_use]
     pub fn limit(&self, owner: Arc<str>, meters: &Meters) -> Limit {
         let meter = meters.meter(&MeterKey { owner, kind: self.kind, window: self.window });
-        Limit { meter, terms: self.terms, scope: self.scope, mode: self.mode }
+        Limit { meter, terms: self.terms, scope: self.scope, mode: self.mode, queue: self.queue }
     }
 }
 
@@ -83,6 +86,7 @@ impl Keyed {
         let limit = |rule: &Rule| {
             let owner = match (&caller.group, rule.scope) {
                 (Some(group), Scope::Group) => format!("route_group:{}:{group}", self.route),
+                (None, Scope::Group) => format!("route_ungrouped:{}:{}", self.route, caller.key),
                 _ => format!("route_key:{}:{}", self.route, caller.key),
             };
             rule.limit(owner.into(), &self.meters)

@@ -23,6 +23,8 @@ pub struct Meter {
     pub(super) tentative: Tentative,
     /// Requests that a limit in shadow mode would have refused.
     shadow_refused: Count,
+    /// Requests that wait for a place, of [`Kind::Concurrent`] alone.
+    pub(super) waiting: Count,
     /// 1 once the registry has let go of it.
     retired: Count,
     bell: Arc<Bell>,
@@ -42,13 +44,21 @@ impl Meter {
         let lease = (key.is_durable() && bell.has_ledger()).then(Box::<Lease>::default);
         let counter = match (key.kind, key.window) {
             (Kind::Concurrent, _) | (_, Window::Open) => Counter::Open(Open::default()),
-            (_, Window::Sliding(length)) => Counter::Sliding(Sliding::new(length)),
-            (_, Window::Bucket(length)) => Counter::Bucket(Bucket::new(length)),
-            (kind, window) => Counter::Windowed(Windowed::new(window, kind.is_reserved(), lease)),
+            (kind, Window::Sliding(length)) => Counter::Sliding(Sliding::new(length, kind)),
+            (kind, Window::Bucket(length)) => Counter::Bucket(Bucket::new(length, kind)),
+            (kind, window) => Counter::Windowed(Windowed::new(window, kind, lease)),
         };
         let account = key.to_string().into();
-        let (shadow_refused, retired) = (Count::default(), Count::default());
-        Self { key, account, counter, tentative: Tentative::default(), shadow_refused, retired, bell }
+        Self {
+            key,
+            account,
+            counter,
+            tentative: Tentative::default(),
+            shadow_refused: Count::default(),
+            waiting: Count::default(),
+            retired: Count::default(),
+            bell,
+        }
     }
 
     /// Whose counter it is, of what and over what time.
@@ -73,6 +83,12 @@ impl Meter {
     #[must_use]
     pub fn shadow_refusals(&self) -> u64 {
         self.shadow_refused.load()
+    }
+
+    /// Requests that wait for a place in a queue now.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load()
     }
 
     pub(super) fn count_shadow_refusal(&self) {

@@ -1,4 +1,4 @@
-//! Limits that stand together: of one key's grant, of one route.
+//! Limits that stand together: of one grant, of one route.
 //!
 //! A take is all or nothing, over one set or over several. It neither waits nor allocates.
 
@@ -9,6 +9,7 @@ use crate::base::Charge;
 use super::ask::{Ask, Gate, Reason, Refusal, Settlement};
 use super::held::{Entry, Held, State};
 use super::meter::Meter;
+use super::queue::{Queue, Waiting};
 use super::rule::{Claim, Kind, Kinds, Scope, Terms, Window};
 use super::window::Moment;
 
@@ -23,6 +24,8 @@ pub struct Limit {
     pub scope: Scope,
     /// Whether it refuses or only reports.
     pub mode: Mode,
+    /// Where requests may wait, of [`Kind::Concurrent`] alone.
+    pub queue: Option<Queue>,
 }
 
 /// What a limit does when it is reached.
@@ -59,10 +62,7 @@ impl Limit {
         let amount = claim.amount(self.kind());
         match self.meter.take(&Ask { amount, terms: self.terms, at, own, gate: self.gate() }) {
             Ok(taken) => Ok(Entry { mark: taken.mark, amount, state: State::Tentative }),
-            Err(_) if self.mode == Mode::Shadow => {
-                self.meter.count_shadow_refusal();
-                Ok(Entry { mark: 0, amount, state: State::WouldRefuse })
-            }
+            Err(_) if self.mode == Mode::Shadow => Ok(Entry { mark: 0, amount, state: State::WouldRefuse }),
             Err(refusal) => Err(self.refused(amount, refusal)),
         }
     }
@@ -152,6 +152,13 @@ pub struct LimitState {
     pub resets_in: Option<Duration>,
 }
 
+/// What a request wants from sets of limits.
+struct Want<'a> {
+    kinds: Kinds,
+    claim: &'a Claim,
+    at: Moment,
+}
+
 /// Some limits, checked in this order.
 #[derive(Debug, Clone, Default)]
 pub struct LimitSet {
@@ -236,6 +243,16 @@ impl LimitSet {
         enforced.map(|limit| limit.state(at)).min_by_key(|state| state.remaining)
     }
 
+    /// Joins the queue of the limit that refused, where it has one with room: until the end of its wait, `take` may be tried
+    /// again. Returns what leaves the queue when it is dropped, and the longest wait.
+    #[must_use]
+    pub fn join_queue(&self, refused: &Refused) -> Option<(Waiting, Duration)> {
+        let refuses = |limit: &&Limit| limit.kind() == refused.kind && limit.scope == refused.scope;
+        let limit = self.limits.iter().filter(refuses).find(|limit| limit.queue.is_some())?;
+        let queue = limit.queue?;
+        Some((Waiting::join(&limit.meter, queue)?, queue.wait))
+    }
+
     /// Every limit with its counter.
     pub fn states(&self, at: Moment) -> impl Iterator<Item = LimitState> {
         self.limits.iter().map(move |limit| limit.state(at))
@@ -244,7 +261,7 @@ impl LimitSet {
     /// The limits in shadow mode that would have refused what `held` stands for.
     pub fn would_refuse<'a>(&'a self, held: &'a Held) -> impl Iterator<Item = &'a Limit> {
         let entries = self.limits.iter().zip(&held.entries);
-        entries.filter(|(_, entry)| entry.state == State::WouldRefuse).map(|(limit, _)| limit)
+        entries.filter(|(_, entry)| entry.state == State::Reported).map(|(limit, _)| limit)
     }
 
     fn concerned(&self, kinds: Kinds, held: &Held) -> usize {
@@ -258,17 +275,10 @@ impl LimitSet {
     }
 
     /// Takes from the limits of one set; `left` counts the limits that come, this set's included.
-    fn take_in_order(
-        &self,
-        kinds: Kinds,
-        claim: &Claim,
-        at: Moment,
-        held: &mut Held,
-        left: &mut usize,
-    ) -> Result<(), Refused> {
+    fn take_in_order(&self, want: &Want<'_>, held: &mut Held, left: &mut usize) -> Result<(), Refused> {
         held.entries.resize(self.limits.len(), Entry::default());
         for (limit, entry) in self.limits.iter().zip(&mut held.entries) {
-            if !kinds.has(limit.kind()) || entry.state != State::Nothing {
+            if !want.kinds.has(limit.kind()) || entry.state != State::Nothing {
                 continue;
             }
             *left -= 1;
@@ -277,7 +287,7 @@ impl LimitSet {
             if own > 0 {
                 limit.meter.tentative.enter();
             }
-            let taken = limit.take(claim, at, own);
+            let taken = limit.take(want.claim, want.at, own);
             let is_taken = matches!(&taken, Ok(entry) if entry.state == State::Tentative);
             if own > 0 && !is_taken {
                 limit.meter.tentative.gave_back();
@@ -292,20 +302,28 @@ impl LimitSet {
 
     fn keep(&self, held: &mut Held) {
         for (limit, entry) in self.limits.iter().zip(&mut held.entries) {
-            if entry.state == State::Tentative {
-                entry.state = State::Kept;
-                limit.meter.tentative.keep();
+            match entry.state {
+                State::Tentative => {
+                    entry.state = State::Kept;
+                    limit.meter.tentative.keep();
+                }
+                // Counted once a request, and not for each time that it tried.
+                State::WouldRefuse => {
+                    entry.state = State::Reported;
+                    limit.meter.count_shadow_refusal();
+                }
+                State::Nothing | State::Kept | State::Reported => {}
             }
         }
     }
 
-    fn undo(&self, kinds: Kinds, held: &mut Held, at: Moment) {
+    fn undo(&self, held: &mut Held, at: Moment) {
         for (limit, entry) in self.limits.iter().zip(&mut held.entries) {
             if entry.state == State::Tentative {
                 limit.meter.give_back(entry.mark, entry.amount, limit.terms, at);
                 limit.meter.tentative.gave_back();
-                *entry = Entry::default();
-            } else if entry.state == State::WouldRefuse && kinds.has(limit.kind()) {
+            }
+            if matches!(entry.state, State::Tentative | State::WouldRefuse) {
                 *entry = Entry::default();
             }
         }
@@ -328,13 +346,13 @@ pub fn take_all(sets: &mut [(&LimitSet, &mut Held)], kinds: Kinds, claim: &Claim
     let mut result = Ok(());
     for (set, held) in sets.iter_mut() {
         if set.kinds.meets(kinds) && result.is_ok() {
-            result = set.take_in_order(kinds, claim, at, held, &mut left);
+            result = set.take_in_order(&Want { kinds, claim, at }, held, &mut left);
         }
     }
     for (set, held) in sets.iter_mut() {
         match result {
             Ok(()) => set.keep(held),
-            Err(_) => set.undo(kinds, held, at),
+            Err(_) => set.undo(held, at),
         }
     }
     result

@@ -1,4 +1,4 @@
-//! No interval of the window's length holds more than the maximum.
+//! No interval of a window's length holds more than its most.
 //!
 //! Time is cut into slots of a sixtieth of the window. An amount counts until its whole slot is older than the window, so
 //! up to one slot longer than it must: rounded against the client, never for it.
@@ -11,7 +11,9 @@
 use std::time::Duration;
 
 use super::ask::{Ask, Reading, Reason, Refusal, Settlement, Taken};
-use super::atomic::{Count, Pair};
+use super::atomic::Pair;
+use super::pending::Pending;
+use super::rule::Kind;
 use super::tentative::Tentative;
 use super::window::{Moment, nanos};
 
@@ -29,14 +31,14 @@ pub(super) struct Sliding {
     /// By number modulo 61: number of the slot, what it took.
     ring: Box<[Pair]>,
     /// What is reserved and not settled, of any age.
-    pending: Count,
+    pending: Pending,
 }
 
 impl Sliding {
-    pub(super) fn new(length: Duration) -> Self {
+    pub(super) fn new(length: Duration, kind: Kind) -> Self {
         let ring = (0..RING).map(|_| Pair::default()).collect();
         let slot_ns = nanos(length).div_ceil(SLOTS).max(1);
-        Self { slot_ns, head: Pair::default(), ring, pending: Count::default() }
+        Self { slot_ns, head: Pair::default(), ring, pending: Pending::of(kind) }
     }
 
     fn place(&self, slot: u64) -> Option<&Pair> {
@@ -95,7 +97,12 @@ impl Sliding {
     /// Makes the places of the slots `from` to `to` ready; what they held before has expired. Whether that was anything.
     fn expire(&self, from: u64, to: u64, tentative: &Tentative) -> bool {
         let from = from.max((to + 1).saturating_sub(RING));
-        (from..=to).fold(false, |any, slot| self.renew(slot, tentative) || any)
+        // Every place is made ready, also behind the first that held something.
+        let mut any = false;
+        for slot in from..=to {
+            any |= self.renew(slot, tentative);
+        }
+        any
     }
 
     /// Gives a place to its next slot. Whether an amount expired with the old one.
@@ -166,13 +173,13 @@ impl Sliding {
             self.head.update(|(slot, sum)| Some((slot, sum.saturating_add(excess))));
             self.put(end.mark, excess, tentative);
         }
-        self.pending.subtract(end.reserved);
+        self.pending.remove(end.reserved);
         self.head.load().1
     }
 
     pub(super) fn give_back(&self, mark: u64, amount: u64) {
         self.withdraw(mark, amount);
-        self.pending.subtract(amount);
+        self.pending.remove(amount);
     }
 
     pub(super) fn read(&self, at: Moment) -> Reading {

@@ -8,11 +8,13 @@
 //! counter was read, nothing is open and nothing was given back since before it was read: all that it saw was kept.
 
 use super::atomic::Count;
+#[cfg(test)]
+use super::explore::looks_max;
 
 const BACK: u64 = 1 << 32;
 const OPEN: u64 = BACK - 1;
 /// How often a refusal looks again. A take is open for some hundred nanoseconds, unless its thread loses the processor.
-const LOOKS_MAX: u32 = if cfg!(test) { 4 } else { 200 };
+pub(super) const LOOKS_MAX: u32 = 1_000;
 /// From this look on the processor is offered to the thread that is in the way.
 const POLITE_LOOKS: u32 = 64;
 
@@ -50,7 +52,7 @@ impl Tentative {
     /// Whether a refusal is final; else waits a moment, for the caller to look again.
     pub(super) fn is_final(&self, look: Look, own: u64, looks: &mut u32) -> bool {
         *looks += 1;
-        if self.holds(look, own) || *looks >= LOOKS_MAX {
+        if self.holds(look, own) || *looks >= looks_max() {
             return true;
         }
         if *looks < POLITE_LOOKS {
@@ -60,6 +62,11 @@ impl Tentative {
         }
         false
     }
+}
+
+#[cfg(not(test))]
+fn looks_max() -> u32 {
+    LOOKS_MAX
 }
 
 /// What stood there when a look at the counter began.

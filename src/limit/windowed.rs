@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::ask::{Ask, Gate, Reading, Reason, Refusal, Settlement, Taken};
 use super::atomic::Pair;
 use super::lease::Lease;
-use super::rule::Window;
+use super::rule::{Kind, Window};
 use super::tentative::Tentative;
 use super::window::Moment;
 
@@ -26,8 +26,8 @@ pub(super) struct Windowed {
 }
 
 impl Windowed {
-    pub(super) fn new(window: Window, is_reserved: bool, lease: Option<Box<Lease>>) -> Self {
-        let posted = is_reserved.then(Pair::default);
+    pub(super) fn new(window: Window, kind: Kind, lease: Option<Box<Lease>>) -> Self {
+        let posted = kind.is_reserved().then(Pair::default);
         Self { window, used: Pair::default(), posted, bounds: Pair::default(), lease }
     }
 

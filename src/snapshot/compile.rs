@@ -11,8 +11,8 @@ use std::{
 
 use crate::{
     base::{Caller, KeyHasher, Labels, Tenure},
-    config::{At, Code, KeyEntry, Model, Problem, Provider, Route as RouteConfig, Timeouts},
-    limit::LimitSet,
+    config::{self, At, Code, KeyEntry, LimitUnit, Model, Problem, Provider, Route as RouteConfig, Severity, Timeouts},
+    limit::{Keyed, LimitSet, route_limits},
     provider::asks_usage,
     wire::{Defaults, Prompt},
 };
@@ -22,10 +22,11 @@ use super::{
     footprint::too_large,
     grant::{Grant, Scope},
     learned::Learned,
+    limits::rules,
     part::ProjectPart,
-    pricing::{Pricing, pricing, unpriced},
+    pricing::{Pricing, pricing, unpriced, unpriced_problem},
     reach::reach,
-    route::{Route, Target, TargetTimeouts},
+    route::{OnCancel, OnExhausted, Route, Target, TargetTimeouts},
     source::{ProjectSource, Refusal, Registries, Sources},
     view::Snapshot,
 };
@@ -146,14 +147,26 @@ impl Compiler<'_> {
                 }
             }
         };
+        let (chat, embedding) = (first(&route.chat), first(&route.embedding));
+        problems.extend(unpriced_under_budget(
+            route,
+            &[(&route.chat, chat.as_deref()), (&route.embedding, embedding.as_deref())],
+        ));
+        // Counters are those of the project's id: slugs are unique in one organization only.
+        let (owner, rules) = (format!("{}/{}", self.project.id, route.name.value), rules(route));
+        let meters = &self.registries.meters;
         Route {
             full_name: format!("{}/{}", self.project.slug, route.name.value).into(),
             created: self.project.created,
-            chat: first(&route.chat),
-            embedding: first(&route.embedding),
-            limits: LimitSet::default(),
-            keyed: None,
-            enforce_output_cap: None,
+            chat,
+            embedding,
+            limits: route_limits(&owner, &rules, meters),
+            keyed: Keyed::new(&owner, &rules, Arc::clone(meters)),
+            enforce_output_cap: route.enforce_output_cap,
+            on_exhausted: match route.on_exhausted {
+                config::OnExhausted::Finish => OnExhausted::Finish,
+                config::OnExhausted::Cut => OnExhausted::Cut,
+            },
         }
     }
 
@@ -189,12 +202,18 @@ impl Compiler<'_> {
         }
         let reach = reach(self.project, model, &self.registries.origins)?;
         let Pricing { price, output_max } = pricing(self.project, model, &reach, &self.registries.prices.load());
+        let output_max = model.max_output_tokens.unwrap_or(output_max);
         let timeouts = Timeouts::resolve(&route.timeouts, &model.timeouts);
         Ok(Target {
             tenure: Arc::clone(self.tenure),
             reach,
             price,
-            output_max,
+            output_max: route.max_output_tokens.map_or(output_max, |route| route.min(output_max)),
+            on_cancel: match model.on_cancel {
+                config::OnCancel::Estimate => OnCancel::Estimate,
+                config::OnCancel::Drain => OnCancel::Drain,
+                config::OnCancel::Free => OnCancel::Free,
+            },
             series: self.registries.metrics.series(Arc::clone(&labels)),
             model_json: serde_json::Value::from(model.name.as_str()).to_string().into_bytes().into(),
             prompt: model.prompt.as_ref().map(|prompt| Prompt::new(prompt.role.as_str(), &prompt.text)),
@@ -215,6 +234,19 @@ impl Compiler<'_> {
             labels,
         })
     }
+}
+
+/// Money that is not counted cannot be limited. A limit in shadow mode needs prices as well.
+fn unpriced_under_budget(route: &RouteConfig, lists: &[(&[At<usize>], Option<&Target>)]) -> Option<Problem> {
+    if !route.limits.iter().any(|limit| limit.unit == LimitUnit::Money) {
+        return None;
+    }
+    lists.iter().find_map(|(references, target)| {
+        let target = target.filter(|target| target.price.is_none())?;
+        let full_name = format!("{}/{}", target.labels.provider, target.labels.model);
+        let warning = unpriced_problem(references.first()?, &full_name);
+        Some(Problem { severity: Severity::Error, ..warning })
+    })
 }
 
 /// Names may hold any printable character: what is not plain ASCII is percent-encoded in a header.

@@ -119,8 +119,10 @@ impl ProjectPart {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::limit::LimitSet;
+
+    use super::super::route::OnExhausted;
+    use super::*;
 
     fn route(full_name: &str) -> Route {
         Route {
@@ -131,6 +133,7 @@ mod tests {
             limits: LimitSet::default(),
             keyed: None,
             enforce_output_cap: None,
+            on_exhausted: OnExhausted::Finish,
         }
     }
 

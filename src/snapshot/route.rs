@@ -25,12 +25,36 @@ pub struct Route {
     pub chat: Option<Arc<Target>>,
     /// Serves embeddings.
     pub embedding: Option<Arc<Target>>,
-    /// Limits that all requests of the route share.
+    /// Limits that all who call the route share.
     pub limits: LimitSet,
-    /// Limits that count for each key or group apart.
+    /// Limits of each key or group that calls it.
     pub keyed: Option<Keyed>,
-    /// Whether the cap is sent to the provider; none does so when a limit of tokens or money holds.
+    /// Whether the output cap is written into requests. None: where a limit of money or tokens applies.
     pub enforce_output_cap: Option<bool>,
+    /// What happens to a stream that passes its reservation when its limits are used up.
+    pub on_exhausted: OnExhausted,
+}
+
+/// What happens to a stream that passes its reservation when its limits are used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnExhausted {
+    /// It goes on.
+    #[default]
+    Finish,
+    /// It ends with an error event.
+    Cut,
+}
+
+/// How a stream that its client left is billed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnCancel {
+    /// What arrived, with a mark that it is an estimate.
+    #[default]
+    Estimate,
+    /// Read to its end and billed exactly.
+    Drain,
+    /// Not billed.
+    Free,
 }
 
 impl Route {
@@ -83,6 +107,8 @@ pub struct Target {
     pub timeouts: TargetTimeouts,
     /// Whether the provider can keep the state of a Responses conversation.
     pub keeps_state: bool,
+    /// How a stream that its client left is billed.
+    pub on_cancel: OnCancel,
     /// Whether a resend on a dead reused connection is silent and uncounted.
     pub retry_safe: bool,
     /// What it costs; none when nobody states it.

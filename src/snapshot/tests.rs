@@ -12,7 +12,7 @@ use crate::{
 
 use super::*;
 
-fn registries() -> Registries {
+pub(super) fn registries() -> Registries {
     let guard = Arc::new(Guard::new(Rules::default(), Vec::new()));
     let resolver = Resolver::with_name_servers(Arc::clone(&guard), Vec::new(), |_| {});
     Registries::new(Arc::new(Registry::new(1)), Arc::new(Origins::new(guard, resolver)))

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::super::{CalendarUnit, Kind, Limit, LimitSet, Meters, Window};
-use super::{at, limit, minutes, settle, take};
+use super::scene::{at, limit, minutes, settle, take};
 
 fn rounds() -> u64 {
     std::env::var("MILLRACE_LIMIT_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10)
