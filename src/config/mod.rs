@@ -36,8 +36,8 @@ pub use project::{ProjectContext, check_project};
 pub use schema::{keys_schema, project_schema, server_schema};
 pub use server::{SecretTextError, check_server, secret_text};
 pub use settings::{
-    Cidr, Driver, Edge, EdgeCertificate, Egress, EgressAllow, KeyEntry, Limits, ListenerError, Log, LogLevel, Pin,
-    Runtime, SecretSource, Server, TlsRoots, Upstream,
+    Driver, Edge, EdgeCertificate, Egress, EgressAllow, KeyEntry, Limits, ListenerError, Log, LogLevel, Pin, Runtime,
+    SecretSource, Server, TlsRoots, Upstream,
 };
 pub use tree::read_tree;
 pub use words::{find_provider, parse_time, project_slug};
