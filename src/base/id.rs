@@ -28,6 +28,8 @@ pub enum IdKind {
     Secret,
     /// `pk_`
     ProviderKey,
+    /// `rul_`
+    Rule,
 }
 
 impl IdKind {
@@ -43,6 +45,7 @@ impl IdKind {
             Self::Key => "key",
             Self::Secret => "sec",
             Self::ProviderKey => "pk",
+            Self::Rule => "rul",
         }
     }
 }

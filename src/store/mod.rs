@@ -22,9 +22,10 @@ pub use query::{AuditFilter, KeyFilter, Order, Page, PageRequest, ProjectFilter,
 pub use record::{
     Activation, ActivationKind, ActorKind, AdminToken, ApiKey, AuditEntry, AuditEvent, Invitation, InvitationStatus,
     KeptAnswer, KeyStatus, Lifecycle, Member, Mode, Organization, OrganizationRole, OrganizationStatus, Owner, Project,
-    ProjectGrant, ProjectRole, ProviderKey, Sealed, Secret, Session, User, Version, VersionState,
+    ProjectGrant, ProjectRole, ProviderKey, Rule, RulePlace, RuleStatus, Sealed, Secret, Session, User, Version,
+    VersionState,
 };
-pub use tx::{Access, Audit, Keys, Notes, Outcome, People, Projects, Secrets, Tx};
+pub use tx::{Access, Audit, Keys, Notes, Outcome, People, Projects, Rules, Secrets, Tx};
 
 #[cfg(test)]
 mod tests;

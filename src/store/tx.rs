@@ -10,7 +10,7 @@ use super::{
     query::{AuditFilter, KeyFilter, Page, PageRequest, ProjectFilter, VersionFilter},
     record::{
         Activation, AdminToken, ApiKey, AuditEntry, AuditEvent, Invitation, KeptAnswer, Member, Organization, Owner,
-        Project, ProviderKey, Secret, Session, User, Version,
+        Project, ProviderKey, Rule, RulePlace, Secret, Session, User, Version,
     },
 };
 use crate::base::{Id, UnixTime};
@@ -19,9 +19,9 @@ use crate::base::{Id, UnixTime};
 pub type Outcome<T> = Result<T, StoreError>;
 
 /// Everything that one transaction can do.
-pub trait Tx: People + Access + Projects + Keys + Secrets + Audit + Notes {}
+pub trait Tx: People + Access + Projects + Keys + Rules + Secrets + Audit + Notes {}
 
-impl<T: People + Access + Projects + Keys + Secrets + Audit + Notes> Tx for T {}
+impl<T: People + Access + Projects + Keys + Rules + Secrets + Audit + Notes> Tx for T {}
 
 /// Organizations, users, members, invitations.
 pub trait People {
@@ -168,6 +168,24 @@ pub trait Keys {
     fn touch_keys(&mut self, used: &[(String, UnixTime)]) -> Outcome<()>;
     /// Disables every active key that a user made in an organization; returns the changed keys.
     fn disable_keys_of(&mut self, organization: &Id, creator: &Id) -> Outcome<Vec<ApiKey>>;
+}
+
+/// IAM rules. They go with the organization, project, member or key at which they stand.
+pub trait Rules {
+    /// Rules of one place, the oldest first.
+    fn rules(&self, place: &RulePlace) -> Outcome<Vec<Rule>>;
+    /// One rule.
+    fn rule(&self, id: &Id) -> Outcome<Option<Rule>>;
+    /// Calls `each` with every rule of the instance, the oldest first: for the start.
+    fn each_rule(&self, each: &mut dyn FnMut(Rule)) -> Outcome<()>;
+    /// Adds a rule.
+    fn insert_rule(&mut self, row: &Rule) -> Outcome<()>;
+    /// Changes type, value and status of a rule.
+    fn update_rule(&mut self, row: &Rule) -> Outcome<()>;
+    /// Deletes a rule if its revision is the stored one.
+    fn delete_rule(&mut self, id: &Id, revision: u64) -> Outcome<()>;
+    /// Every key that a user made in an organization: those that the rules of this member bind.
+    fn keys_made_by(&self, organization: &Id, creator: &Id) -> Outcome<Vec<ApiKey>>;
 }
 
 /// Secrets and provider keys.

@@ -6,6 +6,7 @@ mod audit;
 mod key;
 mod people;
 mod project;
+mod rule;
 mod text_enum;
 
 pub use audit::{ActorKind, AuditEntry, AuditEvent, KeptAnswer};
@@ -15,3 +16,4 @@ pub use people::{
     ProjectRole, Session, User,
 };
 pub use project::{Activation, ActivationKind, Lifecycle, Mode, Project, Version, VersionState};
+pub use rule::{Rule, RulePlace, RuleStatus};

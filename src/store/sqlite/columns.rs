@@ -10,9 +10,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     base::{Id, UnixTime},
+    iam::RuleType,
     store::record::{
         ActivationKind, ActorKind, InvitationStatus, KeyStatus, Lifecycle, Mode, OrganizationRole, OrganizationStatus,
-        ProjectGrant, ProjectRole, VersionState,
+        ProjectGrant, ProjectRole, RuleStatus, VersionState,
     },
 };
 
@@ -148,5 +149,7 @@ words!(
     Mode,
     OrganizationRole,
     OrganizationStatus,
+    RuleStatus,
+    RuleType,
     VersionState
 );

@@ -15,6 +15,7 @@ mod open;
 mod people;
 mod projects;
 mod reader;
+mod rules;
 mod schema;
 mod secrets;
 mod select;
