@@ -12,7 +12,9 @@ use std::{
 use crate::{
     base::{Caller, KeyHasher, Labels},
     config::{At, Code, KeyEntry, Model, Problem, Provider, Route as RouteConfig, Timeouts},
+    iam::TargetFacts,
     provider::asks_usage,
+    upstream::BoundOrigin,
     wire::{Defaults, Prompt},
 };
 
@@ -21,7 +23,7 @@ use super::{
     grant::{Grant, Scope},
     part::ProjectPart,
     reach::reach,
-    route::{Route, Target, TargetTimeouts},
+    route::{Reach, Route, RoutePlace, Target, TargetTimeouts},
     source::{ProjectSource, Refusal, Registries, Sources},
     view::Snapshot,
 };
@@ -61,7 +63,8 @@ pub fn compile_project(project: &ProjectSource, registries: &Registries) -> Resu
     let routes = project.config.routes.iter().map(|route| compiler.route(route, &mut problems)).collect();
     compiler.unused_models(&mut problems);
     if problems.is_empty() {
-        return Ok(ProjectPart::served(project.slug.clone(), project.version, routes));
+        let organization = Arc::from(&*project.organization);
+        return Ok(ProjectPart::served(project.slug.clone(), organization, project.version, routes));
     }
     problems.sort_by_key(|problem| problem.at);
     Err(problems.into_iter().map(|problem| Refusal { file: project.file.clone(), problem }).collect())
@@ -99,6 +102,7 @@ fn grant(key: &KeyEntry) -> Grant {
         routes: key.routes.as_deref().map(texts),
         enabled: key.enabled,
         expires: key.expires,
+        policy: None,
     }
 }
 
@@ -132,6 +136,7 @@ impl Compiler<'_> {
             created: self.project.created,
             chat: first(&route.chat),
             embedding: first(&route.embedding),
+            place: RoutePlace::default(),
         }
     }
 
@@ -163,8 +168,10 @@ impl Compiler<'_> {
             defaults.push(name, &value.to_string());
         }
         let timeouts = Timeouts::resolve(&route.timeouts, &model.timeouts);
+        let reach = reach(self.project, model, &self.registries.origins)?;
         Ok(Target {
-            reach: reach(self.project, model, &self.registries.origins)?,
+            facts: facts(model, &reach),
+            reach,
             series: self.registries.metrics.series(Arc::clone(&labels)),
             model_json: serde_json::Value::from(model.name.as_str()).to_string().into_bytes().into(),
             prompt: model.prompt.as_ref().map(|prompt| Prompt::new(prompt.role.as_str(), &prompt.text)),
@@ -183,6 +190,19 @@ impl Compiler<'_> {
             labels,
         })
     }
+}
+
+/// What rules are told about a target. The name of a provider stands for the provider's own address only: a rule that allows
+/// it must not let a key reach whatever a project has put in its place.
+fn facts(model: &Model, reach: &Reach) -> TargetFacts {
+    let own_place = model.provider.default_base_url().and_then(|url| BoundOrigin::of_url(url).ok());
+    let provider = match reach {
+        Reach::Http(http) if own_place.is_none_or(|place| !place.covers(http.origin.url())) => {
+            format!("custom:{}", http.origin.url().host_name())
+        }
+        Reach::Http(_) | Reach::Mock(_) => model.provider.name().to_owned(),
+    };
+    TargetFacts { provider: provider.into(), model: model.name.as_str().into(), price: None }
 }
 
 /// Names may hold any printable character: what is not plain ASCII is percent-encoded in a header.

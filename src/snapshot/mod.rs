@@ -11,6 +11,9 @@ mod handle;
 mod part;
 mod reach;
 mod route;
+mod rule_book;
+#[cfg(test)]
+mod rule_tests;
 mod shards;
 mod source;
 #[cfg(test)]
@@ -22,6 +25,7 @@ pub use edit::Edit;
 pub use grant::{Grant, Scope};
 pub use handle::Handle;
 pub use part::ProjectPart;
-pub use route::{HttpTarget, Reach, Route, Target, TargetTimeouts};
+pub use route::{HttpTarget, Reach, Route, RoutePlace, Target, TargetTimeouts};
+pub use rule_book::RuleOwner;
 pub use source::{BoundSecret, ProjectSource, ProviderKey, Refusal, Registries, Sources};
-pub use view::{NoRoute, Snapshot};
+pub use view::{Found, NoRoute, Snapshot};

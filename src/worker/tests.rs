@@ -82,8 +82,14 @@ fn served(slug: &str, registry: &Arc<Registry>) -> ProjectPart {
 
 fn put_key(edit: &mut Edit, hasher: &KeyHasher, (key, project): (&str, &str)) {
     let scope = Scope::Project(project.into());
-    let grant =
-        Grant { caller: Arc::new(crate::base::Caller::of_key(key)), scope, routes: None, enabled: true, expires: None };
+    let grant = Grant {
+        caller: Arc::new(crate::base::Caller::of_key(key)),
+        scope,
+        routes: None,
+        enabled: true,
+        expires: None,
+        policy: None,
+    };
     edit.put_grant(hasher.digest(key.as_bytes()), grant);
 }
 
