@@ -15,6 +15,7 @@ use std::{
 use crossbeam_queue::ArrayQueue;
 
 use crate::{
+    base::Cidr,
     http::{DownstreamLimits, TlsConnector},
     metrics::{Registry, Series},
     snapshot::{Handle, Snapshot},
@@ -65,6 +66,8 @@ pub struct Shared {
     pub doors: Box<[Door]>,
     /// Opens TLS to providers.
     pub tls: TlsConnector,
+    /// Who is believed when it says whom it asks for.
+    pub trusted_proxies: Box<[Cidr]>,
     /// The bounds.
     pub settings: Settings,
     /// Open client connections by hashed address. Two addresses may share a slot: the limit is then reached earlier.
@@ -85,6 +88,8 @@ pub struct Parts {
     pub doors: Vec<Door>,
     /// Opens TLS to providers.
     pub tls: TlsConnector,
+    /// Networks of the proxies in front of this process whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Cidr>,
 }
 
 /// What others may tell a worker.
@@ -127,6 +132,7 @@ impl Shared {
             registry: parts.registry,
             doors: parts.doors.into(),
             tls: parts.tls,
+            trusted_proxies: parts.trusted_proxies.iter().map(|network| network.normalised()).collect(),
             settings,
             addresses,
             draining: AtomicBool::new(false),
@@ -224,6 +230,7 @@ pub(crate) mod tests {
             registry,
             doors,
             tls: TlsConnector::from_pem_file(&roots).unwrap(),
+            trusted_proxies: Vec::new(),
         };
         (Arc::new(Shared::new(parts, settings())), ears)
     }

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod authenticate;
+mod client_address;
 mod connect;
 mod context;
 mod exchange;
@@ -16,6 +17,7 @@ mod own_key;
 mod passed;
 mod relay;
 mod reply;
+mod rules;
 mod stream;
 mod trace;
 
@@ -150,8 +152,9 @@ async fn post(
     let looked_up = viewed.and_then(|view| {
         exchange.stream = view.stream;
         let found = exchange.snapshot.route(&grant, view.model_name(body));
-        let route = found.map_err(|none| refused(models::no_route(none)))?;
-        let target = Arc::clone(route.target(endpoint).ok_or_else(|| refused(wrong_endpoint(endpoint)))?);
+        let found = found.map_err(|none| refused(models::no_route(none)))?;
+        let allowed = rules::first_allowed(&found, &grant, endpoint, exchange.client_ip).map_err(refused)?;
+        let target = Arc::clone(allowed.ok_or_else(|| refused(wrong_endpoint(endpoint)))?);
         // From here on every answer says what serves it, a refusal too.
         exchange.target = Some(Arc::clone(&target));
         if view.needs_state && !target.keeps_state {

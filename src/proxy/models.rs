@@ -30,12 +30,17 @@ pub(super) async fn answer_models(
 ) -> Result<(), Gone> {
     let body = match id {
         None => {
-            let data: Vec<_> = exchange.snapshot.routes_of(grant).map(|route| model(exchange, route)).collect();
+            let usable = exchange.snapshot.usable_routes(grant, exchange.client_ip);
+            let data: Vec<_> = usable.map(|found| model(exchange, found.route)).collect();
             json!({"object": "list", "data": data})
         }
         Some(id) => {
             let name = decode_slash(id);
-            match exchange.snapshot.route(grant, &name).map(|route| model(exchange, route)) {
+            let found = exchange.snapshot.route(grant, &name);
+            // What rules do not let it use is not listed, so it does not exist here either.
+            let usable = found
+                .and_then(|found| found.is_usable(grant, exchange.client_ip).then_some(found).ok_or(NoRoute::Unknown));
+            match usable.map(|found| model(exchange, found.route)) {
                 Ok(model) => model,
                 Err(none) => return send_refusal(exchange, down, &no_route(none), after).await,
             }
