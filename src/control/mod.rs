@@ -36,6 +36,7 @@ mod project_settings;
 mod project_tests;
 mod projects;
 mod publish;
+mod rules;
 mod sealed_keys;
 #[cfg(test)]
 mod secret_tests;
@@ -72,6 +73,7 @@ pub use permit::{Capability, Extent, Scope, permit, permit_anywhere};
 pub use project_settings::{Effective, NewProject, ProjectPatch, SettingSource};
 pub use projects::ProjectState;
 pub use publish::{Publisher, Unconfirmed, first, first_of};
+pub use rules::{Explanation, ExplanationStep, NewRule, Question, RulePatch, RuleSite};
 pub use sealed_keys::{OpenedKeys, SealedKeys, origins_of, place_of_provider_key, place_of_secret, provider_named};
 pub use serve::Activated;
 pub use start::{has_pepper, load, open_pepper};

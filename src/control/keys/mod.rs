@@ -15,5 +15,6 @@ mod secret;
 
 pub use api_key::{KeyPatch, NewKey};
 pub use last_used::{KeyUse, keep_key_use};
+pub(in crate::control) use live::KeyChange;
 pub use provider_key::{NewProviderKey, ProviderKeyPatch};
 pub use secret::{Force, NewSecret, SecretPatch};
