@@ -38,6 +38,7 @@ mod owner;
 mod project_documents;
 mod projects;
 mod provider_keys;
+mod rules;
 mod secrets;
 mod serving;
 mod sessions;
@@ -66,6 +67,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         config::endpoints(),
         serving::endpoints(),
         keys::endpoints(),
+        rules::endpoints(),
         secrets::endpoints(),
         provider_keys::endpoints(),
         config_schema::endpoints(),

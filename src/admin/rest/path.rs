@@ -66,6 +66,8 @@ ids! {
     SecretId = "secret" Secret,
     /// `{provider_key}`
     ProviderKeyId = "provider_key" ProviderKey,
+    /// `{rule}`
+    RuleId = "rule" Rule,
 }
 
 /// `{version}`: number of a version, 1 or more.
