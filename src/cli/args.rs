@@ -8,7 +8,7 @@ use millrace::config::{DocumentKind, Server};
 
 use super::remote::{
     AuditCommand, BackupArgs, Group, LoginArgs, MemberCommand, OrgCommand, ProjectCommand, ProviderKeyCommand,
-    RemoteKeyCommand, SecretCommand, TokenCommand,
+    RemoteKeyCommand, RuleCommand, SecretCommand, TokenCommand,
 };
 
 /// An LLM gateway: projects, routes and keys in front of model providers.
@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Project(Group<ProjectCommand>),
     /// Manages the gateway's keys for providers.
     ProviderKey(Group<ProviderKeyCommand>),
+    /// Manages IAM rules: which providers, models and routes keys may use, at what price, from where.
+    Rule(Group<RuleCommand>),
     /// Manages secrets that configurations name.
     Secret(Group<SecretCommand>),
     /// Manages admin tokens.

@@ -34,6 +34,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Member(group) => Ok(remote::members(group)),
         Command::Project(group) => Ok(remote::projects(group)),
         Command::ProviderKey(group) => Ok(remote::provider_keys(group)),
+        Command::Rule(group) => Ok(remote::rules(group)),
         Command::Secret(group) => Ok(remote::secrets(group)),
         Command::Token(group) => Ok(remote::tokens(group)),
         Command::Login(args) => Ok(remote::login(&args)),

@@ -17,6 +17,8 @@ mod login;
 mod people;
 mod project;
 mod project_args;
+mod rule_args;
+mod rules;
 mod secrets;
 mod table;
 mod version;
@@ -32,6 +34,7 @@ pub(crate) use args::{
 use desk::Desk;
 use failure::Failure;
 pub(crate) use project_args::ProjectCommand;
+pub(crate) use rule_args::RuleCommand;
 
 /// Runs a command of a group.
 pub(crate) fn organizations(group: Group<OrgCommand>) -> ExitCode {
@@ -61,6 +64,11 @@ pub(crate) fn secrets(group: Group<SecretCommand>) -> ExitCode {
 /// Runs a command of a group.
 pub(crate) fn provider_keys(group: Group<ProviderKeyCommand>) -> ExitCode {
     grouped(group, secrets::provider_keys)
+}
+
+/// Runs a command of a group.
+pub(crate) fn rules(group: Group<RuleCommand>) -> ExitCode {
+    grouped(group, rules::run)
 }
 
 /// Runs a command of a group.
