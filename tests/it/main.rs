@@ -22,6 +22,7 @@ mod lifecycle;
 mod locked;
 mod reload;
 mod remote;
+mod rules;
 mod slow;
 mod smuggling;
 mod spread;

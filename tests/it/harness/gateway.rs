@@ -109,8 +109,13 @@ impl Gateway {
 
     /// `millrace serve` without files of projects: what is served is kept in this folder and changed by the admin API.
     pub(crate) fn stored(folder: TempDir, workers: u16) -> Self {
+        Self::stored_with(folder, workers, "")
+    }
+
+    /// As [`Self::stored`], with more lines in its settings.
+    pub(crate) fn stored_with(folder: TempDir, workers: u16, more_lines: &str) -> Self {
         let at = folder.path();
-        let mut text = "listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\ndata_dir: stored\n".to_owned();
+        let mut text = format!("listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\ndata_dir: stored\n{more_lines}");
         writeln!(text, "runtime: {{workers: {workers}}}").unwrap();
         text.push_str("limits: {admin_reads_per_minute: 1000000, admin_writes_per_minute: 1000000}\n");
         write_private(&at.join("millrace.yaml"), &text);
