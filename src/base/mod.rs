@@ -19,6 +19,7 @@ mod money;
 mod request_id;
 mod secret;
 mod swap;
+mod tenure;
 mod units;
 
 pub use build::{COMMIT, FEATURES, VERSION};
@@ -36,4 +37,5 @@ pub use money::{MoneyError, NanoUsd, PicoUsd};
 pub use request_id::{REQUEST_ID_BYTES_MAX, RequestId};
 pub use secret::Secret;
 pub use swap::Swap;
+pub use tenure::Tenure;
 pub use units::{ByteSize, UnitError, parse_byte_size, parse_duration};

@@ -7,7 +7,7 @@ use crate::{
     http::{Downstream, Gone, sleep},
     metrics::Outcome,
     provider::{Draw, Mock},
-    wire::{Endpoint, RequestView, view_answer},
+    wire::{Endpoint, RequestView, StreamErrorAt, view_answer},
 };
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
     outlet::Outlet,
     passed::Passed,
     reply::{After, Local, send_local},
+    stream::outdated,
 };
 
 /// Answers a request from the mock provider.
@@ -51,9 +52,21 @@ pub(super) async fn answer_mock(
     let mut outlet = Outlet::new(is_1_1, after, Passed::default());
     let stream = mock.stream(endpoint, draw, wants_usage);
     exchange.context.block.open_streams.inc();
+    down.deadline.bind(exchange.tenure());
     let sent = send_events(exchange, down, (&stream.events, stream.delay), &mut outlet).await;
+    down.deadline.bind(None);
     exchange.context.block.open_streams.dec();
-    sent?;
+    match sent {
+        // Our own event can only follow what has begun; the first is sent without a pause.
+        Err(Failure::Target(outcome, refusal)) => {
+            exchange.context.block.outdated_streams.inc();
+            exchange.count_attempt(outcome);
+            exchange.error = refusal.case.label();
+            outlet.fail(exchange, down, endpoint, (&refusal, StreamErrorAt::default())).await;
+            return Ok(After::Linger);
+        }
+        sent => sent?,
+    }
     exchange.count_attempt(Outcome::Success);
     Ok(outlet.after())
 }
@@ -75,7 +88,7 @@ async fn send_events(
     outlet.send_last(exchange, down).await.map_err(gone)
 }
 
-/// Waits, unless the client leaves or the grace time of a drain ends.
+/// Waits, unless the client leaves, or the grace time of a drain or of the configuration ends.
 async fn pause(exchange: &Exchange<'_>, down: &mut Downstream, wait: Duration) -> Result<(), Failure> {
     if wait.is_zero() {
         return Ok(());
@@ -86,7 +99,8 @@ async fn pause(exchange: &Exchange<'_>, down: &mut Downstream, wait: Duration) -
     let either = pin!(down.unless_gone(sleep));
     match deadline.guard(either).await {
         Ok(Ok(())) => Ok(()),
-        Err(_) if !exchange.context.shared.is_stopping() => Ok(()),
+        Err(_) if !exchange.must_end() => Ok(()),
+        Err(_) if !exchange.context.shared.is_stopping() => Err(Failure::Target(Outcome::Cancelled, outdated())),
         _ => Err(Failure::ClientGone),
     }
 }

@@ -29,7 +29,7 @@ pub use reply::After;
 use crate::{
     http::{Downstream, Framing, HeadError, Method, NoBody, NoHead, Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, ProtocolError},
-    snapshot::Grant,
+    snapshot::{Grant, NoRoute},
     usage::Annotations,
     wire::{Endpoint, ErrorCase, view_request},
 };
@@ -151,7 +151,10 @@ async fn post(
         .map_err(|error| refused(Refusal::new(error.case(), error.to_string()).param(error.param())));
     let looked_up = viewed.and_then(|view| {
         exchange.stream = view.stream;
-        let found = exchange.snapshot.route(&grant, view.model_name(body));
+        // Let go with the end of this closure.
+        let snapshot = exchange.snapshot.take();
+        let found =
+            snapshot.as_ref().map_or(Err(NoRoute::Unknown), |snapshot| snapshot.route(&grant, view.model_name(body)));
         let found = found.map_err(|none| refused(models::no_route(none)))?;
         let allowed = rules::first_allowed(&found, &grant, endpoint, exchange.client_ip).map_err(refused)?;
         let target = Arc::clone(allowed.ok_or_else(|| refused(wrong_endpoint(endpoint)))?);
@@ -192,13 +195,14 @@ async fn post(
 /// archived project.
 fn authenticate(exchange: &mut Exchange<'_>, down: &Downstream, head: &RequestHead) -> Result<Arc<Grant>, Refusal> {
     let key = authenticate::key_of(head, down.input())?;
-    let grant = exchange
-        .snapshot
-        .grant(key)
+    let snapshot = exchange.snapshot.as_ref();
+    let grant = snapshot
+        .and_then(|snapshot| snapshot.grant(key))
         .map(Arc::clone)
         .ok_or_else(|| Refusal::new(ErrorCase::InvalidKey, "the API key is unknown, disabled or expired"))?;
+    let is_archived = snapshot.is_some_and(|snapshot| snapshot.is_archived(&grant));
     exchange.grant = Some(Arc::clone(&grant));
-    if exchange.snapshot.is_archived(&grant) {
+    if is_archived {
         return Err(Refusal::new(ErrorCase::ProjectArchived, "the project of this API key is archived"));
     }
     Ok(grant)

@@ -30,17 +30,19 @@ pub(super) async fn answer_models(
 ) -> Result<(), Gone> {
     let body = match id {
         None => {
-            let usable = exchange.snapshot.usable_routes(grant, exchange.client_ip);
-            let data: Vec<_> = usable.map(|found| model(exchange, found.route)).collect();
+            let snapshot = exchange.snapshot.iter();
+            let usable = snapshot.flat_map(|snapshot| snapshot.usable_routes(grant, exchange.client_ip));
+            let data: Vec<_> = usable.map(|found| model(found.route)).collect();
             json!({"object": "list", "data": data})
         }
         Some(id) => {
             let name = decode_slash(id);
-            let found = exchange.snapshot.route(grant, &name);
+            let found =
+                exchange.snapshot.as_ref().map_or(Err(NoRoute::Unknown), |snapshot| snapshot.route(grant, &name));
             // What rules do not let it use is not listed, so it does not exist here either.
             let usable = found
                 .and_then(|found| found.is_usable(grant, exchange.client_ip).then_some(found).ok_or(NoRoute::Unknown));
-            match usable.map(|found| model(exchange, found.route)) {
+            match usable.map(|found| model(found.route)) {
                 Ok(model) => model,
                 Err(none) => return send_refusal(exchange, down, &no_route(none), after).await,
             }
@@ -82,10 +84,9 @@ fn decode_slash(id: &str) -> Cow<'_, str> {
     }
 }
 
-fn model(exchange: &Exchange<'_>, route: &Route) -> serde_json::Value {
+fn model(route: &Route) -> serde_json::Value {
     let organization =
         route.chat.as_ref().or(route.embedding.as_ref()).map_or("", |target| &*target.labels.organization);
-    debug_assert!(exchange.snapshot.generation() > 0);
     json!({"id": &*route.full_name, "object": "model", "created": route.created, "owned_by": organization})
 }
 

@@ -26,7 +26,8 @@ pub(super) async fn answer_own_key(
     grant: &Grant,
     after: After,
 ) -> Result<(), Gone> {
-    let body = view(&exchange.snapshot, grant, exchange.client_ip).to_string();
+    let snapshot = exchange.snapshot.as_ref();
+    let body = snapshot.map_or(Value::Null, |snapshot| view(snapshot, grant, exchange.client_ip)).to_string();
     let local = Local { status: 200, content_type: "application/json", body: body.as_bytes(), fields: b"" };
     send_local(exchange, down, &local, after).await
 }

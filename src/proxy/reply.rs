@@ -48,7 +48,7 @@ pub(super) fn open(out: &mut Buffer, exchange: &Exchange<'_>, status: u16) {
     out.extend(b"\r\ntraceparent: ");
     out.extend(exchange.trace.value());
     out.extend(b"\r\nx-millrace-generation: ");
-    number(out, exchange.snapshot.generation());
+    number(out, exchange.generation);
     out.extend(b"\r\n");
 }
 

@@ -63,8 +63,13 @@ pub(super) async fn relay_stream(
     let mut watch = StreamWatch::new(plan.endpoint, plan.hide_usage);
     let block = std::sync::Arc::clone(&exchange.context.block);
     block.open_streams.inc();
+    down.deadline.bind(exchange.tenure());
     let ended = relay_events(exchange, down, answer, (plan, &mut watch), outlet).await;
+    down.deadline.bind(None);
     block.open_streams.dec();
+    if exchange.is_outdated() && !matches!(ended, Ok(Ended::Complete)) {
+        block.outdated_streams.inc();
+    }
     let ended = match ended {
         Ok(Ended::Complete) => Box::pin(finish(exchange, down, answer, (plan, &mut watch), outlet)).await,
         Ok(other) => Ok(other),
@@ -114,7 +119,7 @@ async fn relay_events(
         }
         match read {
             Ok(()) => {}
-            Err(Cut::TimedOut) if comment_due && !exchange.context.shared.is_stopping() => {
+            Err(Cut::TimedOut) if comment_due && !exchange.must_end() => {
                 outlet.send_own(exchange, down, COMMENT).await?;
                 waiting_since = now();
                 continue;
@@ -243,11 +248,22 @@ fn broken(exchange: &Exchange<'_>, cut: Cut, watch: &mut StreamWatch) -> Ended {
     if cut == (Cut::Closed { orderly: true }) && watch.end() == End::AddDone {
         return Ended::Complete;
     }
+    if cut == Cut::TimedOut && exchange.is_outdated() && !exchange.context.shared.is_stopping() {
+        return Ended::Broken(Outcome::Cancelled, outdated());
+    }
     match failure(exchange.context, cut, true) {
         Failure::ClientGone => Ended::ClientGone,
         Failure::Client(refusal) => Ended::Broken(Outcome::Invalid, refusal),
         Failure::Target(outcome, refusal) => Ended::Broken(outcome, refusal),
     }
+}
+
+/// What a client is told whose stream has outlived too many configurations.
+pub(super) fn outdated() -> Refusal {
+    let message = "the configuration of this stream was replaced too often; please send the request again";
+    let mut refusal = Refusal::new(ErrorCase::Overloaded, message);
+    refusal.retry_after = Some(1);
+    refusal
 }
 
 fn failed(meaning: Meaning) -> Ended {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    base::{Caller, KeyHasher, Labels},
+    base::{Caller, KeyHasher, Labels, Tenure},
     config::{At, Code, KeyEntry, Model, Problem, Provider, Route as RouteConfig, Timeouts},
     iam::TargetFacts,
     provider::asks_usage,
@@ -20,6 +20,7 @@ use crate::{
 
 use super::{
     edit::Edit,
+    footprint::too_large,
     grant::{Grant, Scope},
     part::ProjectPart,
     reach::reach,
@@ -56,15 +57,20 @@ pub fn compile(sources: Sources, registries: &Registries, generation: u64) -> Re
 /// Compiles one project.
 ///
 /// # Errors
-/// Every problem of the project, by position.
+/// Every problem of the project, by position; one alone when it would take more than [`super::COMPILED_BYTES_MAX`].
 pub fn compile_project(project: &ProjectSource, registries: &Registries) -> Result<ProjectPart, Vec<Refusal>> {
+    if let Some(problem) = too_large(project) {
+        return Err(vec![Refusal { file: project.file.clone(), problem }]);
+    }
     let mut problems = Vec::new();
-    let compiler = Compiler { project, registries };
+    let tenure = Arc::new(Tenure::default());
+    let compiler = Compiler { project, registries, tenure: &tenure };
     let routes = project.config.routes.iter().map(|route| compiler.route(route, &mut problems)).collect();
     compiler.unused_models(&mut problems);
     if problems.is_empty() {
         let organization = Arc::from(&*project.organization);
-        return Ok(ProjectPart::served(project.slug.clone(), organization, project.version, routes));
+        let versioned = (project.version, tenure);
+        return Ok(ProjectPart::served(project.slug.clone(), organization, versioned, routes));
     }
     problems.sort_by_key(|problem| problem.at);
     Err(problems.into_iter().map(|problem| Refusal { file: project.file.clone(), problem }).collect())
@@ -114,6 +120,7 @@ fn caller_of(key: &KeyEntry) -> Caller {
 struct Compiler<'a> {
     project: &'a ProjectSource,
     registries: &'a Registries,
+    tenure: &'a Arc<Tenure>,
 }
 
 impl Compiler<'_> {
@@ -170,6 +177,7 @@ impl Compiler<'_> {
         let timeouts = Timeouts::resolve(&route.timeouts, &model.timeouts);
         let reach = reach(self.project, model, &self.registries.origins)?;
         Ok(Target {
+            tenure: Arc::clone(self.tenure),
             facts: facts(model, &reach),
             reach,
             series: self.registries.metrics.series(Arc::clone(&labels)),

@@ -4,7 +4,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::iam::{Facts, Policy, RouteFacts, TargetFacts, Window};
+use crate::{
+    base::Tenure,
+    iam::{Facts, Policy, RouteFacts, TargetFacts, Window},
+};
 
 use super::route::{Route, RoutePlace, Target};
 
@@ -15,6 +18,7 @@ pub struct ProjectPart {
     /// Id of the organization that owns it.
     organization: Arc<str>,
     version: Option<u64>,
+    tenure: Option<Arc<Tenure>>,
     standing: Standing,
     /// What the rules of the organization and of the project allow; none without such rules.
     policy: Option<Arc<Policy>>,
@@ -36,8 +40,14 @@ struct Routes {
 }
 
 impl ProjectPart {
-    /// A project of an organization with these routes, of this version of its configuration.
-    pub(super) fn served(slug: Box<str>, organization: Arc<str>, version: Option<u64>, mut routes: Vec<Route>) -> Self {
+    /// A project of an organization with these routes, of this version of its configuration; all its targets hold this
+    /// tenure.
+    pub(super) fn served(
+        slug: Box<str>,
+        organization: Arc<str>,
+        (version, tenure): (Option<u64>, Arc<Tenure>),
+        mut routes: Vec<Route>,
+    ) -> Self {
         routes.sort_by(|a, b| a.full_name.cmp(&b.full_name));
         let facts = Arc::new(numbered(&mut routes));
         let listed: Box<[_]> = routes.into_iter().map(Arc::new).collect();
@@ -46,7 +56,7 @@ impl ProjectPart {
         let by_name = listed.iter().map(|route| (name(route), Arc::clone(route))).collect();
         let by_full_name = listed.iter().map(|route| (route.full_name.clone(), Arc::clone(route))).collect();
         let standing = Standing::Served(Arc::new(Routes { by_full_name, by_name, listed, facts }));
-        Self { slug: slug.into(), organization, version, standing, policy: None }
+        Self { slug: slug.into(), organization, version, tenure: Some(tenure), standing, policy: None }
     }
 
     /// A project whose stored configuration cannot be compiled: its routes answer 503 `config_error`.
@@ -62,7 +72,8 @@ impl ProjectPart {
     }
 
     fn without_routes(slug: &str, standing: Standing) -> Self {
-        Self { slug: slug.into(), organization: Arc::default(), version: None, standing, policy: None }
+        let organization = Arc::default();
+        Self { slug: slug.into(), organization, version: None, tenure: None, standing, policy: None }
     }
 
     /// Id of the organization that owns it; empty where nothing is served.
@@ -97,6 +108,12 @@ impl ProjectPart {
     #[must_use]
     pub fn version(&self) -> Option<u64> {
         self.version
+    }
+
+    /// What every target of it holds; none when nothing is served.
+    #[must_use]
+    pub fn tenure(&self) -> Option<&Arc<Tenure>> {
+        self.tenure.as_ref()
     }
 
     /// Whether its stored configuration cannot be compiled.
@@ -171,7 +188,8 @@ mod tests {
 
     #[test]
     fn routes_are_found_by_name_and_listed_in_order() {
-        let part = ProjectPart::served("a".into(), "org".into(), Some(3), vec![route("a/z"), route("a/b")]);
+        let versioned = (Some(3), Arc::default());
+        let part = ProjectPart::served("a".into(), "org".into(), versioned, vec![route("a/z"), route("a/b")]);
         assert_eq!(part.routes().iter().map(|route| &*route.full_name).collect::<Vec<_>>(), ["a/b", "a/z"]);
         assert_eq!(part.route("z").map(|route| &*route.full_name), Some("a/z"));
         assert_eq!(part.route_by_full_name("a/b").map(|route| &*route.full_name), Some("a/b"));

@@ -11,6 +11,10 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod api_crash;
+mod api_faults;
+mod blocked;
+mod canary;
 mod corpus;
 mod drain;
 mod edge;
@@ -20,6 +24,7 @@ mod keys;
 mod leaving;
 mod lifecycle;
 mod locked;
+mod old_streams;
 mod reload;
 mod remote;
 mod rules;
@@ -28,5 +33,6 @@ mod smuggling;
 mod spread;
 mod store_crash;
 mod store_faults;
+mod store_injected;
 mod tidy;
 mod wire;
