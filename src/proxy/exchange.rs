@@ -16,6 +16,17 @@ use crate::{
 
 use super::{client_address::client_address, context::Context, trace::Trace};
 
+/// What of an answer is on its way to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// Not a byte: there may still be another answer.
+    Nothing,
+    /// Whole events of a stream: another may follow.
+    Events,
+    /// Bytes that nothing of ours may follow: a whole answer, or some part of one.
+    Bytes,
+}
+
 /// A request in progress.
 pub(super) struct Exchange<'a> {
     /// The worker's state.
@@ -39,6 +50,8 @@ pub(super) struct Exchange<'a> {
     pub stream: bool,
     /// Whether the client wants only the head of the answer (`HEAD`).
     pub head_only: bool,
+    /// What of the answer is on its way.
+    pub sent: Sent,
     /// Status sent to the client; 0 before one is sent.
     pub status: u16,
     /// Label of the error table; empty while there is no error.
@@ -92,6 +105,7 @@ impl<'a> Exchange<'a> {
             endpoint: CountedEndpoint::Other,
             stream: false,
             head_only: head.method == Method::Head,
+            sent: Sent::Nothing,
             status: 0,
             error: "",
             attempts: 0,

@@ -12,7 +12,9 @@ use crate::{
 
 use super::{
     attempt::Failure,
+    caught::caught,
     exchange::Exchange,
+    fault,
     outlet::Outlet,
     passed::Passed,
     reply::{After, Local, send_local},
@@ -53,19 +55,20 @@ pub(super) async fn answer_mock(
     let stream = mock.stream(endpoint, draw, wants_usage);
     exchange.context.block.open_streams.inc();
     down.deadline.bind(exchange.tenure());
-    let sent = send_events(exchange, down, (&stream.events, stream.delay), &mut outlet).await;
+    let sent = caught(pin!(send_events(exchange, down, (&stream.events, stream.delay), &mut outlet))).await;
     down.deadline.bind(None);
     exchange.context.block.open_streams.dec();
     match sent {
         // Our own event can only follow what has begun; the first is sent without a pause.
-        Err(Failure::Target(outcome, refusal)) => {
+        Ok(Err(Failure::Target(outcome, refusal))) => {
             exchange.context.block.outdated_streams.inc();
             exchange.count_attempt(outcome);
             exchange.error = refusal.case.label();
             outlet.fail(exchange, down, endpoint, (&refusal, StreamErrorAt::default())).await;
             return Ok(After::Linger);
         }
-        sent => sent?,
+        Ok(sent) => sent?,
+        Err(panicked) => outlet.fail_for(panicked, exchange, down, (endpoint, StreamErrorAt::default())).await,
     }
     exchange.count_attempt(Outcome::Success);
     Ok(outlet.after())
@@ -83,6 +86,7 @@ async fn send_events(
             pause(exchange, down, delay).await?;
         }
         outlet.send_own(exchange, down, event).await.map_err(gone)?;
+        fault::point(exchange, "event");
         exchange.content_seen(now());
     }
     outlet.send_last(exchange, down).await.map_err(gone)

@@ -5,10 +5,12 @@
 
 mod attempt;
 mod authenticate;
+mod caught;
 mod client_address;
 mod connect;
 mod context;
 mod exchange;
+mod fault;
 mod forward;
 mod mock;
 mod models;
@@ -21,8 +23,9 @@ mod rules;
 mod stream;
 mod trace;
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
+pub use caught::caught;
 pub use context::Context;
 pub use reply::After;
 
@@ -36,7 +39,7 @@ use crate::{
 
 use self::{
     attempt::Failure,
-    exchange::{Exchange, counted},
+    exchange::{Exchange, Sent, counted},
     forward::{Request, forward},
     reply::{Local, Refusal, send_local, send_refusal, settle_body},
 };
@@ -52,9 +55,11 @@ pub async fn serve(context: &Context, down: &mut Downstream, may_keep_alive: boo
     let body_fits = head.method == Method::Post || may_discard(down, &head);
     let keep = head.keep_alive && may_keep_alive && body_fits && !context.shared.is_draining();
     let after = if keep { After::KeepAlive } else { After::Close };
-    match dispatch(&mut exchange, down, &head, after).await {
-        Ok(after) => after,
-        Err(Refused { refusal, body_read }) => {
+    let dispatched = caught(pin!(dispatch(&mut exchange, down, &head, after))).await;
+    match dispatched {
+        Err(_) => Box::pin(answer_fault(&mut exchange, down)).await,
+        Ok(Ok(after)) => after,
+        Ok(Err(Refused { refusal, body_read })) => {
             let announced = if body_read || may_discard(down, &head) { after } else { After::Linger };
             match Box::pin(send_refusal(&mut exchange, down, &refusal, announced)).await {
                 Err(_) => After::Close,
@@ -84,6 +89,7 @@ async fn dispatch(
     head: &RequestHead,
     after: After,
 ) -> Result<After, Refused> {
+    fault::point(exchange, "dispatch");
     let path = head.path.of(down.input());
     let path = std::str::from_utf8(path).unwrap_or("");
     if let Some(endpoint) = Endpoint::from_path(path) {
@@ -145,6 +151,7 @@ async fn post(
         Err(none) => return Box::pin(refuse_body(exchange, down, none)).await,
     };
     exchange.body_received(body_len, down.received_at());
+    fault::point(exchange, "body");
     let body = down.input().get(head.len..head.len + body_len).unwrap_or_default();
     let refused = |refusal: Refusal| Refused { refusal, body_read: true };
     let viewed = view_request(endpoint, body, &exchange.context.shared.settings.json)
@@ -296,6 +303,20 @@ fn may_discard(down: &Downstream, head: &RequestHead) -> bool {
         Framing::Length(length) => !head.expects_continue && length <= down.discard_bytes_max(head),
         Framing::Chunked | Framing::Close => false,
     }
+}
+
+/// Ends a request whose code panicked: with 500 if nothing has gone out, and with nothing more otherwise. What the panic
+/// left of the input is not to be trusted, so the connection closes.
+async fn answer_fault(exchange: &mut Exchange<'_>, down: &mut Downstream) -> After {
+    exchange.context.block.panics.inc();
+    exchange.error = ErrorCase::Internal.label();
+    if exchange.sent == Sent::Nothing {
+        let refusal = Refusal::new(ErrorCase::Internal, "the gateway failed on this request; please try again");
+        if send_refusal(exchange, down, &refusal, After::Linger).await.is_err() {
+            return After::Close;
+        }
+    }
+    After::Linger
 }
 
 async fn refuse_body(exchange: &mut Exchange<'_>, down: &mut Downstream, none: NoBody) -> Result<After, Refused> {

@@ -7,7 +7,10 @@ use crate::{
     wire::{ErrorCase, write_error_body},
 };
 
-use super::{exchange::Exchange, passed::Passed};
+use super::{
+    exchange::{Exchange, Sent},
+    passed::Passed,
+};
 
 /// What happens to the connection after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,6 +193,7 @@ pub(super) async fn send_local(
         out.extend(local.body);
     }
     exchange.bytes_out += u64::try_from(out.len()).unwrap_or(0);
+    exchange.sent = Sent::Bytes;
     down.write(out.filled()).await
 }
 

@@ -4,7 +4,7 @@
 //! failing provider still gives a clean error answer. After that a broken stream ends with the wire's error event and a
 //! closed connection, never with an end marker that the provider did not earn.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{ops::ControlFlow, pin::pin, time::Duration};
 
 use crate::{
     base::{Instant, now},
@@ -15,7 +15,9 @@ use crate::{
 
 use super::{
     attempt::{Answer, Failure, failure},
+    caught::caught,
     exchange::Exchange,
+    fault,
     outlet::Outlet,
     reply::{After, Refusal},
 };
@@ -63,19 +65,18 @@ pub(super) async fn relay_stream(
     let mut watch = StreamWatch::new(plan.endpoint, plan.hide_usage);
     let block = std::sync::Arc::clone(&exchange.context.block);
     block.open_streams.inc();
-    down.deadline.bind(exchange.tenure());
-    let ended = relay_events(exchange, down, answer, (plan, &mut watch), outlet).await;
-    down.deadline.bind(None);
+    let ended = caught(pin!(relay_to_its_end(exchange, down, answer, (plan, &mut watch), outlet))).await;
     block.open_streams.dec();
-    if exchange.is_outdated() && !matches!(ended, Ok(Ended::Complete)) {
-        block.outdated_streams.inc();
-    }
-    let ended = match ended {
-        Ok(Ended::Complete) => Box::pin(finish(exchange, down, answer, (plan, &mut watch), outlet)).await,
-        Ok(other) => Ok(other),
-        Err(Gone) => Ok(Ended::ClientGone),
-    };
     account(exchange, &watch);
+    let ended = match ended {
+        Ok(ended) => ended,
+        // Nothing may follow an end marker.
+        Err(panicked) if watch.is_done() => panicked.resume(),
+        Err(panicked) => {
+            let at = (plan.endpoint, watch.error_at());
+            Box::pin(outlet.fail_for(panicked, exchange, down, at)).await
+        }
+    };
     match ended {
         Ok(Ended::Complete) => Ok(outlet.after()),
         Ok(Ended::ClientGone) | Err(Gone) => {
@@ -94,6 +95,25 @@ pub(super) async fn relay_stream(
             Box::pin(outlet.fail(exchange, down, plan.endpoint, (&refusal, at))).await;
             Ok(After::Linger)
         }
+    }
+}
+
+async fn relay_to_its_end(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    answer: &mut Answer,
+    (plan, watch): (&Plan, &mut StreamWatch),
+    outlet: &mut Outlet,
+) -> Result<Ended, Gone> {
+    down.deadline.bind(exchange.tenure());
+    let relayed = relay_events(exchange, down, answer, (plan, watch), outlet).await;
+    down.deadline.bind(None);
+    if exchange.is_outdated() && !matches!(relayed, Ok(Ended::Complete)) {
+        exchange.context.block.outdated_streams.inc();
+    }
+    match relayed? {
+        Ended::Complete => Box::pin(finish(exchange, down, answer, (plan, watch), outlet)).await,
+        other => Ok(other),
     }
 }
 
@@ -143,6 +163,7 @@ async fn relay_events(
         let (count, flow) = step;
         if count > 0 {
             outlet.send_events(exchange, down, answer, (count, CHUNK_END)).await?;
+            fault::point(exchange, "event");
         }
         match flow {
             ControlFlow::Break(ended) => return Ok(ended),

@@ -1,34 +1,44 @@
 //! The bounded queue of records to the admin thread.
 
-use crossbeam_queue::ArrayQueue;
+use crossbeam_queue::SegQueue;
 
 use super::record::Record;
 
 /// Records that a queue holds by default.
 pub const QUEUE_ROWS: usize = 65_536;
 
-/// Takes records from any number of workers for one reader. Never blocks and never grows.
-pub struct Queue(ArrayQueue<Record>);
+/// Takes records from any number of workers for one reader. Never blocks.
+///
+/// Its memory follows what waits, in blocks of 31 records: room for all of them would be megabytes that nearly never are
+/// used, and a ring would write to all of it in turn.
+pub struct Queue {
+    waiting: SegQueue<Record>,
+    rows_max: usize,
+}
 
 impl Queue {
-    /// Creates a queue of `rows_max` records, at least 1. Its memory is taken at once.
+    /// Creates a queue of `rows_max` records, at least 1. Writers that come at the same moment may each be one too many.
     #[must_use]
     pub fn new(rows_max: usize) -> Self {
-        Self(ArrayQueue::new(rows_max.max(1)))
+        Self { waiting: SegQueue::new(), rows_max: rows_max.max(1) }
     }
 
     /// Puts a record in; false if the queue is full and the record is lost, which the caller counts.
     #[inline]
     #[must_use]
     pub fn try_send(&self, record: Record) -> bool {
-        self.0.push(record).is_ok()
+        if self.depth() >= self.rows_max {
+            return false;
+        }
+        self.waiting.push(record);
+        true
     }
 
     /// Takes up to `rows_max` records out, oldest first, and returns how many there were.
     pub fn drain(&self, rows_max: usize, mut take: impl FnMut(Record)) -> usize {
         let mut count = 0;
         while count < rows_max {
-            let Some(record) = self.0.pop() else {
+            let Some(record) = self.waiting.pop() else {
                 break;
             };
             take(record);
@@ -40,7 +50,7 @@ impl Queue {
     /// How many records wait.
     #[must_use]
     pub fn depth(&self) -> usize {
-        self.0.len()
+        self.waiting.len()
     }
 }
 

@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 pub(crate) use args::{
-    AuditCommand, BackupArgs, Group, LoginArgs, MemberCommand, OrgCommand, ProviderKeyCommand, RemoteKeyCommand,
+    AuditCommand, BackupArgs, Group, Later, LoginArgs, MemberCommand, OrgCommand, ProviderKeyCommand, RemoteKeyCommand,
     SecretCommand, TokenCommand,
 };
 use desk::Desk;
