@@ -9,7 +9,7 @@ use millrace::config::{DocumentKind, Server};
 use super::prices::PricesCommand;
 use super::remote::{
     AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Later, LoginArgs, MemberCommand, OrgCommand,
-    ProjectCommand, ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
+    ProjectCommand, ProviderKeyCommand, RemoteKeyCommand, RuleCommand, SecretCommand, SetupArgs, TokenCommand,
 };
 
 /// An LLM gateway: projects, routes and keys in front of model providers.
@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Project(Later<Group<ProjectCommand>>),
     /// Manages the gateway's keys for providers.
     ProviderKey(Later<Group<ProviderKeyCommand>>),
+    /// Manages IAM rules: which providers, models and routes keys may use, at what price, from where.
+    Rule(Later<Group<RuleCommand>>),
     /// Manages secrets that configurations name.
     Secret(Later<Group<SecretCommand>>),
     /// Manages admin tokens.

@@ -42,6 +42,7 @@ mod project_tests;
 mod projects;
 mod publish;
 mod reseal;
+mod rules;
 mod sealed_keys;
 #[cfg(test)]
 mod secret_tests;
@@ -86,6 +87,7 @@ pub use project_settings::{Effective, NewProject, ProjectPatch, SettingSource};
 pub use projects::ProjectState;
 pub use publish::{Publisher, Unconfirmed, first, first_of, warn};
 pub use reseal::keep_sealed;
+pub use rules::{Explanation, ExplanationStep, NewRule, Question, RulePatch, RuleSite};
 pub use sealed_keys::{OpenedKeys, SealedKeys, origins_of, place_of_provider_key, place_of_secret, provider_named};
 pub use serve::Activated;
 pub use start::{has_pepper, load, open_pepper};

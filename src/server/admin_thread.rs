@@ -130,6 +130,7 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
         meters: Arc::clone(&registries.meters),
         doors,
         tls: connector(&server)?,
+        trusted_proxies: server.trusted_proxies.clone(),
     };
     let shared = Arc::new(Shared::new(parts, data_path_settings(&server, ground.connections_max)));
     let (order, mut roster) = Orders::new(Arc::clone(&shared), plans);

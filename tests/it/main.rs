@@ -28,6 +28,7 @@ mod old_streams;
 mod prices;
 mod reload;
 mod remote;
+mod rules;
 mod slow;
 mod smuggling;
 mod spread;

@@ -17,9 +17,13 @@ use super::endpoints;
 use crate::admin::rest::{Access, Api, Method, RateLimits, routes};
 use crate::base::{Id, IdKind, Secret, UnixTime, unix_time};
 use crate::control::tests::{GOOD, Rig, actor, organization_row, person};
-use crate::control::{Actor, Authenticate, ControlError, NewKey, NewProviderKey, NewSecret, Presented, Proof};
+use crate::control::{
+    Actor, Authenticate, ControlError, NewKey, NewProviderKey, NewRule, NewSecret, Presented, Proof, RuleSite,
+};
+use crate::iam::RuleType;
 use crate::store::{
     AdminToken, EgressRule, Invitation, InvitationStatus, OrganizationRole, Owner, ProjectGrant, ProjectRole,
+    RuleStatus,
 };
 
 /// In the order of the matrix.
@@ -48,6 +52,8 @@ const BODIES: &[(Method, &str, &str)] = &[
     (Method::Post, "/second-factor/remove", r#"{"current_password":"wrong"}"#),
     (Method::Post, "/egress-rules", r#"{"network":"10.0.0.0/8","ports":"443"}"#),
     (Method::Put, "/value", r#"{"value":"0123456789abcdef"}"#),
+    (Method::Post, "/rules", r#"{"type":"deny_models","value":{"models":["x"]}}"#),
+    (Method::Post, "/explain", r#"{"route":"chat"}"#),
 ];
 
 const DOCUMENT: &str = r#"{"form":"millrace-project/1","name":"Imported","slug":"imported","description":"",
@@ -76,8 +82,8 @@ struct World {
     people: HashMap<&'static str, Actor>,
     /// What stands for `{name}` in a path: of the first organization, then of the second.
     places: [HashMap<&'static str, String>; 2],
-    /// A token and a key of each person.
-    own: HashMap<&'static str, [String; 2]>,
+    /// A token and a key of each person, and a rule at that key.
+    own: HashMap<&'static str, [String; 3]>,
     service: TowerToHyperService<axum::Router>,
 }
 
@@ -101,7 +107,9 @@ impl World {
             // Who may make no key looks at one of the owner.
             let maker = if *name == "developer" { person } else { &rig.owner };
             let key = key(&rig, maker, &project).await;
-            own.insert(*name, [token(&rig, &rig.organization, &person.author).await, key]);
+            let at_key = RuleSite::Key { project: project.clone(), key: Id::stored(&key) };
+            let rule = rule(&rig, &rig.owner, at_key).await;
+            own.insert(*name, [token(&rig, &rig.organization, &person.author).await, key, rule]);
         }
         let places = [
             place(&rig, &rig.owner, (&rig.organization, &project), &member.id).await,
@@ -118,8 +126,17 @@ impl World {
     async fn ask(&self, endpoint: &crate::admin::rest::Endpoint, role: &'static str, place: usize) -> (u16, String) {
         let mut path = endpoint.path.to_owned();
         if place == 0 {
-            let [token, key] = &self.own[role];
+            let [token, key, rule] = &self.own[role];
+            path = path.replace("/keys/{key}/rules/{rule}", &format!("/keys/{key}/rules/{rule}"));
             path = path.replace("{token}", token).replace("{key}", key);
+        }
+        for (root, name) in [
+            ("/keys/{key}", "key_rule"),
+            ("/members/{user}", "member_rule"),
+            ("/organizations/{organization}", "organization_rule"),
+            ("/projects/{project}", "project_rule"),
+        ] {
+            path = path.replace(&format!("{root}/rules/{{rule}}"), &format!("{root}/rules/{{{name}}}"));
         }
         if path.starts_with("/organizations") {
             path = path.replace("{secret}", "{organization_secret}");
@@ -233,8 +250,18 @@ async fn place(
     }
     if *organization != rig.organization {
         place.insert("token", token(rig, organization, user).await);
-        place.insert("key", key(rig, owner, project).await);
+        let key = key(rig, owner, project).await;
+        let at_key = RuleSite::Key { project: project.clone(), key: Id::stored(&key) };
+        place.insert("key_rule", rule(rig, owner, at_key).await);
+        place.insert("key", key);
     }
+    place.insert("organization_rule", rule(rig, owner, RuleSite::Organization(organization.clone())).await);
+    place.insert("project_rule", rule(rig, owner, RuleSite::Project(project.clone())).await);
+    let at_member = RuleSite::Member { organization: organization.clone(), user: user.clone() };
+    // The stranger is a member by its proof alone, so the store knows no member to put a rule at.
+    let is_stored = *organization == rig.organization;
+    let of_member = if is_stored { rule(rig, owner, at_member).await } else { place["key_rule"].clone() };
+    place.insert("member_rule", of_member);
     place
 }
 
@@ -253,8 +280,14 @@ async fn egress_rule(rig: &Rig) -> String {
 }
 
 async fn key(rig: &Rig, maker: &Actor, project: &Id) -> String {
-    let new = NewKey { description: "test".to_owned(), expires_at: None, group: None };
+    let new = NewKey { description: "test".to_owned(), ..NewKey::default() };
     rig.control.create_key(maker, project, new).await.unwrap().0.id.as_str().to_owned()
+}
+
+async fn rule(rig: &Rig, maker: &Actor, site: RuleSite) -> String {
+    let value = serde_json::json!({"models": ["none"]});
+    let new = NewRule { kind: RuleType::DenyModels, value, status: RuleStatus::Active };
+    rig.control.create_rule(maker, site, new).await.unwrap().id.as_str().to_owned()
 }
 
 async fn token(rig: &Rig, organization: &Id, maker: &Id) -> String {

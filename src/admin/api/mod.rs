@@ -40,6 +40,7 @@ mod owner;
 mod project_documents;
 mod projects;
 mod provider_keys;
+mod rules;
 mod secrets;
 mod serving;
 mod sessions;
@@ -69,6 +70,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         config::endpoints(),
         serving::endpoints(),
         keys::endpoints(),
+        rules::endpoints(),
         secrets::endpoints(),
         provider_keys::endpoints(),
         config_schema::endpoints(),

@@ -68,6 +68,8 @@ ids! {
     ProviderKeyId = "provider_key" ProviderKey,
     /// `{egress_rule}`
     EgressRuleId = "egress_rule" EgressRule,
+    /// `{rule}`
+    RuleId = "rule" Rule,
 }
 
 /// `{version}`: number of a version, 1 or more.

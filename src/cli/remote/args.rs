@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueEnum};
 
+use super::rule_args::KeyExplainArgs;
+
 /// How the admin API is reached.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Reach {
@@ -279,6 +281,8 @@ pub(crate) enum RemoteKeyCommand {
     Enable(Leaf<KeyStateArgs>),
     /// Deletes a key at once on all workers.
     Delete(Leaf<KeyNameArgs>),
+    /// Says how IAM rules would decide on a request with a key. Sends nothing to a provider.
+    Explain(Leaf<KeyExplainArgs>),
 }
 
 #[derive(Debug, Args)]

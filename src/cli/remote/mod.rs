@@ -19,6 +19,8 @@ mod login;
 mod people;
 mod project;
 mod project_args;
+mod rule_args;
+mod rules;
 mod secrets;
 mod table;
 mod version;
@@ -34,6 +36,7 @@ pub(crate) use args::{
 use desk::Desk;
 use failure::Failure;
 pub(crate) use project_args::ProjectCommand;
+pub(crate) use rule_args::RuleCommand;
 
 /// Runs a command of a group.
 pub(crate) fn organizations(group: Group<OrgCommand>) -> ExitCode {
@@ -68,6 +71,11 @@ pub(crate) fn provider_keys(group: Group<ProviderKeyCommand>) -> ExitCode {
 /// Runs a command of a group.
 pub(crate) fn instance(group: Group<InstanceCommand>) -> ExitCode {
     grouped(group, instance::run)
+}
+
+/// `millrace rule`.
+pub(crate) fn rules(group: Group<RuleCommand>) -> ExitCode {
+    grouped(group, rules::run)
 }
 
 /// Runs a command of a group.
