@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use millrace::config::{DocumentKind, Server};
 
 use super::remote::{
-    AuditCommand, BackupArgs, Group, LoginArgs, MemberCommand, OrgCommand, ProjectCommand, ProviderKeyCommand,
-    RemoteKeyCommand, SecretCommand, TokenCommand,
+    AuditCommand, BackupArgs, Group, Leaf, LoginArgs, LogsCommand, MemberCommand, OrgCommand, ProjectCommand,
+    ProviderKeyCommand, RemoteKeyCommand, SecretCommand, TokenCommand, UsageArgs,
 };
 
 /// An LLM gateway: projects, routes and keys in front of model providers.
@@ -54,6 +54,10 @@ pub(crate) enum Command {
     Login(LoginArgs),
     /// Reads and checks the audit log.
     Audit(Group<AuditCommand>),
+    /// Sums up what an organization or a project used.
+    Usage(Leaf<UsageArgs>),
+    /// Reads the stored requests of a project.
+    Logs(Group<LogsCommand>),
     /// Copies the store of a gateway on this machine, running or not, into a new file.
     Backup(BackupArgs),
     /// Prints version, commit and features.

@@ -38,6 +38,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Token(group) => Ok(remote::tokens(group)),
         Command::Login(args) => Ok(remote::login(&args)),
         Command::Audit(group) => Ok(remote::audit(group)),
+        Command::Usage(leaf) => Ok(remote::usage(&leaf)),
+        Command::Logs(group) => Ok(remote::logs(group)),
         Command::Backup(args) => Ok(remote::backup(&args)),
         Command::Version { json } => version(json),
         Command::Completions { shell } => completions(shell),

@@ -66,7 +66,10 @@ pub use instance::{Control, ControlParts};
 pub use keys::{
     Force, KeyPatch, KeyUse, NewKey, NewProviderKey, NewSecret, ProviderKeyPatch, SecretPatch, keep_key_use,
 };
-pub use ledger::{Keeper, Leases, NoLeases, RequestRows, WantedLease, keep};
+pub use ledger::{
+    Analytics, Granularity, GroupBy, Keeper, Leases, NoLeases, Only, Question, RequestRows, UsageRow, UsageScope,
+    WantedLease, keep, look_after_book,
+};
 pub use live_routes::{LiveRoute, LiveTarget};
 pub use login::{FirstStart, Login, NewToken, prepare_first_start};
 pub use people::{AuditScope, Joined, MemberPatch, NewInvitation, OrganizationPatch};

@@ -98,6 +98,12 @@ matrix! {
     KeysRead = b"-YYYG-O-",
     /// Create, change, roll, disable and delete API keys.
     KeysWrite = b"-YY-G-O-",
+    /// See what a project used, and the rows of its requests, without what was said.
+    UsageRead = b"-YYYGGOG",
+    /// See what all projects of an organization used.
+    OrganizationUsageRead = b"-YYY----",
+    /// See the ledger of an organization.
+    LedgerRead = b"YYYY----",
     /// See the audit log of an organization.
     AuditRead = b"-YYY----",
     /// See the audit log of a project.

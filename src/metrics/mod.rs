@@ -15,7 +15,7 @@ mod worker;
 
 pub use cell::{Counter, Gauge};
 pub use registry::{OVERFLOW_LABEL, Registry, SERIES_MAX};
-pub use scrape::{Outside, Scrape};
+pub use scrape::{Book, Outside, Scrape};
 pub use series::{ENDPOINTS, Endpoint, OUTCOMES, Observation, Outcome, Series};
 pub use worker::{HEARTBEAT_MAX, PROTOCOL_ERRORS, ProtocolError, STALL_MIN, WorkerBlock};
 

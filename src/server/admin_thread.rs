@@ -17,8 +17,9 @@ use tokio::{
 
 use crate::{
     admin::{AccessLog, AdminState, Check, Output, Pump, RateLimits, Readiness, pump, serve},
+    base::log::{Level, Value, emit},
     config::Server,
-    control::{Control, Keeper, NoLeases, Publisher, keep, keep_key_use},
+    control::{Control, FileProjects, Keeper, NoLeases, Publisher, RequestRows, keep, keep_key_use, look_after_book},
     metrics::Registry,
     shared::{Door, Parts, Shared},
     snapshot::{Handle, Registries},
@@ -38,6 +39,7 @@ use super::{
     resolution_log::log_resolution,
     settings::{connector, data_path_settings, driver, request_rows, ttl_bounds},
     source::Opened,
+    store_mode::Kept,
 };
 
 /// Records that may wait for the admin thread: a tenth of a second of full load.
@@ -111,7 +113,7 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     let Opened { snapshot, follow, kept, files } = source.open(&server, &registries).await?;
     // Before anything is admitted: what was spent before counts.
     let ledger = match &kept {
-        Some(kept) => Some(Arc::new(Keeper::open(kept.store(), Arc::new(NoLeases), request_rows(&server)).await?)),
+        Some(kept) => open_book(kept, request_rows(&server), files.as_ref()).await?,
         None => None,
     };
     tokio::spawn(resolver.clone().run(until(stopped.clone())));
@@ -141,8 +143,13 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     let keeper = api.as_ref().map(|api| Arc::clone(&api.control)).filter(|control| control.files().is_none());
     let pumped = start_pump(&server, (&queue, &output), (keeper.as_ref(), ledger.as_ref()), stopped.clone());
     let (stop_keeping, kept_until) = watch::channel(false);
+    if let Some(ledger) = &ledger {
+        tokio::spawn(look_after_book(Arc::clone(ledger), stopped.clone()));
+    }
+    let shown = ledger.clone();
     let keeping = ledger.map(|ledger| tokio::spawn(keep(ledger, kept_until)));
     let state = AdminState {
+        keeper: shown,
         registry: Arc::clone(&registries.metrics),
         queue,
         output,
@@ -169,6 +176,23 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
         control.write_key_use().await;
     }
     verdict
+}
+
+/// The book of usage. Files are served without one where the store cannot be written.
+async fn open_book(
+    kept: &Kept,
+    rows: RequestRows,
+    files: Option<&Arc<FileProjects>>,
+) -> Result<Option<Arc<Keeper>>, ServerError> {
+    match Keeper::open(kept.store(), Arc::new(NoLeases), rows).await {
+        Ok(keeper) => Ok(Some(Arc::new(keeper))),
+        Err(error) if files.is_some() => {
+            let text = error.to_string();
+            emit(Level::Warn, "usage is not stored, because the store fails", &[("error", Value::Text(&text))]);
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Where no project may send a request: to ourselves.

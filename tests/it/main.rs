@@ -18,6 +18,7 @@ mod faults;
 mod harness;
 mod keys;
 mod leaving;
+mod ledger_crash;
 mod lifecycle;
 mod locked;
 mod reload;

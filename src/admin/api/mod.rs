@@ -30,6 +30,8 @@ mod config_schema;
 mod grant;
 mod invitations;
 mod keys;
+mod log_export;
+mod logs;
 #[cfg(test)]
 mod matrix_tests;
 mod members;
@@ -45,6 +47,7 @@ mod sessions;
 mod tests;
 mod times;
 mod tokens;
+mod usage;
 mod words;
 
 use super::rest::{Endpoint, document};
@@ -69,6 +72,8 @@ pub fn endpoints() -> Vec<Endpoint> {
         secrets::endpoints(),
         provider_keys::endpoints(),
         config_schema::endpoints(),
+        logs::endpoints(),
+        usage::endpoints(),
     ];
     people.into_iter().chain(resources).flatten().collect()
 }

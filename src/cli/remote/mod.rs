@@ -19,6 +19,8 @@ mod project;
 mod project_args;
 mod secrets;
 mod table;
+mod usage;
+mod usage_args;
 mod version;
 
 use std::process::ExitCode;
@@ -26,12 +28,13 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 pub(crate) use args::{
-    AuditCommand, BackupArgs, Group, LoginArgs, MemberCommand, OrgCommand, ProviderKeyCommand, RemoteKeyCommand,
+    AuditCommand, BackupArgs, Group, Leaf, LoginArgs, MemberCommand, OrgCommand, ProviderKeyCommand, RemoteKeyCommand,
     SecretCommand, TokenCommand,
 };
 use desk::Desk;
 use failure::Failure;
 pub(crate) use project_args::ProjectCommand;
+pub(crate) use usage_args::{LogsCommand, UsageArgs};
 
 /// Runs a command of a group.
 pub(crate) fn organizations(group: Group<OrgCommand>) -> ExitCode {
@@ -66,6 +69,16 @@ pub(crate) fn provider_keys(group: Group<ProviderKeyCommand>) -> ExitCode {
 /// Runs a command of a group.
 pub(crate) fn audit(group: Group<AuditCommand>) -> ExitCode {
     grouped(group, |desk, command| audit::run(desk, &command))
+}
+
+/// Runs a command of a group.
+pub(crate) fn logs(group: Group<LogsCommand>) -> ExitCode {
+    grouped(group, |desk, command| usage::logs(desk, &command))
+}
+
+/// `millrace usage`.
+pub(crate) fn usage(leaf: &Leaf<UsageArgs>) -> ExitCode {
+    ended(Desk::open(&leaf.reach).and_then(|desk| usage::usage(&desk, &leaf.args)), leaf.reach.json)
 }
 
 /// Runs a command about the keys of a gateway.
