@@ -17,9 +17,8 @@ use tokio::{
 
 use crate::{
     admin::{AccessLog, AdminState, Check, Output, Pump, RateLimits, Readiness, pump, serve},
-    base::log::{Level, Value, emit},
     config::Server,
-    control::{Control, FileProjects, Keeper, NoLeases, Publisher, RequestRows, keep, keep_key_use, look_after_book},
+    control::{Control, Keeper, Publisher, keep_key_use},
     metrics::Registry,
     shared::{Door, Parts, Shared},
     snapshot::{Handle, Registries},
@@ -31,15 +30,15 @@ use crate::{
 use super::{
     Launch, Listening,
     attend::{Attended, Signals, attend},
+    book::{Bookkeeping, open_book},
     chassis::Verdict,
     crew::Orders,
     edge::{EdgeControl, EdgeHandle},
     error::ServerError,
     ground::Ground,
     resolution_log::log_resolution,
-    settings::{connector, data_path_settings, driver, request_rows, ttl_bounds},
+    settings::{connector, data_path_settings, driver, ttl_bounds},
     source::Opened,
-    store_mode::Kept,
 };
 
 /// Records that may wait for the admin thread: a tenth of a second of full load.
@@ -111,11 +110,7 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
         origins: Arc::new(Origins::new(guard, resolver.clone())),
     };
     let Opened { snapshot, follow, kept, files } = source.open(&server, &registries).await?;
-    // Before anything is admitted: what was spent before counts.
-    let ledger = match &kept {
-        Some(kept) => open_book(kept, request_rows(&server), files.as_ref()).await?,
-        None => None,
-    };
+    let ledger = open_book(kept.as_ref(), &server, files.as_ref()).await?;
     tokio::spawn(resolver.clone().run(until(stopped.clone())));
     // If the names take longer, the workers start all the same and their first requests may fail.
     let _ = tokio::time::timeout(NAMES_WAIT, resolver.first_lookups(&registries.origins.addresses())).await;
@@ -142,14 +137,9 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     // Files have no place for it.
     let keeper = api.as_ref().map(|api| Arc::clone(&api.control)).filter(|control| control.files().is_none());
     let pumped = start_pump(&server, (&queue, &output), (keeper.as_ref(), ledger.as_ref()), stopped.clone());
-    let (stop_keeping, kept_until) = watch::channel(false);
-    if let Some(ledger) = &ledger {
-        tokio::spawn(look_after_book(Arc::clone(ledger), stopped.clone()));
-    }
-    let shown = ledger.clone();
-    let keeping = ledger.map(|ledger| tokio::spawn(keep(ledger, kept_until)));
+    let book = Bookkeeping::start(ledger.as_ref(), stopped.clone());
     let state = AdminState {
-        keeper: shown,
+        keeper: ledger,
         registry: Arc::clone(&registries.metrics),
         queue,
         output,
@@ -168,31 +158,11 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     // The rows of the last requests are in the queue: the pump empties it before it ends.
     let _ = stop.send(true);
     let _ = pumped.await;
-    let _ = stop_keeping.send(true);
-    if let Some(keeping) = keeping {
-        let _ = keeping.await;
-    }
+    book.close().await;
     if let Some(control) = keeper {
         control.write_key_use().await;
     }
     verdict
-}
-
-/// The book of usage. Files are served without one where the store cannot be written.
-async fn open_book(
-    kept: &Kept,
-    rows: RequestRows,
-    files: Option<&Arc<FileProjects>>,
-) -> Result<Option<Arc<Keeper>>, ServerError> {
-    match Keeper::open(kept.store(), Arc::new(NoLeases), rows).await {
-        Ok(keeper) => Ok(Some(Arc::new(keeper))),
-        Err(error) if files.is_some() => {
-            let text = error.to_string();
-            emit(Level::Warn, "usage is not stored, because the store fails", &[("error", Value::Text(&text))]);
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Where no project may send a request: to ourselves.

@@ -228,7 +228,7 @@ mod tests {
                     model: name(4).repeat(50).into(),
                     target: name(5).into(),
                 })),
-                caller: Some(Arc::new(Caller::of_key(&name(6)))),
+                caller: Some(Arc::new(Caller::of_key(name(6)))),
                 duration: Duration::from_secs(duration),
                 tokens: TokenCounts { input: tokens, ..TokenCounts::default() },
                 ..record("id")

@@ -84,8 +84,7 @@ fn newer_schema_is_refused_by_its_number() {
     let fixture = Fixture::new();
     let (path, Fixture { store, folder }) = (fixture.path(), fixture);
     drop(store);
-    let known: u32 =
-        Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    let known: u32 = Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     assert_eq!(Store::open(&path).err(), Some(StoreError::TooNew { found: 99, known }));
     Connection::open(&path).unwrap().pragma_update(None, "user_version", known).unwrap();
