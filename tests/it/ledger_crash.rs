@@ -1,4 +1,4 @@
-//! Killed at any moment, the book forgets no lease and no entry.
+//! Killed at any moment, the book forgets no lease.
 //!
 //! A child process spends within its leases and says which lease it was told is on disk. After each kill, what was leased
 //! counts as spent, once, and the books agree. `MILLRACE_CRASH_ROUNDS` sets how often, 30 unless told.

@@ -1,4 +1,4 @@
-//! Sums over requests: counts, tokens, money, percentiles; and the ledger.
+//! Sums over requests, and the ledger.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

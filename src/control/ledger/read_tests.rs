@@ -1,4 +1,4 @@
-//! What is read is what was noted, and only by whom it concerns.
+//! What is read is what was noted, by whom it concerns only.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What the book needs from time to time: folding, forgetting, comparing.
+//! What the book needs now and then: fold, forget, compare.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
