@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::{
+    super::error::ControlError,
     batch::{Batch, COST, FEE},
     commit::{Commit, close_leases},
     group::Known,
@@ -26,7 +27,6 @@ use crate::{
         log::{Level, Value, emit},
         now, push_random, unix_time,
     },
-    control::ControlError,
     store::{Store, StoreError},
     usage::Record,
 };
