@@ -91,6 +91,8 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 #[test]
 fn child_that_is_killed() {
     let Some(folder) = env::var_os(FOLDER) else { return };
+    // The test's own name is printed before, without an end of its line.
+    say("\n");
     run(async {
         let store = Store::open(&Path::new(&folder).join("millrace.db")).unwrap();
         let meters = Arc::new(Meters::default());

@@ -13,8 +13,8 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
+use super::super::error::ControlError;
 use super::{
-    super::error::ControlError,
     batch::{Batch, COST, FEE},
     commit::{Commit, close_leases},
     group::Known,

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use super::{
-    super::{
-        actor::Actor,
-        error::ControlError,
-        gate,
-        instance::Control,
-        permit::{Capability, Extent, Scope, permit},
-    },
-    analytics::{Analytics, Question, answer},
+use super::super::{
+    actor::Actor,
+    error::ControlError,
+    gate,
+    instance::Control,
+    permit::{Capability, Extent, Scope, permit},
 };
+use super::analytics::{Analytics, Question, answer};
 use crate::{
     base::Id,
     store::{LedgerEntry, LedgerFilter, Page, PageRequest, RequestFilter, RequestRow, Tx},
