@@ -45,7 +45,7 @@ openapi: ## Rewrites openapi.json from the code
 release: ## The binary that ships: fat LTO
 	@$(STAGE) release $(CARGO) build --locked --release --bin millrace
 
-clients: clients-python clients-node ## Official SDKs, direct and through the gateway
+clients: clients-python clients-node ## Official SDKs, direct, through the plain port and through the edge
 
 clients-python: release
 	@$(STAGE) clients-python .venv/bin/python -m pytest -q tests/clients/python

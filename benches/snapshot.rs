@@ -110,7 +110,7 @@ fn keyed(calls: &[Call]) -> Snapshot {
 
 fn grant_of(project: &Arc<str>) -> Grant {
     let scope = Scope::Project(Arc::clone(project));
-    Grant { key_id: "key".into(), scope, routes: None, enabled: true, expires: None }
+    Grant { caller: Arc::new(millrace::base::Caller::of_key("key")), scope, routes: None, enabled: true, expires: None }
 }
 
 /// What stands behind the one lock.

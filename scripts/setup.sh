@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need, pinned: system packages only if missing, .venv, node_modules.
 # Run twice it does nothing the second time. `setup.sh --real` and `--admin` add what
-# `make e2e-real` and `make admin` need.
+# `make e2e-real` and `make admin` need, `--load` what `make loadtest` and `scripts/edge-cost.sh` compare with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,7 +14,15 @@ need g++ build-essential
 need node nodejs
 need npm npm
 need python3 python3
+need openssl openssl
+# Tests that make system calls of the gateway fail.
+need strace strace
 python3 -c 'import ensurepip' 2>/dev/null || apt_missing+=(python3-venv)
+if [ "${1:-}" = "--load" ]; then
+	need nginx nginx-light
+	need haproxy haproxy
+	need h2load nghttp2-client
+fi
 if [ "${#apt_missing[@]}" -gt 0 ]; then
 	echo "installing ${apt_missing[*]}"
 	as_root=()

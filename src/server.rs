@@ -12,6 +12,7 @@ mod crew;
 mod edge;
 mod error;
 mod ground;
+mod heartbeats;
 mod resolution_log;
 mod settings;
 mod source;

@@ -49,6 +49,8 @@ pub struct Settings {
     pub connections_per_address_max: u32,
     /// Time that streams get to finish at a drain.
     pub drain_grace: Duration,
+    /// Time that streams get to finish when too many later configurations of their project are in use.
+    pub replaced_grace: Duration,
 }
 
 /// State shared by the workers and the admin thread.
@@ -71,6 +73,7 @@ pub struct Shared {
     addresses: Box<[AtomicU32]>,
     draining: AtomicBool,
     stopping: AtomicBool,
+    outdating: AtomicBool,
 }
 
 /// What [`Shared`] is made of.
@@ -131,6 +134,7 @@ impl Shared {
             addresses,
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            outdating: AtomicBool::new(false),
         }
     }
 
@@ -196,6 +200,17 @@ impl Shared {
         self.draining.load(Ordering::Acquire)
     }
 
+    /// Says whether workers have to look for streams whose tenure is over.
+    pub fn set_outdating(&self, outdating: bool) {
+        self.outdating.store(outdating, Ordering::Release);
+    }
+
+    /// Whether there may be streams whose tenure is over. Workers ask once a second.
+    #[must_use]
+    pub fn is_outdating(&self) -> bool {
+        self.outdating.load(Ordering::Acquire)
+    }
+
     /// Whether the grace time is over.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
@@ -249,6 +264,7 @@ pub(crate) mod tests {
             connections_max: 100,
             connections_per_address_max: 100,
             drain_grace: second,
+            replaced_grace: second,
         }
     }
 

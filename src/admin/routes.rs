@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -14,12 +14,14 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use http_body::Frame;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 
 use super::api::endpoints;
 use super::host::is_ours;
 use super::reply::{json, secured, with_body};
-use super::rest::{ApiError, Code, render, routes};
+use super::rest::{ApiError, BASE, Code, render, routes};
 use super::state::{AdminState, Check};
 use crate::base::{Instant, RequestId, log, now};
 use crate::control::Keeper;
@@ -40,7 +42,7 @@ pub(super) struct LocalAddress(pub(super) IpAddr);
 
 /// Everything the admin server answers; each request needs a [`LocalAddress`] among its extensions.
 pub(super) fn router(state: Arc<AdminState>) -> Router {
-    let api = state.api.as_ref().map_or_else(Router::new, |api| routes(api, endpoints()));
+    let made = Arc::new(OnceLock::new());
     Router::new()
         .route("/openapi.json", get(openapi))
         .route("/metrics", get(metrics))
@@ -48,8 +50,7 @@ pub(super) fn router(state: Arc<AdminState>) -> Router {
         .route("/healthz", get(livez))
         .route("/health", get(livez))
         .route("/readyz", get(readyz))
-        .merge(api.with_state(()))
-        .fallback(not_found)
+        .fallback(move |state: State<Arc<AdminState>>, request: Request| beyond(state, made, request))
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&state), guard))
         .with_state(state)
@@ -84,6 +85,22 @@ fn request_id(request: &Request) -> RequestId {
     let sent = sent.next().filter(|_| sent.next().is_none());
     let taken = sent.and_then(|value| RequestId::from_client(value.as_bytes()));
     taken.unwrap_or_else(|| RequestId::made(fastrand::u128(..)))
+}
+
+/// Everything else: the API, whose routes are made for its first request. Most gateways see none of these for days, and all
+/// of them see metrics and probes.
+async fn beyond(
+    State(state): State<Arc<AdminState>>,
+    made: Arc<OnceLock<Router>>,
+    request: Request,
+) -> Result<Response<Body>, ApiError> {
+    let below = request.uri().path().strip_prefix(BASE).is_some_and(|rest| rest.starts_with('/'));
+    let Some(api) = state.api.as_ref().filter(|_| below) else {
+        return Err(not_found().await);
+    };
+    let make = || routes(api, endpoints()).fallback(not_found).method_not_allowed_fallback(wrong_method);
+    let Ok(answer) = TowerToHyperService::new(made.get_or_init(make).clone()).call(request).await;
+    Ok(answer)
 }
 
 async fn openapi() -> Response<Body> {

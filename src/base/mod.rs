@@ -18,6 +18,7 @@ mod money;
 mod request_id;
 mod secret;
 mod swap;
+mod tenure;
 mod units;
 
 pub use build::{COMMIT, FEATURES, VERSION};
@@ -34,4 +35,5 @@ pub use money::{MoneyError, NanoUsd, PicoUsd};
 pub use request_id::{REQUEST_ID_BYTES_MAX, RequestId};
 pub use secret::Secret;
 pub use swap::Swap;
+pub use tenure::Tenure;
 pub use units::{ByteSize, UnitError, parse_byte_size, parse_duration};

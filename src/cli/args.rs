@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use millrace::config::{DocumentKind, Server};
 
 use super::remote::{
-    AuditCommand, BackupArgs, Group, Leaf, LoginArgs, LogsCommand, MemberCommand, OrgCommand, ProjectCommand,
+    AuditCommand, BackupArgs, Group, Later, Leaf, LoginArgs, LogsCommand, MemberCommand, OrgCommand, ProjectCommand,
     ProviderKeyCommand, RemoteKeyCommand, SecretCommand, TokenCommand, UsageArgs,
 };
 
@@ -34,30 +34,27 @@ pub(crate) enum Command {
         document: DocumentArg,
     },
     /// Makes API keys: `new` for the keys file, the others on a gateway.
-    Key {
-        #[command(subcommand)]
-        command: KeyCommand,
-    },
+    Key(Later<KeyGroup>),
     /// Manages organizations of a gateway.
-    Org(Group<OrgCommand>),
+    Org(Later<Group<OrgCommand>>),
     /// Manages members of an organization.
-    Member(Group<MemberCommand>),
+    Member(Later<Group<MemberCommand>>),
     /// Manages projects, their configurations and what is live.
-    Project(Group<ProjectCommand>),
+    Project(Later<Group<ProjectCommand>>),
     /// Manages the gateway's keys for providers.
-    ProviderKey(Group<ProviderKeyCommand>),
+    ProviderKey(Later<Group<ProviderKeyCommand>>),
     /// Manages secrets that configurations name.
-    Secret(Group<SecretCommand>),
+    Secret(Later<Group<SecretCommand>>),
     /// Manages admin tokens.
-    Token(Group<TokenCommand>),
+    Token(Later<Group<TokenCommand>>),
     /// Logs in with a password and saves an admin token.
     Login(LoginArgs),
     /// Reads and checks the audit log.
-    Audit(Group<AuditCommand>),
+    Audit(Later<Group<AuditCommand>>),
     /// Sums up what an organization or a project used.
-    Usage(Leaf<UsageArgs>),
+    Usage(Later<Leaf<UsageArgs>>),
     /// Reads the stored requests of a project.
-    Logs(Group<LogsCommand>),
+    Logs(Later<Group<LogsCommand>>),
     /// Copies the store of a gateway on this machine, running or not, into a new file.
     Backup(BackupArgs),
     /// Prints version, commit and features.
@@ -72,6 +69,13 @@ pub(crate) enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+}
+
+// The commands of keys. No doc comment: clap would show it as their help.
+#[derive(Debug, Args)]
+pub(crate) struct KeyGroup {
+    #[command(subcommand)]
+    pub(crate) command: KeyCommand,
 }
 
 #[derive(Debug, Subcommand)]
@@ -185,6 +189,29 @@ impl From<DocumentArg> for DocumentKind {
             DocumentArg::Project => Self::Project,
             DocumentArg::Server => Self::Server,
             DocumentArg::Keys => Self::Keys,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn group_is_described_when_it_is_used_and_keeps_its_help() {
+        let mut commands = Cli::command();
+        for (name, about, inner) in [
+            ("org", "Manages organizations of a gateway", "list"),
+            ("project", "Manages projects, their configurations and what is live", "apply"),
+            ("key", "Makes API keys: `new` for the keys file, the others on a gateway", "new"),
+        ] {
+            let group = commands.find_subcommand_mut(name).unwrap();
+            assert_eq!(group.get_subcommands().count(), 0, "{name}, before it is used");
+            group.build();
+            assert_eq!(group.get_about().unwrap().to_string(), about, "{name}");
+            assert!(group.find_subcommand(inner).is_some(), "{name} {inner}");
         }
     }
 }

@@ -17,8 +17,9 @@ use clap::{CommandFactory as _, Parser as _};
 use millrace::base::{COMMIT, FEATURES, VERSION};
 use millrace::config::{keys_schema, project_schema, server_schema};
 
-use args::{Cli, Command, DocumentArg, KeyCommand};
+use args::{Cli, Command, DocumentArg, KeyCommand, KeyGroup};
 use print::{REFUSED, out, report};
+use remote::Later;
 
 /// Runs the command of this process.
 pub(crate) fn run() -> ExitCode {
@@ -28,18 +29,18 @@ pub(crate) fn run() -> ExitCode {
         Command::Demo(args) => launch::demo(args),
         Command::Check(args) => check::check(&args),
         Command::Schema { document } => schema(document),
-        Command::Key { command: KeyCommand::New(args) } => key::new(&args),
-        Command::Key { command: KeyCommand::Remote(command) } => Ok(remote::keys(command)),
-        Command::Org(group) => Ok(remote::organizations(group)),
-        Command::Member(group) => Ok(remote::members(group)),
-        Command::Project(group) => Ok(remote::projects(group)),
-        Command::ProviderKey(group) => Ok(remote::provider_keys(group)),
-        Command::Secret(group) => Ok(remote::secrets(group)),
-        Command::Token(group) => Ok(remote::tokens(group)),
+        Command::Key(Later(KeyGroup { command: KeyCommand::New(args) })) => key::new(&args),
+        Command::Key(Later(KeyGroup { command: KeyCommand::Remote(command) })) => Ok(remote::keys(command)),
+        Command::Org(Later(group)) => Ok(remote::organizations(group)),
+        Command::Member(Later(group)) => Ok(remote::members(group)),
+        Command::Project(Later(group)) => Ok(remote::projects(group)),
+        Command::ProviderKey(Later(group)) => Ok(remote::provider_keys(group)),
+        Command::Secret(Later(group)) => Ok(remote::secrets(group)),
+        Command::Token(Later(group)) => Ok(remote::tokens(group)),
         Command::Login(args) => Ok(remote::login(&args)),
-        Command::Audit(group) => Ok(remote::audit(group)),
-        Command::Usage(leaf) => Ok(remote::usage(&leaf)),
-        Command::Logs(group) => Ok(remote::logs(group)),
+        Command::Audit(Later(group)) => Ok(remote::audit(group)),
+        Command::Usage(Later(leaf)) => Ok(remote::usage(&leaf)),
+        Command::Logs(Later(group)) => Ok(remote::logs(group)),
         Command::Backup(args) => Ok(remote::backup(&args)),
         Command::Version { json } => version(json),
         Command::Completions { shell } => completions(shell),

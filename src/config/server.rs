@@ -67,6 +67,7 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
         log: read_log(&root.table("log"))?,
         usage: read_usage(&root.table("usage"))?,
         drain_grace: root.table("drain").duration("grace")?,
+        replaced_grace: root.table("drain").duration("replaced_grace")?,
     };
     if let Err(error) = server.check_listeners() {
         problems.extend(refuse_listeners(root, error));
@@ -272,7 +273,8 @@ fn read_edge(root: &Fields<'_>, problems: &mut Problems) -> Option<Option<Edge>>
         return None;
     }
     let listen = address(edge.word("listen").as_ref())?;
-    Some(Some(Edge { listen, certificates, threads: edge.integer("threads")? }))
+    let (threads, handshake_timeout) = (edge.integer("threads"), edge.duration("handshake_timeout"));
+    Some(Some(Edge { listen, certificates, threads: threads?, handshake_timeout: handshake_timeout? }))
 }
 
 fn read_egress(root: &Fields<'_>, problems: &mut Problems) -> Egress {

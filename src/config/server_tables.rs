@@ -70,7 +70,7 @@ pub(super) static SERVER: Table = Table {
         Field::new("tls", Kind::Table(&TLS), "Certificates of providers."),
         Field::new("log", Kind::Table(&LOG), "What is logged."),
         Field::new("usage", Kind::Table(&USAGE), "What is stored of requests."),
-        Field::new("drain", Kind::Table(&DRAIN), "What happens at a stop."),
+        Field::new("drain", Kind::Table(&DRAIN), "How long what is open may take to finish."),
         Field::new("edge", Kind::Table(&EDGE), "TLS and HTTP/2 for clients. Without it there is only plain HTTP/1.1."),
         Field::unsupported("store", "Where projects, keys and usage are kept."),
         Field::unsupported("server", "Options of the chassis."),
@@ -311,6 +311,12 @@ static EDGE: Table = Table {
             "Threads for TLS and HTTP/2, 1 to 64. Default 1.",
         )
         .default("1"),
+        Field::new(
+            "handshake_timeout",
+            Kind::Duration { min: "100 ms", max: "60 s" },
+            "Longest time of a handshake of TLS, 100 ms to 60 s. Default 5 s.",
+        )
+        .default("5 s"),
     ],
 };
 
@@ -369,13 +375,22 @@ static USAGE: Table = Table {
 
 static DRAIN: Table = Table {
     name: "drain",
-    doc: "What happens at a stop.",
-    fields: &[Field::new(
-        "grace",
-        Kind::Duration { min: "0 s", max: "2 hours" },
-        "Longest time that open requests get after a stop signal, up to 2 hours. Default 300 s.",
-    )
-    .default("300 s")],
+    doc: "How long what is open may take to finish.",
+    fields: &[
+        Field::new(
+            "grace",
+            Kind::Duration { min: "0 s", max: "2 hours" },
+            "Longest time that open requests get after a stop signal, up to 2 hours. Default 300 s.",
+        )
+        .default("300 s"),
+        Field::new(
+            "replaced_grace",
+            Kind::Duration { min: "0 s", max: "2 hours" },
+            "Longest time that streams get whose configuration was replaced, once more than 8 replaced configurations of their \
+             project are in use. Up to 2 hours, default 300 s.",
+        )
+        .default("300 s"),
+    ],
 };
 
 pub(super) static KEYS: Table = Table {

@@ -49,6 +49,8 @@ pub struct Server {
     pub usage: Usage,
     /// Longest time that open requests get after a stop signal. Default 300 s.
     pub drain_grace: Duration,
+    /// Longest time that streams get when too many later configurations of their project are in use. Default 300 s.
+    pub replaced_grace: Duration,
 }
 
 /// Two listeners that cannot be.
@@ -119,6 +121,8 @@ pub struct Edge {
     pub certificates: Vec<EdgeCertificate>,
     /// Threads, 1 to 64. Default 1.
     pub threads: u16,
+    /// Longest time of a handshake of TLS, 100 ms to 60 s. Default 5 s.
+    pub handshake_timeout: Duration,
 }
 
 /// A certificate of the edge.

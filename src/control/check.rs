@@ -102,18 +102,29 @@ impl Candidate {
         registries: Registries,
     ) -> Result<(Self, Verdict), ControlError> {
         let place = self.place();
-        let judging = tokio::task::spawn_blocking(move || {
+        let check = move || {
             let verdict = self.judge(&vault, &registries);
             (self, verdict)
-        });
-        match tokio::time::timeout(CHECK_TIME_MAX, judging).await {
-            Ok(Ok(judged)) => Ok(judged),
-            Ok(Err(_)) => Err(ControlError::Internal(format!("the check of {place} panicked"))),
-            Err(_) => {
-                let message = "the check took longer than 5 seconds; make the configuration smaller";
-                let problem = Problem::error("", Position::START, Code::TooLarge, message);
-                Err(ControlError::ConfigInvalid(vec![Refusal { file: place, problem }]))
-            }
+        };
+        aside(place, CHECK_TIME_MAX, check).await
+    }
+}
+
+/// Runs a check on a thread of its own and waits for it so long. One that takes longer goes on there, and its outcome is
+/// dropped.
+async fn aside<T: Send + 'static>(
+    place: String,
+    time_max: Duration,
+    check: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ControlError> {
+    match tokio::time::timeout(time_max, tokio::task::spawn_blocking(check)).await {
+        Ok(Ok(outcome)) => Ok(outcome),
+        Ok(Err(_)) => Err(ControlError::Internal(format!("the check of {place} panicked"))),
+        Err(_) => {
+            let message =
+                format!("the check took longer than {} s; make the configuration smaller", time_max.as_secs());
+            let problem = Problem::error("", Position::START, Code::TooLarge, message);
+            Err(ControlError::ConfigInvalid(vec![Refusal { file: place, problem }]))
         }
     }
 }
@@ -167,4 +178,21 @@ pub(super) fn check_storable(text: &[u8]) -> Result<(), ControlError> {
 /// Ids of the records that do not open, for the log.
 pub(super) fn listed(ids: &[Id]) -> String {
     ids.iter().map(Id::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn check_that_takes_too_long_or_panics_ends_as_a_refusal() {
+        let (let_go, waits) = std::sync::mpsc::channel::<()>();
+        let slow = aside("chat version 3".to_owned(), Duration::ZERO, move || waits.recv().is_err()).await;
+        let Err(ControlError::ConfigInvalid(refusals)) = slow else { panic!("{slow:?}") };
+        assert_eq!((refusals[0].problem.code, &*refusals[0].file), (Code::TooLarge, "chat version 3"));
+        drop(let_go);
+        let broken = aside::<()>("chat version 3".to_owned(), CHECK_TIME_MAX, || panic!("a fault of ours")).await;
+        assert!(matches!(&broken, Err(ControlError::Internal(why)) if why.contains("chat version 3")), "{broken:?}");
+        assert_eq!(aside(String::new(), CHECK_TIME_MAX, || 7).await.ok(), Some(7));
+    }
 }

@@ -151,7 +151,7 @@ impl Control {
     /// The change returns what `show` puts into the snapshot, and the answer.
     ///
     /// # Errors
-    /// Those of the change; nothing has changed then.
+    /// Those of the change; nothing has changed then. Those of [`Control::wait_until_live`]; the change is stored then.
     pub(super) async fn commit_and_show<S: Send + 'static, T: Send + 'static>(
         self: &Arc<Self>,
         change: impl FnOnce(&mut dyn Tx) -> Result<(S, T), ControlError> + Send + 'static,
@@ -162,7 +162,7 @@ impl Control {
             let publisher = control.publication().await;
             let (shown, made) = control.store().write(change).await?;
             let generation = publisher.change(|edit| show(edit, shown));
-            control.wait_until_live(&publisher, generation).await;
+            control.wait_until_live(&publisher, generation).await?;
             Ok(made)
         })
         .await

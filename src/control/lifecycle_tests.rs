@@ -239,3 +239,20 @@ async fn versions_are_compared_by_number_served_and_open() {
     let none = (VersionName::Number(99), VersionName::Open);
     assert_eq!(kind(&rig.control.text_diff(&rig.owner, &id, none).await), "not_found");
 }
+
+/// The text is small; what it compiles to is not.
+#[tokio::test]
+async fn configuration_too_large_to_compile_is_refused_with_its_reason() {
+    let rig = Rig::new().await;
+    let id = rig.project_id("chat").await;
+    let first = rig.serve(&id, GOOD).await;
+    let routes: String = (0..2_000).map(|route| format!("  r{route}: {{chat_models: [m]}}\n")).collect();
+    let prompt = "p".repeat(64_000);
+    let text = format!("chat_models: [{{model_id: m, model: mock/m, prompt: {prompt}}}]\nroutes:\n{routes}");
+    let number = rig.save(&id, &text).await;
+    let refused = rig.control.approve(&rig.owner, &id, number, String::new()).await;
+    let Err(ControlError::ConfigInvalid(refusals)) = refused else { panic!("{}", kind(&refused)) };
+    assert_eq!((refusals.len(), refusals[0].problem.code.as_str()), (1, "too_large"));
+    assert!(refusals[0].problem.message.contains("at most 256 MiB are accepted"), "{}", refusals[0].problem.message);
+    assert_eq!(rig.live(&id), [("chat/chat".to_owned(), Some(u64::from(first)))]);
+}

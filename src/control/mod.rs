@@ -44,6 +44,7 @@ mod serve;
 #[cfg(test)]
 mod serve_tests;
 mod start;
+mod tenures;
 #[cfg(test)]
 pub(crate) mod tests;
 mod transitions;

@@ -5,14 +5,18 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::watch;
+
 use crate::{
     base::{
         log::{Level, Value, emit},
-        unix_time,
+        now, unix_time,
     },
     shared::Shared,
     snapshot::{Edit, Refusal, Registries, Snapshot, Sources, compile},
 };
+
+use super::tenures::{Aged, Step, Tenures};
 
 /// How often the workers are asked whether they have seen a generation.
 const ASK_EVERY: Duration = Duration::from_millis(1);
@@ -42,6 +46,10 @@ pub struct Publisher {
     registries: Registries,
     /// Held from the reading of the present snapshot to its replacement, so that no change is lost.
     changing: Mutex<()>,
+    /// Replaced configurations that streams still use.
+    tenures: Mutex<Tenures>,
+    /// Workers that were given up.
+    lost: watch::Sender<Vec<usize>>,
 }
 
 /// Workers that have not confirmed a generation in time.
@@ -58,7 +66,8 @@ impl Publisher {
     /// Starts behind the first snapshot.
     #[must_use]
     pub fn new(shared: Arc<Shared>, registries: Registries) -> Self {
-        Self { shared, registries, changing: Mutex::new(()) }
+        let tenures = Mutex::new(Tenures::new(shared.settings.replaced_grace));
+        Self { shared, registries, changing: Mutex::new(()), tenures, lost: watch::Sender::default() }
     }
 
     /// What outlives snapshots; compiling needs it.
@@ -147,16 +156,52 @@ impl Publisher {
         })
     }
 
+    /// Gives up on workers that have not confirmed a change in time: whoever waits in [`Self::given_up`] ends the process.
+    pub fn give_up(&self, late: &Unconfirmed) {
+        self.lost.send_replace(late.workers.clone());
+    }
+
+    /// Waits until workers were given up, and returns their numbers.
+    pub async fn given_up(&self) -> Vec<usize> {
+        let mut lost = self.lost.subscribe();
+        // The sender is ours, so it does not go while we wait.
+        lost.wait_for(|workers| !workers.is_empty()).await.map(|workers| workers.clone()).unwrap_or_default()
+    }
+
     /// The generation that each worker has seen, by its number; 0 before its first.
     #[must_use]
     pub fn worker_generations(&self) -> Vec<u64> {
         self.registries.metrics.workers().iter().map(|block| block.generation.get()).collect()
     }
 
-    /// How many replaced snapshots still serve a request or a stream.
+    /// How many replaced configurations of projects still serve a request or a stream.
     #[must_use]
     pub fn old_generations(&self) -> usize {
         self.registries.metrics.old_generations()
+    }
+
+    /// Bounds how many replaced configurations of a project are in use: the oldest of too many get a time to finish, and
+    /// then end. To be called about once a second.
+    pub fn age_streams(&self) {
+        let mut tenures = self.tenures.lock().unwrap_or_else(PoisonError::into_inner);
+        let aged = tenures.age(now());
+        self.shared.set_outdating(tenures.any_over());
+        drop(tenures);
+        for Aged { project, step, count } in aged {
+            let text = match step {
+                Step::Given => {
+                    "more than 8 replaced configurations of a project are in use; streams of the oldest get a time to finish"
+                }
+                Step::Ended => "streams of replaced configurations are ended",
+            };
+            let grace_s = self.shared.settings.replaced_grace.as_secs();
+            let fields = [
+                ("project", Value::Text(&project)),
+                ("configurations", Value::Uint(count)),
+                ("grace_s", Value::Uint(grace_s)),
+            ];
+            emit(Level::Warn, text, &fields);
+        }
     }
 
     /// Reports a change that was refused: one line a problem in the log, and in the metrics.
@@ -176,10 +221,17 @@ impl Publisher {
     }
 
     fn install(&self, next: Snapshot, served: &Arc<Snapshot>) {
-        let replaced = Arc::downgrade(served);
         announce(&next, &self.registries);
+        let mut tenures = self.tenures.lock().unwrap_or_else(PoisonError::into_inner);
+        for (id, part) in served.replaced_by(&next) {
+            if let Some(tenure) = part.tenure() {
+                tenures.replaced(id, tenure);
+                let old = Arc::downgrade(tenure);
+                self.registries.metrics.config_replaced(old);
+            }
+        }
+        drop(tenures);
         self.shared.publish(next);
-        self.registries.metrics.config_replaced(replaced);
     }
 
     fn report_serve(&self, generation: u64) {
@@ -285,19 +337,44 @@ mod tests {
         assert_eq!(runtime.block_on(both).0, Ok(()));
     }
 
+    /// A part of which streams hold what its targets would hold.
+    fn part(publisher: &Publisher) -> ProjectPart {
+        let source = crate::snapshot::tests::mock_project("prj_1", "p", &["chat"]);
+        crate::snapshot::compile_project(&source, publisher.registries()).ok().unwrap()
+    }
+
     #[test]
-    fn old_snapshots_are_counted_until_their_last_request_ends() {
+    fn old_configurations_are_counted_until_their_last_request_ends() {
         let (publisher, _ears) = publisher();
+        let put = |publisher: &Publisher| publisher.serve(|edit| edit.put_project("prj_1".into(), part(publisher)));
+        put(&publisher);
         let streams: Vec<_> = (0..3)
-            .map(|_| {
-                let held = publisher.served();
-                publisher.change(|_| {});
-                publisher.change(|_| {});
+            .map(|number: u8| {
+                let held = Arc::clone(publisher.served().project("prj_1").unwrap().tenure().unwrap());
+                put(&publisher);
+                put(&publisher);
+                publisher.change(|edit| put_key(edit, &[number]));
                 held
             })
             .collect();
-        assert_eq!(publisher.old_generations(), 3);
+        assert_eq!(publisher.old_generations(), 3, "those that nobody uses do not count, keys neither");
         drop(streams);
         assert_eq!(publisher.old_generations(), 0);
+    }
+
+    #[test]
+    fn changes_of_keys_end_no_stream() {
+        let (publisher, _ears) = publisher();
+        publisher.serve(|edit| edit.put_project("prj_1".into(), part(&publisher)));
+        let held: Vec<_> = (0..200_u8)
+            .map(|number| {
+                publisher.change(|edit| put_key(edit, &[number]));
+                publisher.age_streams();
+                publisher.served()
+            })
+            .collect();
+        let tenure = held[0].project("prj_1").unwrap().tenure().unwrap();
+        assert_eq!((publisher.old_generations(), tenure.is_over()), (0, false));
+        assert!(!publisher.shared().is_outdating());
     }
 }

@@ -30,6 +30,8 @@ use super::{
 
 /// How long workers have to confirm a snapshot. One that does not is as good as dead.
 const CONFIRM_MAX: Duration = Duration::from_secs(5);
+/// After a process was stopped as a whole, its workers get this long to go on.
+const CONFIRM_AGAIN: Duration = Duration::from_millis(250);
 
 /// What is live after a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,10 +175,10 @@ impl Control {
         let version = plan.version.as_ref().map(|version| version.number);
         let generation = self.commit(plan, (actor, id.clone()), goal, intent).await?;
         let published = publish(publisher, &id, part);
-        self.wait_until_live(publisher, published).await;
-        let seen = publisher.worker_generations().into_iter();
-        let serves = |seen: u64| if seen >= published { generation } else { generation - 1 };
-        Ok(Activated { generation, version, workers: seen.map(serves).collect() })
+        self.wait_until_live(publisher, published).await?;
+        // All have confirmed it, so that is what each of them serves.
+        let workers = vec![generation; publisher.worker_generations().len()];
+        Ok(Activated { generation, version, workers })
     }
 
     /// Step 4: all of it or nothing, and only if nothing changed since it was compiled.
@@ -200,12 +202,24 @@ impl Control {
     }
 
     /// Waits until every worker shows a generation. What is published stays published: a worker that does not show it is
-    /// reported, and fails the process's liveness when it stands still.
-    pub(super) async fn wait_until_live(&self, publisher: &Publisher, generation: u64) {
-        if let Err(late) = publisher.published_everywhere(generation, CONFIRM_MAX).await {
-            let text = late.to_string();
-            emit(Level::Error, "a change is live, but not on every worker", &[("reason", Value::Text(&text))]);
+    /// given up, and the process ends when the others have drained.
+    ///
+    /// # Errors
+    /// [`ControlError::Unavailable`], which says that the change is stored and what happens now.
+    pub(super) async fn wait_until_live(&self, publisher: &Publisher, generation: u64) -> Result<(), ControlError> {
+        if publisher.published_everywhere(generation, CONFIRM_MAX).await.is_ok() {
+            return Ok(());
         }
+        let Err(late) = publisher.published_everywhere(generation, CONFIRM_AGAIN).await else { return Ok(()) };
+        let text = late.to_string();
+        let said = "a change is stored and live, but not on every worker; draining the others";
+        emit(Level::Error, said, &[("reason", Value::Text(&text))]);
+        publisher.give_up(&late);
+        Err(ControlError::Unavailable(format!(
+            "the change is stored, but workers {:?} have not confirmed it within 5 s and count as dead: the process drains and \
+             ends now, and serves the change when it is started again; do not repeat the call, look at the outcome then",
+            late.workers
+        )))
     }
 }
 

@@ -134,12 +134,15 @@ fn break_commit(file: &std::path::Path) -> rusqlite::Connection {
 }
 
 #[tokio::test(start_paused = true)]
-async fn worker_that_does_not_confirm_is_shown_with_the_generation_it_serves() {
+async fn worker_that_does_not_confirm_is_given_up_and_the_answer_says_what_happens() {
     let rig = Rig::with_workers(2).await;
     let (id, number) = ready(&rig, "chat").await;
     rig.registry().workers()[0].generation.set(9);
-    let served = rig.control.serve(&rig.owner, &id, number, Intent::default()).await.unwrap();
-    assert_eq!((served.generation, served.workers), (1, vec![1, 0]));
+    let late = rig.control.serve(&rig.owner, &id, number, Intent::default()).await;
+    let Err(ControlError::Unavailable(said)) = late else { panic!("{}", kind(&late)) };
+    assert!(said.contains("the change is stored, but workers [1]") && said.contains("drains"), "{said}");
+    let publisher = Arc::clone(&*rig.control.publication().await);
+    assert_eq!(publisher.given_up().await, [1]);
     assert_eq!(stored(&rig, &id).await.0.served_version, Some(number), "what is published stays published");
     assert_eq!(rig.live(&id).len(), 1);
 }

@@ -1,9 +1,8 @@
 //! One client of the edge: handshake, then its protocol.
 
-use std::{io, net::SocketAddr, os::fd::AsRawFd as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, os::fd::AsRawFd as _, path::PathBuf, sync::Arc};
 
 use pingora_core::{
-    apps::ServerApp as _,
     listeners::tls::Acceptor as TlsAcceptor,
     protocols::{ALPN, GetSocketDigest as _, SocketDigest, Ssl as _, Stream, l4::stream::Stream as Transport},
 };
@@ -16,11 +15,9 @@ use super::{
     downgrade::{self, Downgrade},
     hop::Hop,
     plan::Limits,
+    streams,
     tunnel::tunnel,
 };
-
-/// Time for a handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What every connection needs.
 pub(super) struct Acceptor {
@@ -68,12 +65,12 @@ impl Acceptor {
         let descriptor = client.stream.as_raw_fd();
         let mut transport = Transport::from(client.stream);
         transport.set_socket_digest(SocketDigest::from_raw_fd(descriptor));
-        let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, self.tls.tls_handshake(transport)).await else {
+        let Ok(Ok(stream)) = timeout(self.limits.handshake_timeout, self.tls.tls_handshake(transport)).await else {
             return;
         };
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             let stream: Stream = Box::new(stream);
-            self.downgrade.process_new(stream, &self.drain).await;
+            streams::serve(&self.downgrade, stream, self.limits, &self.drain).await;
             return;
         }
         let tls_version = stream.get_ssl_digest().map_or_else(String::new, |facts| facts.version.to_string());

@@ -1,17 +1,16 @@
 //! HTTP/2 inside TLS: a stream becomes a request of HTTP/1.1.
 //!
-//! Pingora's proxy, with the defaults that are dangerous replaced (threat T-06): the limits of HTTP/2 are set, there is one
-//! attempt, no upgrade, no pool, no cache, no compression. A connection to a worker carries one request and is closed.
+//! Pingora's proxy, with the defaults that are dangerous replaced (threat T-06): there is one attempt, no upgrade, no pool,
+//! no cache, no compression. The limits of a connection are in `streams.rs`. A connection to a worker carries one request and is closed.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use pingora_core::{
     Error, ErrorSource, ErrorType, Result,
-    apps::HttpServerOptions,
     connectors::l4::Connect,
     protocols::{
-        http::v2::server::{H2Options, default_h2_options},
+        http::ServerSession,
         l4::{socket::SocketAddr as PeerAddress, stream::Stream as Transport},
     },
     server::configuration::ServerConf,
@@ -32,14 +31,6 @@ use super::{
     plan::Limits,
 };
 
-const STREAMS_MAX: u32 = 100;
-const HEADER_LIST_BYTES_MAX: u32 = 32 * 1024;
-const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-/// Streams that a client may reset before they were taken up (CVE-2023-44487).
-const RESETS_PENDING_MAX: usize = 20;
-/// Bytes of answers that wait for one client of a stream to read.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Time between the last bytes of an answer that broke off and the reset of its stream.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 /// A file without certificates. Pingora prepares to verify providers, which the edge never connects to: without a file it
@@ -58,25 +49,17 @@ pub(super) fn new(hop: Arc<Hop>, limits: Limits) -> Arc<Downgrade> {
         upstream_keepalive_pool_size: 0,
         ..ServerConf::default()
     };
-    let mut proxy = HttpProxy::new(Requests { hop, limits }, Arc::new(conf));
-    let mut server_options = HttpServerOptions::default();
-    server_options.h2_idle_timeout = Some(limits.idle_timeout);
-    proxy.server_options = Some(server_options);
-    proxy.h2_options = Some(h2_options());
-    Arc::new(proxy)
+    Arc::new(HttpProxy::new(Requests { hop, limits }, Arc::new(conf)))
 }
 
-fn h2_options() -> H2Options {
-    // The safe set first: options made from scratch have no bounds (CVE-2026-105297).
-    let mut options = default_h2_options();
-    options
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEADER_LIST_BYTES_MAX)
-        .initial_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
-        .max_send_buffer_size(SEND_BUFFER_BYTES);
-    options
+/// Answers a `CONNECT`, which no worker would take either.
+pub(super) async fn refuse_connect(mut session: ServerSession) {
+    let refused = answer(session.req_header(), ErrorCase::MethodNotAllowed, "CONNECT is not served");
+    let Ok((mut head, body)) = refused else { return };
+    // There is no resource that a method could be allowed on (RFC 9110, section 10.2.1).
+    let _ = head.insert_header("allow", "");
+    let _ = session.write_error_response(head, body.into()).await;
+    let _ = session.finish().await;
 }
 
 /// What the proxy asks us about each stream.
@@ -147,7 +130,7 @@ impl ProxyHttp for Requests {
             sleep(LAST_WORDS).await;
             return failed;
         }
-        let Ok((head, body)) = answer(session, case, message) else { return failed };
+        let Ok((head, body)) = answer(session.req_header(), case, message) else { return failed };
         let _ = session.downstream_session.write_error_response(head, body.into()).await;
         FailToProxy { error_code: case.status(), ..failed }
     }
@@ -181,8 +164,8 @@ fn refusal(error: &Error) -> Option<(ErrorCase, &'static str)> {
 }
 
 /// An error in the shape of all our errors, with the id of the request.
-fn answer(session: &Session, case: ErrorCase, message: &str) -> Result<(ResponseHeader, Vec<u8>)> {
-    let named = session.req_header().headers.get("x-request-id");
+fn answer(request: &RequestHeader, case: ErrorCase, message: &str) -> Result<(ResponseHeader, Vec<u8>)> {
+    let named = request.headers.get("x-request-id");
     let id = named.and_then(|value| RequestId::from_client(value.as_bytes()));
     let id = id.unwrap_or_else(|| RequestId::made(fastrand::u128(..)));
     let mut body = Vec::new();
@@ -230,13 +213,12 @@ mod tests {
         let limits = Limits {
             connections_max: 1,
             connections_per_address_max: 1,
+            handshake_timeout: Duration::from_secs(1),
             write_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(60),
             worker_silence_max: Duration::from_secs(1),
         };
         // Pingora panics here when it cannot read its file.
-        let proxy = new(Hop::new(Vec::new()), limits);
-        let idle = proxy.server_options.as_ref().and_then(|options| options.h2_idle_timeout);
-        assert_eq!(idle, Some(Duration::from_secs(60)));
+        assert_eq!(Arc::strong_count(&new(Hop::new(Vec::new()), limits)), 1);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A part of the chassis with threads of its own. It ends TLS; what happens inside depends on the protocol agreed on. The
 //! bytes of HTTP/1.1 go to a worker as they are ([`tunnel`]): there is no second parser that could read them differently.
-//! Each stream of HTTP/2 becomes one request of HTTP/1.1 by Pingora's proxy ([`downgrade`]). Either way a connection to a
+//! Each stream of HTTP/2 ([`streams`]) becomes one request of HTTP/1.1 by Pingora's proxy ([`downgrade`]). Either way a connection to a
 //! worker serves one client, begins with who that is ([`hop`]), and is treated by the worker like any other.
 //!
 //! The edge holds no keys of clients, no configuration and no counters. Where it fails, plain HTTP goes on.
@@ -11,9 +11,11 @@ mod addresses;
 mod certificates;
 mod connection;
 mod downgrade;
+mod frames;
 mod hop;
 mod listen;
 mod plan;
+mod streams;
 mod tunnel;
 
 use async_trait::async_trait;

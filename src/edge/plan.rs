@@ -31,6 +31,8 @@ pub struct Limits {
     pub connections_max: u32,
     /// Connections of one address.
     pub connections_per_address_max: u32,
+    /// Longest time of a handshake of TLS, and again of the first bytes of HTTP/2.
+    pub handshake_timeout: Duration,
     /// Longest time in which a client takes no byte.
     pub write_timeout: Duration,
     /// Longest time without a stream of HTTP/2. Of HTTP/1.1 the worker decides.

@@ -9,11 +9,12 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Poll, Waker},
     time::Duration,
 };
 
-use crate::base::{Instant, now};
+use crate::base::{Instant, Tenure, now};
 
 /// How often a worker looks for deadlines that have passed.
 pub const TICK: Duration = Duration::from_millis(50);
@@ -36,6 +37,7 @@ struct Inner {
     at_ms: Cell<u64>,
     fired: Cell<bool>,
     idle: Cell<bool>,
+    tenure: RefCell<Option<Arc<Tenure>>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -76,6 +78,12 @@ pub fn interrupt_all() {
     CLOCK.with_borrow(|clock| clock.all.iter().for_each(|inner| inner.fire()));
 }
 
+/// Ends the wait of every connection that serves by a configuration whose tenure is over.
+pub fn interrupt_over() {
+    let is_over = |inner: &Inner| inner.tenure.borrow().as_ref().is_some_and(|tenure| tenure.is_over());
+    CLOCK.with_borrow(|clock| clock.all.iter().filter(|inner| is_over(inner)).for_each(|inner| inner.fire()));
+}
+
 impl Inner {
     fn fire(&self) {
         self.at_ms.set(NEVER);
@@ -102,6 +110,7 @@ impl Deadline {
                 at_ms: Cell::new(NEVER),
                 fired: Cell::new(false),
                 idle: Cell::new(false),
+                tenure: RefCell::new(None),
                 waker: RefCell::new(None),
             });
             clock.all.push(Rc::clone(&inner));
@@ -122,6 +131,11 @@ impl Deadline {
     /// Marks whether the connection stands between two requests, where a drain may end it.
     pub fn set_idle(&self, idle: bool) {
         self.0.0.idle.set(idle);
+    }
+
+    /// Binds the waits that follow to a tenure, until they are bound to none: [`interrupt_over`] ends them.
+    pub fn bind(&self, tenure: Option<Arc<Tenure>>) {
+        *self.0.0.tenure.borrow_mut() = tenure;
     }
 
     /// Lets no wait end by time.
@@ -208,6 +222,25 @@ mod tests {
         assert!(poll_guard(&busy).is_pending());
         interrupt_all();
         assert_eq!(poll_guard(&busy), Poll::Ready(Err(Expired)));
+    }
+
+    #[test]
+    fn end_of_a_tenure_ends_the_waits_that_are_bound_to_it() {
+        let (bound, other, free) = (Deadline::new(), Deadline::new(), Deadline::new());
+        let tenures = [Arc::new(Tenure::default()), Arc::new(Tenure::default())];
+        bound.bind(Some(Arc::clone(&tenures[0])));
+        other.bind(Some(Arc::clone(&tenures[1])));
+        interrupt_over();
+        assert!([&bound, &other, &free].iter().all(|deadline| poll_guard(deadline).is_pending()));
+        tenures[0].end();
+        interrupt_over();
+        assert_eq!(poll_guard(&bound), Poll::Ready(Err(Expired)));
+        assert!([&other, &free].iter().all(|deadline| poll_guard(deadline).is_pending()));
+        bound.bind(None);
+        bound.clear();
+        interrupt_over();
+        assert!(poll_guard(&bound).is_pending());
+        assert_eq!(Arc::strong_count(&tenures[0]), 1);
     }
 
     #[test]

@@ -32,7 +32,7 @@ const WORKER_GAUGES: [WorkerSum; 3] = [
     ("millrace_open_streams", "Streams being relayed now.", |w| w.open_streams.get()),
 ];
 
-const WORKER_COUNTERS: [WorkerSum; 5] = [
+const WORKER_COUNTERS: [WorkerSum; 6] = [
     ("millrace_connections_accepted_total", "Client connections accepted.", |w| w.accepted.get()),
     ("millrace_connections_handed_over_total", "Accepted connections given to a less loaded worker.", |w| {
         w.handed_over.get()
@@ -40,6 +40,11 @@ const WORKER_COUNTERS: [WorkerSum; 5] = [
     ("millrace_connections_refused_total", "Client connections closed because a limit was reached.", |w| {
         w.refused_connections.get()
     }),
+    (
+        "millrace_config_outdated_streams_total",
+        "Streams ended because their configuration was replaced too often.",
+        |w| w.outdated_streams.get(),
+    ),
     ("millrace_panics_total", "Requests ended by a fault of the gateway itself.", |w| w.panics.get()),
     ("millrace_dropped_rows_total", "Usage records lost because the queue was full.", |w| w.dropped_rows.get()),
 ];
@@ -133,7 +138,7 @@ fn write_config(config: &ConfigState, out: &mut String) {
     head(out, name, "gauge", "Generation of the published snapshot.");
     line(out, name, &[], config.generation);
     let name = "millrace_config_old_generations";
-    head(out, name, "gauge", "Replaced snapshots that a request or stream still holds.");
+    head(out, name, "gauge", "Replaced configurations of projects that a request or stream still uses.");
     line(out, name, &[], u64::try_from(config.old_generations()).unwrap_or(u64::MAX));
     let name = "millrace_config_serve_total";
     head(out, name, "counter", "Configurations that were to be served, by result.");

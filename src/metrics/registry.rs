@@ -47,11 +47,11 @@ pub(super) struct ConfigState {
     replaced: Vec<Replaced>,
 }
 
-/// A snapshot that is not current any more; what it is does not matter here.
+/// A configuration that is not current any more; what it is does not matter here.
 type Replaced = Weak<dyn Any + Send + Sync>;
 
 impl ConfigState {
-    /// How many replaced snapshots a request or a stream still holds.
+    /// How many replaced configurations a request or a stream still uses.
     pub(super) fn old_generations(&self) -> usize {
         self.replaced.iter().filter(|old| old.strong_count() > 0).count()
     }
@@ -144,14 +144,14 @@ impl Registry {
         config.last_serve = Some(at);
     }
 
-    /// Takes note of a snapshot that was replaced, to count those that are still in use.
+    /// Takes note of a configuration that was replaced, to count those that are still in use.
     pub fn config_replaced(&self, old: Weak<dyn Any + Send + Sync>) {
         let mut config = locked(&self.config);
         config.replaced.retain(|old| old.strong_count() > 0);
         config.replaced.push(old);
     }
 
-    /// How many replaced snapshots a request or a stream still holds.
+    /// How many replaced configurations a request or a stream still uses.
     #[must_use]
     pub fn old_generations(&self) -> usize {
         locked(&self.config).old_generations()

@@ -55,6 +55,8 @@ pub struct WorkerBlock {
     pub inflight_requests: Gauge,
     /// Streams being relayed now.
     pub open_streams: Gauge,
+    /// Streams ended because their configuration was replaced too often.
+    pub outdated_streams: Counter,
     /// Connections taken from this worker's listener.
     pub accepted: Counter,
     /// Accepted connections that were given to another worker.
@@ -98,6 +100,7 @@ impl WorkerBlock {
             connections: Gauge::default(),
             inflight_requests: Gauge::default(),
             open_streams: Gauge::default(),
+            outdated_streams: Counter::default(),
             accepted: Counter::default(),
             handed_over: Counter::default(),
             refused_connections: Counter::default(),

@@ -11,7 +11,7 @@ use crate::{
     wire::{Edits, Endpoint, ErrorCase},
 };
 
-use super::{connect::connect, context::Context, exchange::Exchange, passed::Passed, reply, reply::Refusal};
+use super::{connect::connect, context::Context, exchange::Exchange, fault, passed::Passed, reply, reply::Refusal};
 
 /// Bodies up to this size are copied behind the head, so that one plain `send` takes all.
 const COPY_BYTES_MAX: usize = 8 * 1024;
@@ -77,6 +77,7 @@ pub(super) async fn attempt(
             Ok(connection) => connection,
             Err(failure) => break Err(failure),
         };
+        fault::point(exchange, "attempt");
         down.deadline.set(target.timeouts.first_byte.min(left));
         match exchange_heads(exchange, down, &mut connection, (http, outgoing)).await {
             Ok((head, passed)) => break Ok(Answer { connection, head, passed }),

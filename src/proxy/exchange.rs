@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    base::{Instant, NanoUsd, RequestId, TokenCounts, UnixTime, now},
+    base::{Instant, NanoUsd, RequestId, Tenure, TokenCounts, UnixTime, now},
     http::{Downstream, Method, Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, Observation, Outcome},
     snapshot::{Grant, Snapshot, Target},
@@ -16,12 +16,26 @@ use crate::{
 
 use super::{context::Context, trace::Trace};
 
+/// What of an answer is on its way to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// Not a byte: there may still be another answer.
+    Nothing,
+    /// Whole events of a stream: another may follow.
+    Events,
+    /// Bytes that nothing of ours may follow: a whole answer, or some part of one.
+    Bytes,
+}
+
 /// A request in progress.
 pub(super) struct Exchange<'a> {
     /// The worker's state.
     pub context: &'a Context,
-    /// The configuration that serves this request to its end.
-    pub snapshot: Arc<Snapshot>,
+    /// The configuration that decides on this request. None once its target is known: a stream that kept it would keep
+    /// the keys and projects of its day in memory.
+    pub snapshot: Option<Arc<Snapshot>>,
+    /// Generation of that configuration.
+    pub generation: u64,
     /// Names the request everywhere.
     pub request_id: RequestId,
     /// The trace it belongs to.
@@ -36,6 +50,8 @@ pub(super) struct Exchange<'a> {
     pub stream: bool,
     /// Whether the client wants only the head of the answer (`HEAD`).
     pub head_only: bool,
+    /// What of the answer is on its way.
+    pub sent: Sent,
     /// Status sent to the client; 0 before one is sent.
     pub status: u16,
     /// Label of the error table; empty while there is no error.
@@ -76,9 +92,11 @@ impl<'a> Exchange<'a> {
         let request_id =
             part(head.request_id).and_then(RequestId::from_client).unwrap_or_else(|| RequestId::made(draw));
         context.block.inflight_requests.inc();
+        let snapshot = context.shared.snapshot.load();
         Self {
             context,
-            snapshot: context.shared.snapshot.load(),
+            generation: snapshot.generation(),
+            snapshot: Some(snapshot),
             request_id,
             trace: Trace::of(part(head.traceparent), draw),
             grant: None,
@@ -86,6 +104,7 @@ impl<'a> Exchange<'a> {
             endpoint: CountedEndpoint::Other,
             stream: false,
             head_only: head.method == Method::Head,
+            sent: Sent::Nothing,
             status: 0,
             error: "",
             attempts: 0,
@@ -148,6 +167,24 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Whether too many later configurations of its project are in use, and the time to finish is over.
+    #[must_use]
+    pub(super) fn is_outdated(&self) -> bool {
+        self.target.as_ref().is_some_and(|target| target.tenure.is_over())
+    }
+
+    /// Whether a wait that has ended before its time means that the request has to end.
+    #[must_use]
+    pub(super) fn must_end(&self) -> bool {
+        self.context.shared.is_stopping() || self.is_outdated()
+    }
+
+    /// What the waits of its stream are bound to.
+    #[must_use]
+    pub(super) fn tenure(&self) -> Option<Arc<Tenure>> {
+        self.target.as_ref().map(|target| Arc::clone(&target.tenure))
+    }
+
     fn overhead(&self) -> Duration {
         let sent = self.first_sent.unwrap_or_else(now);
         sent.saturating_duration_since(self.received).saturating_sub(self.upstream_wait)
@@ -182,7 +219,7 @@ impl Drop for Exchange<'_> {
             request_id: self.request_id.clone(),
             trace_id: self.trace.id(),
             labels: self.target.as_ref().map(|target| Arc::clone(&target.labels)),
-            generation: self.snapshot.generation(),
+            generation: self.generation,
             config_version: self.target.as_ref().and_then(|target| target.version),
             caller: self.grant.as_ref().map(|grant| Arc::clone(&grant.caller)),
             endpoint: endpoint_name(self.endpoint),

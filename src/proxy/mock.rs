@@ -7,15 +7,18 @@ use crate::{
     http::{Downstream, Gone, sleep},
     metrics::Outcome,
     provider::{Draw, Mock},
-    wire::{Endpoint, RequestView, view_answer},
+    wire::{Endpoint, RequestView, StreamErrorAt, view_answer},
 };
 
 use super::{
     attempt::Failure,
+    caught::caught,
     exchange::Exchange,
+    fault,
     outlet::Outlet,
     passed::Passed,
     reply::{After, Local, send_local},
+    stream::outdated,
 };
 
 /// Answers a request from the mock provider.
@@ -51,9 +54,22 @@ pub(super) async fn answer_mock(
     let mut outlet = Outlet::new(is_1_1, after, Passed::default());
     let stream = mock.stream(endpoint, draw, wants_usage);
     exchange.context.block.open_streams.inc();
-    let sent = send_events(exchange, down, (&stream.events, stream.delay), &mut outlet).await;
+    down.deadline.bind(exchange.tenure());
+    let sent = caught(pin!(send_events(exchange, down, (&stream.events, stream.delay), &mut outlet))).await;
+    down.deadline.bind(None);
     exchange.context.block.open_streams.dec();
-    sent?;
+    match sent {
+        // Our own event can only follow what has begun; the first is sent without a pause.
+        Ok(Err(Failure::Target(outcome, refusal))) => {
+            exchange.context.block.outdated_streams.inc();
+            exchange.count_attempt(outcome);
+            exchange.error = refusal.case.label();
+            outlet.fail(exchange, down, endpoint, (&refusal, StreamErrorAt::default())).await;
+            return Ok(After::Linger);
+        }
+        Ok(sent) => sent?,
+        Err(panicked) => outlet.fail_for(panicked, exchange, down, (endpoint, StreamErrorAt::default())).await,
+    }
     exchange.count_attempt(Outcome::Success);
     Ok(outlet.after())
 }
@@ -70,12 +86,13 @@ async fn send_events(
             pause(exchange, down, delay).await?;
         }
         outlet.send_own(exchange, down, event).await.map_err(gone)?;
+        fault::point(exchange, "event");
         exchange.content_seen(now());
     }
     outlet.send_last(exchange, down).await.map_err(gone)
 }
 
-/// Waits, unless the client leaves or the grace time of a drain ends.
+/// Waits, unless the client leaves, or the grace time of a drain or of the configuration ends.
 async fn pause(exchange: &Exchange<'_>, down: &mut Downstream, wait: Duration) -> Result<(), Failure> {
     if wait.is_zero() {
         return Ok(());
@@ -86,7 +103,8 @@ async fn pause(exchange: &Exchange<'_>, down: &mut Downstream, wait: Duration) -
     let either = pin!(down.unless_gone(sleep));
     match deadline.guard(either).await {
         Ok(Ok(())) => Ok(()),
-        Err(_) if !exchange.context.shared.is_stopping() => Ok(()),
+        Err(_) if !exchange.must_end() => Ok(()),
+        Err(_) if !exchange.context.shared.is_stopping() => Err(Failure::Target(Outcome::Cancelled, outdated())),
         _ => Err(Failure::ClientGone),
     }
 }

@@ -5,9 +5,11 @@
 
 mod attempt;
 mod authenticate;
+mod caught;
 mod connect;
 mod context;
 mod exchange;
+mod fault;
 mod forward;
 mod mock;
 mod models;
@@ -19,22 +21,23 @@ mod reply;
 mod stream;
 mod trace;
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
+pub use caught::caught;
 pub use context::Context;
 pub use reply::After;
 
 use crate::{
     http::{Downstream, Framing, HeadError, Method, NoBody, NoHead, Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, ProtocolError},
-    snapshot::Grant,
+    snapshot::{Grant, NoRoute},
     usage::Annotations,
     wire::{Endpoint, ErrorCase, view_request},
 };
 
 use self::{
     attempt::Failure,
-    exchange::{Exchange, counted},
+    exchange::{Exchange, Sent, counted},
     forward::{Request, forward},
     reply::{Local, Refusal, send_local, send_refusal, settle_body},
 };
@@ -50,9 +53,11 @@ pub async fn serve(context: &Context, down: &mut Downstream, may_keep_alive: boo
     let body_fits = head.method == Method::Post || may_discard(down, &head);
     let keep = head.keep_alive && may_keep_alive && body_fits && !context.shared.is_draining();
     let after = if keep { After::KeepAlive } else { After::Close };
-    match dispatch(&mut exchange, down, &head, after).await {
-        Ok(after) => after,
-        Err(Refused { refusal, body_read }) => {
+    let dispatched = caught(pin!(dispatch(&mut exchange, down, &head, after))).await;
+    match dispatched {
+        Err(_) => Box::pin(answer_fault(&mut exchange, down)).await,
+        Ok(Ok(after)) => after,
+        Ok(Err(Refused { refusal, body_read })) => {
             let announced = if body_read || may_discard(down, &head) { after } else { After::Linger };
             match Box::pin(send_refusal(&mut exchange, down, &refusal, announced)).await {
                 Err(_) => After::Close,
@@ -82,6 +87,7 @@ async fn dispatch(
     head: &RequestHead,
     after: After,
 ) -> Result<After, Refused> {
+    fault::point(exchange, "dispatch");
     let path = head.path.of(down.input());
     let path = std::str::from_utf8(path).unwrap_or("");
     if let Some(endpoint) = Endpoint::from_path(path) {
@@ -143,13 +149,17 @@ async fn post(
         Err(none) => return Box::pin(refuse_body(exchange, down, none)).await,
     };
     exchange.body_received(body_len, down.received_at());
+    fault::point(exchange, "body");
     let body = down.input().get(head.len..head.len + body_len).unwrap_or_default();
     let refused = |refusal: Refusal| Refused { refusal, body_read: true };
     let viewed = view_request(endpoint, body, &exchange.context.shared.settings.json)
         .map_err(|error| refused(Refusal::new(error.case(), error.to_string()).param(error.param())));
     let looked_up = viewed.and_then(|view| {
         exchange.stream = view.stream;
-        let found = exchange.snapshot.route(&grant, view.model_name(body));
+        // Let go with the end of this closure.
+        let snapshot = exchange.snapshot.take();
+        let found =
+            snapshot.as_ref().map_or(Err(NoRoute::Unknown), |snapshot| snapshot.route(&grant, view.model_name(body)));
         let route = found.map_err(|none| refused(models::no_route(none)))?;
         let target = Arc::clone(route.target(endpoint).ok_or_else(|| refused(wrong_endpoint(endpoint)))?);
         // From here on every answer says what serves it, a refusal too.
@@ -189,13 +199,14 @@ async fn post(
 /// archived project.
 fn authenticate(exchange: &mut Exchange<'_>, down: &Downstream, head: &RequestHead) -> Result<Arc<Grant>, Refusal> {
     let key = authenticate::key_of(head, down.input())?;
-    let grant = exchange
-        .snapshot
-        .grant(key)
+    let snapshot = exchange.snapshot.as_ref();
+    let grant = snapshot
+        .and_then(|snapshot| snapshot.grant(key))
         .map(Arc::clone)
         .ok_or_else(|| Refusal::new(ErrorCase::InvalidKey, "the API key is unknown, disabled or expired"))?;
+    let is_archived = snapshot.is_some_and(|snapshot| snapshot.is_archived(&grant));
     exchange.grant = Some(Arc::clone(&grant));
-    if exchange.snapshot.is_archived(&grant) {
+    if is_archived {
         return Err(Refusal::new(ErrorCase::ProjectArchived, "the project of this API key is archived"));
     }
     Ok(grant)
@@ -289,6 +300,20 @@ fn may_discard(down: &Downstream, head: &RequestHead) -> bool {
         Framing::Length(length) => !head.expects_continue && length <= down.discard_bytes_max(head),
         Framing::Chunked | Framing::Close => false,
     }
+}
+
+/// Ends a request whose code panicked: with 500 if nothing has gone out, and with nothing more otherwise. What the panic
+/// left of the input is not to be trusted, so the connection closes.
+async fn answer_fault(exchange: &mut Exchange<'_>, down: &mut Downstream) -> After {
+    exchange.context.block.panics.inc();
+    exchange.error = ErrorCase::Internal.label();
+    if exchange.sent == Sent::Nothing {
+        let refusal = Refusal::new(ErrorCase::Internal, "the gateway failed on this request; please try again");
+        if send_refusal(exchange, down, &refusal, After::Linger).await.is_err() {
+            return After::Close;
+        }
+    }
+    After::Linger
 }
 
 async fn refuse_body(exchange: &mut Exchange<'_>, down: &mut Downstream, none: NoBody) -> Result<After, Refused> {

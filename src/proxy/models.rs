@@ -30,12 +30,16 @@ pub(super) async fn answer_models(
 ) -> Result<(), Gone> {
     let body = match id {
         None => {
-            let data: Vec<_> = exchange.snapshot.routes_of(grant).map(|route| model(exchange, route)).collect();
+            let data: Vec<_> =
+                exchange.snapshot.iter().flat_map(|snapshot| snapshot.routes_of(grant)).map(model).collect();
             json!({"object": "list", "data": data})
         }
         Some(id) => {
             let name = decode_slash(id);
-            match exchange.snapshot.route(grant, &name).map(|route| model(exchange, route)) {
+            let snapshot = exchange.snapshot.as_ref();
+            match snapshot
+                .map_or(Err(NoRoute::Unknown), |snapshot| snapshot.route(grant, &name).map(|route| model(route)))
+            {
                 Ok(model) => model,
                 Err(none) => return send_refusal(exchange, down, &no_route(none), after).await,
             }
@@ -77,10 +81,9 @@ fn decode_slash(id: &str) -> Cow<'_, str> {
     }
 }
 
-fn model(exchange: &Exchange<'_>, route: &Route) -> serde_json::Value {
+fn model(route: &Route) -> serde_json::Value {
     let organization =
         route.chat.as_ref().or(route.embedding.as_ref()).map_or("", |target| &*target.labels.organization);
-    debug_assert!(exchange.snapshot.generation() > 0);
     json!({"id": &*route.full_name, "object": "model", "created": route.created, "owned_by": organization})
 }
 

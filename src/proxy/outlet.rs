@@ -4,12 +4,14 @@
 
 use crate::{
     http::{Buffer, CHUNK_END, Downstream, Gone, LAST_CHUNK},
-    wire::{Endpoint, StreamErrorAt, write_stream_error},
+    wire::{Endpoint, ErrorCase, StreamErrorAt, write_stream_error},
 };
 
 use super::{
     attempt::Answer,
-    exchange::Exchange,
+    caught::Panicked,
+    exchange::{Exchange, Sent},
+    fault,
     passed::Passed,
     reply::{After, Kind, Length, Refusal, close_head, open, passed_on, served_by},
 };
@@ -111,10 +113,30 @@ impl Outlet {
         let _ = self.send_own(exchange, down, &event).await;
     }
 
+    /// Ends a stream whose relay panicked, and lets the panic go on: it is counted and answered for all requests at one
+    /// place. The client is told here if whole events are all that it has got.
+    pub(super) async fn fail_for(
+        &mut self,
+        panicked: Panicked,
+        exchange: &mut Exchange<'_>,
+        down: &mut Downstream,
+        (endpoint, at): (Endpoint, StreamErrorAt<'_>),
+    ) -> ! {
+        if exchange.sent == Sent::Events {
+            let refusal = Refusal::new(ErrorCase::Internal, "the gateway failed on this request; please try again");
+            self.fail(exchange, down, endpoint, (&refusal, at)).await;
+        }
+        panicked.resume()
+    }
+
     async fn write(&mut self, exchange: &mut Exchange<'_>, down: &mut Downstream, bytes: &[u8]) -> Result<(), Gone> {
         exchange.bytes_out += u64::try_from(bytes.len()).unwrap_or(0);
         if self.opened {
-            return down.write(bytes).await;
+            exchange.sent = Sent::Bytes;
+            fault::point(exchange, "write");
+            down.write(bytes).await?;
+            exchange.sent = Sent::Events;
+            return Ok(());
         }
         self.opened = true;
         exchange.status = 200;
@@ -126,6 +148,9 @@ impl Outlet {
         let length = if self.chunked { Length::Chunked } else { Length::UntilClose };
         close_head(&mut head, Kind::Events, length, self.after);
         exchange.bytes_out += u64::try_from(head.len()).unwrap_or(0);
-        down.write_both(head.filled(), bytes).await
+        exchange.sent = Sent::Bytes;
+        down.write_both(head.filled(), bytes).await?;
+        exchange.sent = Sent::Events;
+        Ok(())
     }
 }

@@ -24,7 +24,7 @@ pub(super) async fn answer_own_key(
     grant: &Grant,
     after: After,
 ) -> Result<(), Gone> {
-    let body = view(&exchange.snapshot, grant).to_string();
+    let body = exchange.snapshot.as_ref().map_or(Value::Null, |snapshot| view(snapshot, grant)).to_string();
     let local = Local { status: 200, content_type: "application/json", body: body.as_bytes(), fields: b"" };
     send_local(exchange, down, &local, after).await
 }

@@ -14,7 +14,8 @@ use crate::{
 
 use super::{
     attempt::{Answer, Failure, failure},
-    exchange::Exchange,
+    exchange::{Exchange, Sent},
+    fault,
     passed::Passed,
     reply::{After, Kind, Length, Refusal, close_head, open, passed_on, pause, served_by},
 };
@@ -131,6 +132,8 @@ async fn send(
     }
     close_head(&mut out, Kind::Whole("application/json"), Length::Known(body.len()), after);
     exchange.bytes_out += u64::try_from(out.len() + body.len()).unwrap_or(0);
+    fault::point(exchange, "reply");
+    exchange.sent = Sent::Bytes;
     if body.len() <= COPY_BYTES_MAX {
         out.extend(body);
         return down.write(out.filled()).await;

@@ -7,7 +7,10 @@ use crate::{
     wire::{ErrorCase, write_error_body},
 };
 
-use super::{exchange::Exchange, passed::Passed};
+use super::{
+    exchange::{Exchange, Sent},
+    passed::Passed,
+};
 
 /// What happens to the connection after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +51,7 @@ pub(super) fn open(out: &mut Buffer, exchange: &Exchange<'_>, status: u16) {
     out.extend(b"\r\ntraceparent: ");
     out.extend(exchange.trace.value());
     out.extend(b"\r\nx-millrace-generation: ");
-    number(out, exchange.snapshot.generation());
+    number(out, exchange.generation);
     out.extend(b"\r\n");
 }
 
@@ -190,6 +193,7 @@ pub(super) async fn send_local(
         out.extend(local.body);
     }
     exchange.bytes_out += u64::try_from(out.len()).unwrap_or(0);
+    exchange.sent = Sent::Bytes;
     down.write(out.filled()).await
 }
 

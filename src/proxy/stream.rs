@@ -4,7 +4,7 @@
 //! failing provider still gives a clean error answer. After that a broken stream ends with the wire's error event and a
 //! closed connection, never with an end marker that the provider did not earn.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{ops::ControlFlow, pin::pin, time::Duration};
 
 use crate::{
     base::{Instant, now},
@@ -15,7 +15,9 @@ use crate::{
 
 use super::{
     attempt::{Answer, Failure, failure},
+    caught::caught,
     exchange::Exchange,
+    fault,
     outlet::Outlet,
     reply::{After, Refusal},
 };
@@ -63,14 +65,18 @@ pub(super) async fn relay_stream(
     let mut watch = StreamWatch::new(plan.endpoint, plan.hide_usage);
     let block = std::sync::Arc::clone(&exchange.context.block);
     block.open_streams.inc();
-    let ended = relay_events(exchange, down, answer, (plan, &mut watch), outlet).await;
+    let ended = caught(pin!(relay_to_its_end(exchange, down, answer, (plan, &mut watch), outlet))).await;
     block.open_streams.dec();
-    let ended = match ended {
-        Ok(Ended::Complete) => Box::pin(finish(exchange, down, answer, (plan, &mut watch), outlet)).await,
-        Ok(other) => Ok(other),
-        Err(Gone) => Ok(Ended::ClientGone),
-    };
     account(exchange, &watch);
+    let ended = match ended {
+        Ok(ended) => ended,
+        // Nothing may follow an end marker.
+        Err(panicked) if watch.is_done() => panicked.resume(),
+        Err(panicked) => {
+            let at = (plan.endpoint, watch.error_at());
+            Box::pin(outlet.fail_for(panicked, exchange, down, at)).await
+        }
+    };
     match ended {
         Ok(Ended::Complete) => Ok(outlet.after()),
         Ok(Ended::ClientGone) | Err(Gone) => {
@@ -89,6 +95,25 @@ pub(super) async fn relay_stream(
             Box::pin(outlet.fail(exchange, down, plan.endpoint, (&refusal, at))).await;
             Ok(After::Linger)
         }
+    }
+}
+
+async fn relay_to_its_end(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    answer: &mut Answer,
+    (plan, watch): (&Plan, &mut StreamWatch),
+    outlet: &mut Outlet,
+) -> Result<Ended, Gone> {
+    down.deadline.bind(exchange.tenure());
+    let relayed = relay_events(exchange, down, answer, (plan, watch), outlet).await;
+    down.deadline.bind(None);
+    if exchange.is_outdated() && !matches!(relayed, Ok(Ended::Complete)) {
+        exchange.context.block.outdated_streams.inc();
+    }
+    match relayed? {
+        Ended::Complete => Box::pin(finish(exchange, down, answer, (plan, watch), outlet)).await,
+        other => Ok(other),
     }
 }
 
@@ -114,7 +139,7 @@ async fn relay_events(
         }
         match read {
             Ok(()) => {}
-            Err(Cut::TimedOut) if comment_due && !exchange.context.shared.is_stopping() => {
+            Err(Cut::TimedOut) if comment_due && !exchange.must_end() => {
                 outlet.send_own(exchange, down, COMMENT).await?;
                 waiting_since = now();
                 continue;
@@ -138,6 +163,7 @@ async fn relay_events(
         let (count, flow) = step;
         if count > 0 {
             outlet.send_events(exchange, down, answer, (count, CHUNK_END)).await?;
+            fault::point(exchange, "event");
         }
         match flow {
             ControlFlow::Break(ended) => return Ok(ended),
@@ -243,11 +269,22 @@ fn broken(exchange: &Exchange<'_>, cut: Cut, watch: &mut StreamWatch) -> Ended {
     if cut == (Cut::Closed { orderly: true }) && watch.end() == End::AddDone {
         return Ended::Complete;
     }
+    if cut == Cut::TimedOut && exchange.is_outdated() && !exchange.context.shared.is_stopping() {
+        return Ended::Broken(Outcome::Cancelled, outdated());
+    }
     match failure(exchange.context, cut, true) {
         Failure::ClientGone => Ended::ClientGone,
         Failure::Client(refusal) => Ended::Broken(Outcome::Invalid, refusal),
         Failure::Target(outcome, refusal) => Ended::Broken(outcome, refusal),
     }
+}
+
+/// What a client is told whose stream has outlived too many configurations.
+pub(super) fn outdated() -> Refusal {
+    let message = "the configuration of this stream was replaced too often; please send the request again";
+    let mut refusal = Refusal::new(ErrorCase::Overloaded, message);
+    refusal.retry_after = Some(1);
+    refusal
 }
 
 fn failed(meaning: Meaning) -> Ended {

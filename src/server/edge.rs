@@ -82,6 +82,7 @@ pub(super) fn prepare(server: &Server, ground: &Ground) -> Result<Option<(Edge, 
         limits: Limits {
             connections_max: ground.connections_max,
             connections_per_address_max: server.limits.max_connections_per_address,
+            handshake_timeout: settings.handshake_timeout,
             write_timeout: server.limits.write_timeout,
             idle_timeout: server.limits.keepalive_timeout,
             worker_silence_max: WORKER_SILENCE_MAX,

@@ -22,6 +22,9 @@ pub enum ServerError {
     /// A worker ended although nobody asked it to.
     #[error("a worker ended unexpectedly; the process has drained and stops")]
     WorkerDied,
+    /// The loop of a worker stands still.
+    #[error("workers {0:?} stand still; the process has drained the others and stops")]
+    WorkerBlocked(Vec<usize>),
     /// The admin thread ended before it could say how the process did.
     #[error("the admin thread ended unexpectedly; please report what the lines before this say")]
     AdminDied,

@@ -208,6 +208,7 @@ pub(super) fn data_path_settings(server: &Server, connections_max: u32) -> Setti
         connections_max,
         connections_per_address_max: limits.max_connections_per_address,
         drain_grace: server.drain_grace,
+        replaced_grace: server.replaced_grace,
     }
 }
 

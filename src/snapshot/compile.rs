@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    base::{Caller, KeyHasher, Labels},
+    base::{Caller, KeyHasher, Labels, Tenure},
     config::{At, Code, KeyEntry, Model, Problem, Provider, Route as RouteConfig, Timeouts},
     provider::asks_usage,
     wire::{Defaults, Prompt},
@@ -18,6 +18,7 @@ use crate::{
 
 use super::{
     edit::Edit,
+    footprint::too_large,
     grant::{Grant, Scope},
     part::ProjectPart,
     reach::reach,
@@ -54,14 +55,18 @@ pub fn compile(sources: Sources, registries: &Registries, generation: u64) -> Re
 /// Compiles one project.
 ///
 /// # Errors
-/// Every problem of the project, by position.
+/// Every problem of the project, by position; one alone when it would take more than [`super::COMPILED_BYTES_MAX`].
 pub fn compile_project(project: &ProjectSource, registries: &Registries) -> Result<ProjectPart, Vec<Refusal>> {
+    if let Some(problem) = too_large(project) {
+        return Err(vec![Refusal { file: project.file.clone(), problem }]);
+    }
     let mut problems = Vec::new();
-    let compiler = Compiler { project, registries };
+    let tenure = Arc::new(Tenure::default());
+    let compiler = Compiler { project, registries, tenure: &tenure };
     let routes = project.config.routes.iter().map(|route| compiler.route(route, &mut problems)).collect();
     compiler.unused_models(&mut problems);
     if problems.is_empty() {
-        return Ok(ProjectPart::served(project.slug.clone(), project.version, routes));
+        return Ok(ProjectPart::served(project.slug.clone(), project.version, (routes, tenure)));
     }
     problems.sort_by_key(|problem| problem.at);
     Err(problems.into_iter().map(|problem| Refusal { file: project.file.clone(), problem }).collect())
@@ -110,6 +115,7 @@ fn caller_of(key: &KeyEntry) -> Caller {
 struct Compiler<'a> {
     project: &'a ProjectSource,
     registries: &'a Registries,
+    tenure: &'a Arc<Tenure>,
 }
 
 impl Compiler<'_> {
@@ -164,6 +170,7 @@ impl Compiler<'_> {
         }
         let timeouts = Timeouts::resolve(&route.timeouts, &model.timeouts);
         Ok(Target {
+            tenure: Arc::clone(self.tenure),
             reach: reach(self.project, model, &self.registries.origins)?,
             series: self.registries.metrics.series(Arc::clone(&labels)),
             model_json: serde_json::Value::from(model.name.as_str()).to_string().into_bytes().into(),

@@ -6,6 +6,7 @@
 
 mod compile;
 mod edit;
+mod footprint;
 mod grant;
 mod handle;
 mod part;
@@ -14,11 +15,12 @@ mod route;
 mod shards;
 mod source;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod view;
 
 pub use compile::{compile, compile_project};
 pub use edit::Edit;
+pub use footprint::COMPILED_BYTES_MAX;
 pub use grant::{Grant, Scope};
 pub use handle::Handle;
 pub use part::ProjectPart;

@@ -4,12 +4,15 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use crate::base::Tenure;
+
 use super::route::Route;
 
 /// A project as the data path sees it. A project without anything served has no part at all.
 pub struct ProjectPart {
     slug: Box<str>,
     version: Option<u64>,
+    tenure: Option<Arc<Tenure>>,
     standing: Standing,
 }
 
@@ -27,27 +30,32 @@ struct Routes {
 }
 
 impl ProjectPart {
-    /// A project with these routes, of this version of its configuration.
-    pub(super) fn served(slug: Box<str>, version: Option<u64>, routes: Vec<Route>) -> Self {
+    /// A project with these routes, of this version of its configuration; all its targets hold this tenure.
+    pub(super) fn served(slug: Box<str>, version: Option<u64>, (routes, tenure): (Vec<Route>, Arc<Tenure>)) -> Self {
         let mut listed: Box<[_]> = routes.into_iter().map(Arc::new).collect();
         listed.sort_by(|a, b| a.full_name.cmp(&b.full_name));
         // Slugs hold no `/`, so the first one ends the project.
         let name = |route: &Route| Box::from(route.full_name.split_once('/').map_or("", |(_, name)| name));
         let by_name = listed.iter().map(|route| (name(route), Arc::clone(route))).collect();
         let by_full_name = listed.iter().map(|route| (route.full_name.clone(), Arc::clone(route))).collect();
-        Self { slug, version, standing: Standing::Served(Routes { by_full_name, by_name, listed }) }
+        Self {
+            slug,
+            version,
+            tenure: Some(tenure),
+            standing: Standing::Served(Routes { by_full_name, by_name, listed }),
+        }
     }
 
     /// A project whose stored configuration cannot be compiled: its routes answer 503 `config_error`.
     #[must_use]
     pub fn broken(slug: &str) -> Self {
-        Self { slug: slug.into(), version: None, standing: Standing::Broken }
+        Self { slug: slug.into(), version: None, tenure: None, standing: Standing::Broken }
     }
 
     /// A project that was archived: its own keys get 410 `project_archived`.
     #[must_use]
     pub fn archived(slug: &str) -> Self {
-        Self { slug: slug.into(), version: None, standing: Standing::Archived }
+        Self { slug: slug.into(), version: None, tenure: None, standing: Standing::Archived }
     }
 
     /// The first half of the names of its routes.
@@ -60,6 +68,12 @@ impl ProjectPart {
     #[must_use]
     pub fn version(&self) -> Option<u64> {
         self.version
+    }
+
+    /// What every target of it holds; none when nothing is served.
+    #[must_use]
+    pub fn tenure(&self) -> Option<&Arc<Tenure>> {
+        self.tenure.as_ref()
     }
 
     /// Whether its stored configuration cannot be compiled.
@@ -113,7 +127,7 @@ mod tests {
 
     #[test]
     fn routes_are_found_by_name_and_listed_in_order() {
-        let part = ProjectPart::served("a".into(), Some(3), vec![route("a/z"), route("a/b")]);
+        let part = ProjectPart::served("a".into(), Some(3), (vec![route("a/z"), route("a/b")], Arc::default()));
         assert_eq!(part.routes().iter().map(|route| &*route.full_name).collect::<Vec<_>>(), ["a/b", "a/z"]);
         assert_eq!(part.route("z").map(|route| &*route.full_name), Some("a/z"));
         assert_eq!(part.route_by_full_name("a/b").map(|route| &*route.full_name), Some("a/b"));

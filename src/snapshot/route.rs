@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    base::{Labels, Secret},
+    base::{Labels, Secret, Tenure},
     http::ServerName,
     metrics::Series,
     provider::Mock,
@@ -53,6 +53,8 @@ pub struct Target {
     pub labels: Arc<Labels>,
     /// The counters of those labels.
     pub series: Arc<Series>,
+    /// Whether streams may still be served by its configuration.
+    pub tenure: Arc<Tenure>,
     /// How it is reached.
     pub reach: Reach,
     /// The provider's name of the model, as a JSON string with quotes.

@@ -18,7 +18,8 @@ fn registries() -> Registries {
     Registries { metrics: Arc::new(Registry::new(1)), origins: Arc::new(Origins::new(guard, resolver)) }
 }
 
-fn source(id: &str, slug: &str, text: &str) -> ProjectSource {
+/// A project with this text.
+pub(crate) fn source(id: &str, slug: &str, text: &str) -> ProjectSource {
     let every = Provider::ALL;
     let context = ProjectContext { secret_names: None, provider_keys: &every };
     ProjectSource {
@@ -34,7 +35,8 @@ fn source(id: &str, slug: &str, text: &str) -> ProjectSource {
     }
 }
 
-fn mock_project(id: &str, slug: &str, routes: &[&str]) -> ProjectSource {
+/// A project of the mock provider with these routes.
+pub(crate) fn mock_project(id: &str, slug: &str, routes: &[&str]) -> ProjectSource {
     let mut text = "chat_models: [{model_id: m, model: mock/m}]\nroutes:\n".to_owned();
     for route in routes {
         text += &format!("  {route}: {{chat_models: [m]}}\n");

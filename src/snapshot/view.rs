@@ -82,6 +82,16 @@ impl Snapshot {
         self.projects.get(id)
     }
 
+    /// The parts of this snapshot that `next` does not have, by the id of their project. Costs nothing when only keys differ.
+    pub fn replaced_by<'a>(&'a self, next: &'a Self) -> impl Iterator<Item = (&'a Arc<str>, &'a Arc<ProjectPart>)> {
+        let is_same = Arc::ptr_eq(&self.projects, &next.projects);
+        let before = if is_same { None } else { Some(self.projects.iter()) };
+        before
+            .into_iter()
+            .flatten()
+            .filter(|(id, part)| !next.projects.get(*id).is_some_and(|now| Arc::ptr_eq(part, now)))
+    }
+
     /// Every project that has a part, by id, in no order.
     pub fn projects(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<ProjectPart>)> {
         self.projects.iter()

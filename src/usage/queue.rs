@@ -5,16 +5,19 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crossbeam_queue::ArrayQueue;
+use crossbeam_queue::SegQueue;
 
 use super::record::Record;
 
 /// Records that a queue holds by default.
 pub const QUEUE_ROWS: usize = 65_536;
 
-/// Takes records from any number of workers for one reader. Never blocks and never grows.
+/// Takes records from any number of workers for one reader. Never blocks, and holds no more than it has places.
+///
+/// Its memory follows what waits, in blocks of 31 records: room for all of them would be megabytes that nearly never are
+/// used, and a ring would write to all of it in turn.
 pub struct Queue {
-    rows: ArrayQueue<Record>,
+    waiting: SegQueue<Record>,
     /// Places that are neither reserved nor taken. A record holds its place until its reader gives it back.
     free: AtomicUsize,
 }
@@ -25,11 +28,10 @@ pub struct Queue {
 pub struct Slot(());
 
 impl Queue {
-    /// Creates a queue of `rows_max` records, at least 1. Its memory is taken at once.
+    /// Creates a queue of `rows_max` records, at least 1.
     #[must_use]
     pub fn new(rows_max: usize) -> Self {
-        let rows_max = rows_max.max(1);
-        Self { rows: ArrayQueue::new(rows_max), free: AtomicUsize::new(rows_max) }
+        Self { waiting: SegQueue::new(), free: AtomicUsize::new(rows_max.max(1)) }
     }
 
     /// Reserves a place; none if records wait or will come for every one of them. One atomic step.
@@ -43,9 +45,7 @@ impl Queue {
     /// Puts a record into a reserved place. Cannot fail.
     #[inline]
     pub fn send(&self, Slot(()): Slot, record: Record) {
-        // A slot stands for a place that nobody else can take.
-        let sent = self.rows.push(record);
-        debug_assert!(sent.is_ok(), "there is a place for every slot");
+        self.waiting.push(record);
     }
 
     /// Gives a place back that no record will come for.
@@ -71,7 +71,7 @@ impl Queue {
     pub fn drain(&self, rows_max: usize, mut take: impl FnMut(Record)) -> usize {
         let mut count = 0;
         while count < rows_max {
-            let Some(record) = self.rows.pop() else {
+            let Some(record) = self.waiting.pop() else {
                 break;
             };
             take(record);
@@ -84,7 +84,7 @@ impl Queue {
     /// How many records wait.
     #[must_use]
     pub fn depth(&self) -> usize {
-        self.rows.len()
+        self.waiting.len()
     }
 }
 

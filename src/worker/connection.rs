@@ -1,32 +1,20 @@
 //! The task of one client connection: request after request.
 
-use std::{
-    future::{Future, poll_fn},
-    net::SocketAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
-    task::Poll,
-};
+use std::{net::SocketAddr, pin::pin};
 
 use crate::{
     http::{Downstream, Socket},
-    proxy::{After, serve},
+    proxy::{After, caught, serve},
 };
 
 use super::accept::Counted;
 
-/// Serves a connection until it ends. A panic ends this connection and nothing else.
+/// Serves a connection until it ends. A panic ends this connection and nothing else: [`serve`] answers what it can, and
+/// what it cannot ends here.
 pub(super) async fn run(counted: Counted, socket: Socket, peer: SocketAddr) {
     let context = &counted.context;
     let down = Downstream::new(socket, peer, context.shared.settings.downstream);
-    let mut requests = pin!(serve_all(&counted, down));
-    let ended = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| requests.as_mut().poll(cx))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
-        Err(_) => Poll::Ready(Err(())),
-    })
-    .await;
-    if ended.is_err() {
+    if caught(pin!(serve_all(&counted, down))).await.is_err() {
         context.block.panics.inc();
     }
 }

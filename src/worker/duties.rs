@@ -8,7 +8,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::{
     base::now,
-    http::{TICK, interrupt_all, interrupt_idle, sweep, trim_free_buffers},
+    http::{TICK, interrupt_all, interrupt_idle, interrupt_over, sweep, trim_free_buffers},
     proxy::Context,
 };
 
@@ -35,6 +35,9 @@ pub(super) async fn run(context: Rc<Context>) {
         if ticks.is_multiple_of(TICKS_A_SECOND) {
             context.tick();
             context.pools.borrow_mut().sweep();
+            if context.shared.is_outdating() {
+                interrupt_over();
+            }
         }
         if ticks.is_multiple_of(TICKS_A_TRIM) {
             trim_free_buffers();

@@ -8,6 +8,8 @@ mod accept_edge;
 mod connection;
 mod duties;
 #[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
 mod tests;
 mod thread;
 

@@ -14,19 +14,20 @@ use crate::{
     metrics::Registry,
     shared::{Shared, tests::shared},
     snapshot::{Edit, Grant, ProjectPart, ProjectSource, Registries, Scope, Snapshot, compile_project},
-    upstream::{Guard, Origins, Resolver, Rules},
+    upstream::{Allow, Guard, Origins, Resolver, Rules},
 };
 
 use super::{Driver, Pinning, Plan, bind_all, spawn};
 
-struct Running {
-    address: SocketAddr,
-    shared: Arc<Shared>,
+/// A worker at work until it is dropped.
+pub(super) struct Running {
+    pub(super) address: SocketAddr,
+    pub(super) shared: Arc<Shared>,
     thread: Option<JoinHandle<std::io::Result<()>>>,
 }
 
 impl Running {
-    fn start(first: Snapshot, registry: Arc<Registry>) -> Self {
+    pub(super) fn start(first: Snapshot, registry: Arc<Registry>) -> Self {
         let (shared, mut ears) = shared(1, first, registry);
         let listener = bind_all("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
         let address = listener.local_addr().unwrap();
@@ -38,10 +39,15 @@ impl Running {
 
     /// Sends one request with this key and returns the whole answer.
     fn ask(&self, key: &str, line: &str, body: &str) -> String {
+        self.ask_with(key, (line, "connection: close\r\n"), body)
+    }
+
+    /// The same with more fields of the head, each with its line end.
+    pub(super) fn ask_with(&self, key: &str, (line, fields): (&str, &str), body: &str) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
         let length = body.len();
         let head = format!(
-            "{line} HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-api-key: {key}\r\ncontent-type: application/json\r\n\
+            "{line} HTTP/1.1\r\nhost: a\r\n{fields}x-api-key: {key}\r\ncontent-type: application/json\r\n\
              content-length: {length}\r\n\r\n"
         );
         stream.write_all((head + body).as_bytes()).unwrap();
@@ -61,11 +67,14 @@ impl Drop for Running {
     }
 }
 
-fn served(slug: &str, registry: &Arc<Registry>) -> ProjectPart {
-    let guard = Arc::new(Guard::new(Rules::default(), Vec::new()));
+const MOCK: &str = "chat_models: [{model_id: m, model: mock/m}]\nroutes: {chat: {chat_models: [m]}}\n";
+
+/// A project of this text that may reach servers of this machine.
+pub(super) fn served(slug: &str, text: &str, registry: &Arc<Registry>) -> ProjectPart {
+    let local = Allow { cidr: "127.0.0.0/8".parse().unwrap(), ports: "1-65535".parse().unwrap() };
+    let guard = Arc::new(Guard::new(Rules { allow: vec![local], ports: None }, Vec::new()));
     let resolver = Resolver::with_name_servers(Arc::clone(&guard), Vec::new(), |_| {});
     let registries = Registries { metrics: Arc::clone(registry), origins: Arc::new(Origins::new(guard, resolver)) };
-    let text = "chat_models: [{model_id: m, model: mock/m}]\nroutes: {chat: {chat_models: [m]}}\n";
     let source = ProjectSource {
         id: slug.into(),
         slug: slug.into(),
@@ -80,7 +89,7 @@ fn served(slug: &str, registry: &Arc<Registry>) -> ProjectPart {
     compile_project(&source, &registries).ok().unwrap()
 }
 
-fn put_key(edit: &mut Edit, hasher: &KeyHasher, (key, project): (&str, &str)) {
+pub(super) fn put_key(edit: &mut Edit, hasher: &KeyHasher, (key, project): (&str, &str)) {
     let scope = Scope::Project(project.into());
     let grant =
         Grant { caller: Arc::new(crate::base::Caller::of_key(key)), scope, routes: None, enabled: true, expires: None };
@@ -91,7 +100,7 @@ fn put_key(edit: &mut Edit, hasher: &KeyHasher, (key, project): (&str, &str)) {
 fn state_of_the_keys_project_decides_the_answer() {
     let (hasher, registry) = (KeyHasher::keyed(&[5; 32]), Arc::new(Registry::new(1)));
     let mut edit = Edit::empty(hasher.clone());
-    edit.put_project("prj_live".into(), served("live", &registry));
+    edit.put_project("prj_live".into(), served("live", MOCK, &registry));
     edit.put_project("prj_broken".into(), ProjectPart::broken("broken"));
     edit.put_project("prj_archived".into(), ProjectPart::archived("archived"));
     for (key, project) in

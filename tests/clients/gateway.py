@@ -1,12 +1,17 @@
 """Starts the gateway in front of an upstream and knows its addresses."""
 
+import hashlib
 import os
 import queue
 import re
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import certificates
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("MILLRACE_BIN", ROOT / "target/release/millrace"))
@@ -18,13 +23,15 @@ class Gateway:
     """`millrace demo` with both routes on one OpenAI-compatible upstream."""
 
     def __init__(self, upstream, model, workers=2):
+        self._run(
+            ["demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--key", KEY]
+            + ["--workers", str(workers), "--upstream", upstream, "--model", model]
+        )
+
+    def _run(self, arguments):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MILLRACE_")}
         self.process = subprocess.Popen(
-            [str(BINARY), "demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--key", KEY]
-            + ["--workers", str(workers), "--upstream", upstream, "--model", model],
-            stdout=subprocess.PIPE,
-            env=environment,
-            text=True,
+            [str(BINARY), *arguments], stdout=subprocess.PIPE, env=environment, text=True
         )
         self.lines = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -57,3 +64,42 @@ class Gateway:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
+
+
+class EdgeGateway(Gateway):
+    """The same two routes from files, and TLS with HTTP/2 in front of them. `url` is that of the edge."""
+
+    def __init__(self, upstream, model, workers=2):
+        self.folder = tempfile.TemporaryDirectory(prefix="millrace-edge-")
+        at = Path(self.folder.name)
+        at.chmod(0o700)
+        self.authority = certificates.write(at)
+        (at / "projects").mkdir()
+        target = f'model: "openai/{model}", credentials: {{base_url: "{upstream}"}}'
+        (at / "projects/demo.yaml").write_text(
+            f"chat_models: [{{model_id: chat, {target}}}]\n"
+            f"embedding_models: [{{model_id: embed, {target}}}]\n"
+            "routes: {chat: {chat_models: [chat]}, embed: {embedding_models: [embed]}}\n"
+        )
+        digest = hashlib.sha256(KEY.encode()).hexdigest()
+        write_private(at / "keys.yaml", f'keys: [{{id: tests, digest: "sha256:{digest}", projects: [demo]}}]\n')
+        write_private(
+            at / "millrace.yaml",
+            "listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\nprojects_dir: projects\nkeys_file: keys.yaml\n"
+            f"data_dir: .\nruntime: {{workers: {workers}}}\n"
+            f"egress: {{allow: [{{cidr: 127.0.0.1/32, ports: [{urlsplit(upstream).port}]}}]}}\n"
+            "edge: {listen: 127.0.0.1:0, certificates: [{cert: gateway.pem, key: gateway.key}]}\n",
+        )
+        self._run(["serve", "-c", str(at / "millrace.yaml")])
+        self.url = f"https://{self._address('edge on https://')}/v1"
+
+    def stop(self):
+        try:
+            return super().stop()
+        finally:
+            self.folder.cleanup()
+
+
+def write_private(path, text):
+    path.write_text(text)
+    path.chmod(0o600)

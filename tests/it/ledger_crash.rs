@@ -17,7 +17,7 @@ use std::{
 use millrace::{
     base::{Caller, Charge, NanoUsd, RequestId, unix_time},
     control::{Keeper, Leases, RequestRows, WantedLease, keep},
-    store::{Store, StoreError, Tx},
+    store::{Store, Tx},
     usage::Record,
 };
 use tokio::sync::watch;
@@ -158,7 +158,7 @@ fn posted(folder: &Path) -> BTreeMap<String, u64> {
         let leases = Arc::clone(&meters) as Arc<dyn Leases>;
         let keeper = Keeper::open(store.clone(), leases, RequestRows::All).await.unwrap();
         assert_eq!(keeper.compare().await.unwrap(), 0, "the books are apart");
-        let open = store.read(|tx: &dyn Tx| Ok::<_, StoreError>(tx.open_leases()?)).await.unwrap();
+        let open = store.read(|tx: &dyn Tx| tx.open_leases()).await.unwrap();
         assert_eq!(open, [], "a lease is open although nobody spends");
         let meters = meters.0.lock().unwrap();
         meters.iter().map(|(account, meter)| (account.clone(), meter.used)).collect()

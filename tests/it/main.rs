@@ -11,6 +11,10 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod api_crash;
+mod api_faults;
+mod blocked;
+mod canary;
 mod corpus;
 mod drain;
 mod edge;
@@ -21,6 +25,7 @@ mod leaving;
 mod ledger_crash;
 mod lifecycle;
 mod locked;
+mod old_streams;
 mod reload;
 mod remote;
 mod slow;
@@ -28,5 +33,6 @@ mod smuggling;
 mod spread;
 mod store_crash;
 mod store_faults;
+mod store_injected;
 mod tidy;
 mod wire;

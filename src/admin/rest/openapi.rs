@@ -31,11 +31,11 @@ pub(crate) fn document<S>(endpoints: Vec<Endpoint<S>>) -> String {
 fn openapi<S>(endpoints: Vec<Endpoint<S>>) -> OpenApi {
     let mut of_all = Operation::default();
     let _ = of_all.schema::<ProblemView<'_>>();
-    let mut schemas: BTreeMap<_, _> = of_all.schemas.into_iter().collect();
+    let mut schemas: BTreeMap<_, _> = of_all.schemas().into_iter().collect();
     let mut items: BTreeMap<&'static str, PathItem> = BTreeMap::new();
     for endpoint in endpoints {
         let (path, method) = (endpoint.path, endpoint.method);
-        schemas.extend(endpoint.operation.schemas.iter().cloned());
+        schemas.extend(endpoint.operation.schemas());
         let item = PathItem::new(method_of(method), operation_of(endpoint));
         items.entry(path).or_default().merge_operations(item);
     }

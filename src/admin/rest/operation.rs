@@ -16,6 +16,10 @@ use super::code::Code;
 /// Schemas by name, for the components of the document.
 pub(crate) type Schemas = Vec<(String, RefOr<Schema>)>;
 
+/// Adds the schema of a type and those it names. Kept as a function, since only the document needs them made: all of them
+/// together are some 2 MiB.
+type AddSchemas = fn(&mut Schemas);
+
 /// The description of one endpoint, while it is gathered.
 #[derive(Default)]
 pub struct Operation {
@@ -23,7 +27,7 @@ pub struct Operation {
     pub(super) body: Option<RequestBody>,
     pub(super) answers: BTreeMap<u16, Response>,
     pub(super) problems: BTreeSet<Code>,
-    pub(super) schemas: Schemas,
+    schemas: Vec<AddSchemas>,
     /// Whether the handler is told who calls.
     pub(super) caller: bool,
 }
@@ -56,10 +60,18 @@ impl Operation {
 
     /// Adds a schema with those it names; returns how to refer to it.
     pub(super) fn schema<T: ToSchema>(&mut self) -> RefOr<Schema> {
-        T::schemas(&mut self.schemas);
-        let name = T::name().into_owned();
-        self.schemas.push((name.clone(), T::schema()));
-        RefOr::Ref(utoipa::openapi::Ref::from_schema_name(name))
+        self.schemas.push(|schemas| {
+            T::schemas(schemas);
+            schemas.push((T::name().into_owned(), T::schema()));
+        });
+        RefOr::Ref(utoipa::openapi::Ref::from_schema_name(T::name()))
+    }
+
+    /// Makes the schemas that were added.
+    pub(super) fn schemas(&self) -> Schemas {
+        let mut schemas = Schemas::new();
+        self.schemas.iter().for_each(|add| add(&mut schemas));
+        schemas
     }
 
     /// Adds a type of body that the endpoint takes.

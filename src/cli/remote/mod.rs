@@ -28,8 +28,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 pub(crate) use args::{
-    AuditCommand, BackupArgs, Group, Leaf, LoginArgs, MemberCommand, OrgCommand, ProviderKeyCommand, RemoteKeyCommand,
-    SecretCommand, TokenCommand,
+    AuditCommand, BackupArgs, Group, Later, Leaf, LoginArgs, MemberCommand, OrgCommand, ProviderKeyCommand,
+    RemoteKeyCommand, SecretCommand, TokenCommand,
 };
 use desk::Desk;
 use failure::Failure;

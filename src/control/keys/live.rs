@@ -98,15 +98,15 @@ impl Control {
                 Ok::<_, ControlError>((made, served))
             };
             let (made, served) = control.store().write(work).await?;
-            control.publish_anew(&publisher, served).await;
+            control.publish_anew(&publisher, served).await?;
             Ok(made)
         })
         .await
     }
 
-    async fn publish_anew(&self, publisher: &Publisher, served: Vec<Served>) {
+    async fn publish_anew(&self, publisher: &Publisher, served: Vec<Served>) -> Result<(), ControlError> {
         if served.is_empty() {
-            return;
+            return Ok(());
         }
         let mut parts = Vec::with_capacity(served.len());
         for served in served {
@@ -117,7 +117,7 @@ impl Control {
                 edit.put_project(id, part);
             }
         });
-        self.wait_until_live(publisher, generation).await;
+        self.wait_until_live(publisher, generation).await
     }
 
     /// One project after the other on a thread of its own: a check that panics breaks its own project only.

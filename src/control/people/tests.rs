@@ -47,7 +47,7 @@ async fn key(rig: &Rig, project: &Id, by: &Actor, text: &str) {
     rig.control.store().write(move |tx| tx.insert_key(&stored)).await.unwrap();
     let publisher = rig.control.publication().await;
     let generation = publisher.change(|edit| super::live::show_keys(edit, &[row], OrganizationStatus::Active));
-    rig.control.wait_until_live(&publisher, generation).await;
+    rig.control.wait_until_live(&publisher, generation).await.unwrap();
 }
 
 /// Whether workers let a key in.

@@ -15,7 +15,13 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use super::{backup::backup, fault::store_error, reader::SqliteReader, schema, writer::SqliteWriter};
+use super::{
+    backup::backup,
+    fault::store_error,
+    reader::SqliteReader,
+    schema,
+    writer::{SqliteWriter, settle},
+};
 use crate::store::{
     engine::{Engine, Reader},
     error::StoreError,
@@ -61,6 +67,9 @@ pub(in crate::store) fn open(path: &Path) -> Outcome<Engine> {
         return Err(StoreError::Unavailable(format!("the file system of {} allows no shared memory", path.display())));
     }
     schema::migrate(&mut connection)?;
+    // A process that was killed may have left a log whose sync had failed. Where this fails, the disk is full or read-only: the
+    // store can be read all the same, and a change that fails settles the log before the next one.
+    let _ = settle(&connection);
     let check_now = fs::metadata(path).map_err(|error| at(path, &error))?.len() <= CHECKED_AT_ONCE_BYTES_MAX;
     if check_now {
         schema::quick_check(&connection)?;

@@ -29,7 +29,11 @@ impl SqliteWriter {
     fn with_connection(&mut self, work: impl FnOnce(&Connection) -> Outcome<()>) -> Outcome<()> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.file.connect()?,
+            None => {
+                let connection = self.file.connect()?;
+                settle(&connection)?;
+                connection
+            }
         };
         // Also before a connection that was open all the time is used: the file may have gone from under it.
         self.file.check_place()?;
@@ -58,6 +62,24 @@ impl Writer for SqliteWriter {
             run(connection, sql)
         })
     }
+}
+
+/// Writes all that the log holds into the file, syncs it and begins an empty log.
+///
+/// After a failed sync the system may hold pages of the log that are not on the disk and that it will never write: a later sync
+/// succeeds without them, and what is behind them would be lost with the power. So nothing is added to such a log; what was
+/// read from it is written anew, elsewhere.
+///
+/// # Errors
+/// The disk fails still, or a long read holds the log.
+pub(super) fn settle(connection: &Connection) -> Outcome<()> {
+    let is_held: bool =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(store_error)?;
+    if is_held {
+        let text = "the log cannot be begun anew while something reads it; repeat the request in a moment";
+        return Err(StoreError::Unavailable(text.to_owned()));
+    }
+    Ok(())
 }
 
 /// Runs one job so that it can be undone alone.

@@ -1,5 +1,20 @@
 // The two ways to the provider: directly, and through the gateway. with_gateway.py starts both and sets the variables.
 import assert from "node:assert/strict";
+import diagnostics from "node:diagnostics_channel";
+import { after } from "node:test";
+import { Agent, setGlobalDispatcher } from "undici";
+
+// Through the edge over one protocol and no other; unset on the plain port.
+const alpn = process.env.GATEWAY_ALPN;
+if (alpn) {
+  const spoken = new Set();
+  setGlobalDispatcher(new Agent({ allowH2: alpn === "h2" }));
+  diagnostics.subscribe("undici:client:connected", ({ socket }) => {
+    if (socket.encrypted) spoken.add(socket.alpnProtocol);
+  });
+  // Otherwise the tests would pass without what they are about.
+  after(() => assert.deepEqual([...spoken], [alpn]));
+}
 
 const need = (name) => {
   const value = process.env[name];

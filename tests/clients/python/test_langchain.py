@@ -20,6 +20,7 @@ def weather(city: str) -> str:
 
 
 def chat(side, **options):
+    options = {**side.options(), **options}
     return ChatOpenAI(base_url=side.url, api_key=side.key, model=side.chat, max_retries=0, **options)
 
 
@@ -72,7 +73,12 @@ def test_responses_api(same):
 def test_embeddings(same):
     def case(s):
         model = OpenAIEmbeddings(
-            base_url=s.url, api_key=s.key, model=s.embed, check_embedding_ctx_length=False, max_retries=0
+            base_url=s.url,
+            api_key=s.key,
+            model=s.embed,
+            check_embedding_ctx_length=False,
+            max_retries=0,
+            **s.options(),
         )
         return model.embed_documents(["one", "two"]), model.embed_query("three")
 

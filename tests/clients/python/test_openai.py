@@ -2,8 +2,8 @@
 
 import asyncio
 import json
+import uuid
 
-import httpx
 import openai
 import pytest
 from pydantic import BaseModel
@@ -32,7 +32,7 @@ class Event(BaseModel):
 
 
 def client(side, **options):
-    given = {"base_url": side.url, "api_key": side.key, "max_retries": 0, "timeout": 20, **options}
+    given = {"base_url": side.url, "api_key": side.key, "max_retries": 0, "timeout": 20, **side.options(), **options}
     return openai.OpenAI(**given)
 
 
@@ -245,9 +245,11 @@ def test_sdk_retries_end_well(same):
     """The SDK may retry, the gateway may retry: both end with one answer, and equal ones."""
 
     def case(s):
-        messages = [{"role": "user", "content": f"flaky:{s.name}:2"}]
+        # A name of its own each time, or the failures would be used up.
+        script = f"flaky:{s.name}-{uuid.uuid4()}:2"
+        messages = [{"role": "user", "content": script}]
         answer = dump(client(s, max_retries=2).chat.completions.create(model=s.chat, messages=messages))
-        assert answer["choices"][0]["message"]["content"] == f"You said: flaky:{s.name}:2"
+        assert answer["choices"][0]["message"]["content"] == f"You said: {script}"
         return answer["object"]
 
     same(case)
@@ -285,13 +287,16 @@ def test_body_reaches_upstream_byte_for_byte(provider, through):
     before = len(provider.seen)
     headers = {"authorization": f"Bearer {through.key}", "content-type": "application/json"}
     sent = (body % through.chat).encode()
-    reply = httpx.post(f"{through.url}/chat/completions", content=sent, headers=headers)
+    with through.plain_client() as plain:
+        reply = plain.post(f"{through.url}/chat/completions", content=sent, headers=headers)
     assert reply.status_code == 200, reply.text
     assert provider.seen[before][2].decode() == body % "scripted-1"
 
 
 async def ask_many(side, count):
-    async with openai.AsyncOpenAI(base_url=side.url, api_key=side.key, timeout=20) as sdk:
+    async with openai.AsyncOpenAI(
+        base_url=side.url, api_key=side.key, timeout=20, **side.options_async()
+    ) as sdk:
 
         async def one(i):
             messages = [{"role": "user", "content": f"number {i}"}]

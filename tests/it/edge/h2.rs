@@ -14,6 +14,8 @@ use tokio_rustls::TlsConnector;
 
 use crate::harness::{DEADLINE, Identity, KEY, NAME, TlsStream};
 
+use super::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, frame, literal};
+
 /// A connection; its driver runs on the test's runtime.
 #[derive(Clone)]
 pub(super) struct H2 {
@@ -91,6 +93,11 @@ impl H2 {
         self.driver.abort();
     }
 
+    /// Whether the peer takes one more stream.
+    pub(super) async fn is_open(&self) -> bool {
+        self.sender.clone().ready().await.is_ok()
+    }
+
     /// Waits until the peer has told that it takes no more streams.
     pub(super) async fn is_closed(&self) -> bool {
         let asked = async {
@@ -166,33 +173,18 @@ pub(super) fn raw(edge: SocketAddr, identity: &Identity, fields: &[(Vec<u8>, Vec
     let mut stream = identity.stream(tcp, &[b"h2"]);
     let mut block = Vec::new();
     for (name, value) in fields {
-        // A literal without indexing, neither part compressed (RFC 7541, 6.2.2).
-        block.push(0);
-        for part in [name, value] {
-            assert!(part.len() < 127, "longer lengths have more bytes");
-            block.push(u8::try_from(part.len()).unwrap());
-            block.extend_from_slice(part);
-        }
+        literal(name, value, &mut block);
     }
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    frame(4, 0, 0, &[], &mut bytes);
-    let end_headers = 0x4;
-    let end_stream = u8::from(body.is_empty());
-    frame(1, end_headers | end_stream, 1, &block, &mut bytes);
+    let mut bytes = PREFACE.to_vec();
+    frame(SETTINGS, 0, 0, &[], &mut bytes);
+    let end_stream = if body.is_empty() { END_STREAM } else { 0 };
+    frame(HEADERS, END_HEADERS | end_stream, 1, &block, &mut bytes);
     if !body.is_empty() {
-        frame(0, 1, 1, body, &mut bytes);
+        frame(DATA, END_STREAM, 1, body, &mut bytes);
     }
     // It may have closed before the last byte.
     let _ = stream.write_all(&bytes).and_then(|()| stream.flush());
     outcome(&mut stream)
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8], out: &mut Vec<u8>) {
-    let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    out.extend_from_slice(&len[1..]);
-    out.extend_from_slice(&[kind, flags]);
-    out.extend_from_slice(&stream.to_be_bytes());
-    out.extend_from_slice(payload);
 }
 
 fn outcome(stream: &mut TlsStream) -> Outcome {

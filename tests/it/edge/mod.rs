@@ -1,5 +1,7 @@
 //! TLS and HTTP/2 in front of the workers: rules E-01 to E-09.
 
+mod attack;
+mod frames;
 mod h2;
 
 use std::io::{Read as _, Write as _};

@@ -19,7 +19,7 @@ use super::process::{DEADLINE, Process, eventually};
 pub(crate) const KEY: &str = "mr_test_000000000000AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA359g7Y";
 
 /// The first operator's token in store mode.
-const OPERATOR: &str = "mr_admin_00000000000000000000000000000000";
+pub(crate) const OPERATOR: &str = "mr_admin_00000000000000000000000000000000";
 
 /// What a file-mode gateway is started with.
 #[derive(Default)]
@@ -68,6 +68,8 @@ pub(crate) struct Gateway {
     pub(crate) admin: SocketAddr,
     process: Process,
     folder: TempDir,
+    /// The first operator's token.
+    operator: String,
 }
 
 impl Gateway {
@@ -107,15 +109,47 @@ impl Gateway {
         Self::start(command, folder)
     }
 
+    /// The demo, in a shell that would let it leave a core dump.
+    pub(crate) fn demo_without_limit_of_cores() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let serve = program(folder.path());
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "ulimit -c unlimited && exec \"$0\" \"$@\""])
+            .arg(serve.get_program())
+            .current_dir(folder.path());
+        command.args([
+            "demo",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--key",
+            KEY,
+            "--workers",
+            "1",
+        ]);
+        Self::start(command, folder)
+    }
+
     /// `millrace serve` without files of projects: what is served is kept in this folder and changed by the admin API.
     pub(crate) fn stored(folder: TempDir, workers: u16) -> Self {
+        Self::stored_by(folder, workers, &[("MILLRACE_ADMIN_TOKEN", OPERATOR)])
+    }
+
+    /// As [`Self::stored`], with two workers, another token of the first operator and these variables.
+    pub(crate) fn stored_as(folder: TempDir, operator: &str, variables: &[(&str, &str)]) -> Self {
+        Self { operator: operator.to_owned(), ..Self::stored_by(folder, 2, variables) }
+    }
+
+    fn stored_by(folder: TempDir, workers: u16, variables: &[(&str, &str)]) -> Self {
         let at = folder.path();
         let mut text = "listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\ndata_dir: stored\n".to_owned();
         writeln!(text, "runtime: {{workers: {workers}}}").unwrap();
         text.push_str("limits: {admin_reads_per_minute: 1000000, admin_writes_per_minute: 1000000}\n");
         write_private(&at.join("millrace.yaml"), &text);
         let mut command = program(at);
-        command.arg("serve").arg("-c").arg(at.join("millrace.yaml")).env("MILLRACE_ADMIN_TOKEN", OPERATOR);
+        command.arg("serve").arg("-c").arg(at.join("millrace.yaml")).envs(variables.iter().copied());
         Self::start(command, folder)
     }
 
@@ -142,10 +176,52 @@ impl Gateway {
         self.folder
     }
 
+    /// Ends it by SIGKILL, unless it has ended, and returns what it leaves.
+    pub(crate) fn killed(self) -> TempDir {
+        let Self { process, folder, .. } = self;
+        drop(process);
+        folder
+    }
+
+    /// The same store in a new process, after [`Self::killed`].
+    pub(crate) fn again(self, workers: u16) -> Self {
+        Self::stored(self.killed(), workers)
+    }
+
+    /// The organization that exists from the start.
+    pub(crate) fn organization(&self) -> String {
+        let reply = self.admin("GET", "/organizations", &[], "");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()["data"][0]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Creates a project in it and returns the project's id.
+    pub(crate) fn make_project(&self, organization: &str, name: &str) -> String {
+        let body = format!("{{\"name\":\"{name}\"}}");
+        let reply = self.admin("POST", &format!("/organizations/{organization}/projects"), &[], &body);
+        assert_eq!(reply.status, 201, "{}", reply.text());
+        reply.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// What it has written to its standard error so far.
+    pub(crate) fn stderr_text(&self) -> String {
+        self.process.stderr_text()
+    }
+
+    /// Number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where it keeps everything.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// One request of the first operator to the admin API.
     pub(crate) fn admin(&self, method: &str, path: &str, extra: &[(&str, &str)], body: &str) -> Reply {
         let mut head = format!("{method} /api/v1{path} HTTP/1.1\r\nhost: localhost\r\n");
-        write!(head, "authorization: Bearer {OPERATOR}\r\nconnection: close\r\n").unwrap();
+        write!(head, "authorization: Bearer {}\r\nconnection: close\r\n", self.operator).unwrap();
         for (name, value) in extra {
             write!(head, "{name}: {value}\r\n").unwrap();
         }
@@ -164,7 +240,7 @@ impl Gateway {
         let mut process = Process::start(command, folder.path());
         let address = process.address_after("listening on http://");
         let admin = process.address_after("admin on http://");
-        Self { address, admin, process, folder }
+        Self { address, admin, process, folder, operator: OPERATOR.to_owned() }
     }
 
     /// Where it offers TLS.

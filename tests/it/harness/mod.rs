@@ -7,14 +7,16 @@ mod gateway;
 mod mock;
 mod names;
 mod process;
+mod strace;
 mod tls;
 mod tls_client;
 
 pub(crate) use client::{Client, Reply, chat, chat_with};
-pub(crate) use gateway::{Gateway, KEY, Settings, program, project};
+pub(crate) use gateway::{Gateway, KEY, OPERATOR, Settings, program, project};
 pub(crate) use mock::Mock;
 pub(crate) use names::{NameServer, Says};
 pub(crate) use process::{DEADLINE, eventually};
+pub(crate) use strace::{Tracer, may_trace};
 pub(crate) use tls::{Authority, Seen, TlsProvider};
 
 /// A whole plain answer of a provider.

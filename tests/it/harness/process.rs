@@ -95,7 +95,8 @@ impl Process {
         self.child.id()
     }
 
-    fn stderr_text(&self) -> String {
+    /// What it has written to its standard error so far.
+    pub(crate) fn stderr_text(&self) -> String {
         fs::read_to_string(&self.stderr).unwrap_or_default()
     }
 }
