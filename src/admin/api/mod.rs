@@ -32,6 +32,8 @@ mod grant;
 mod instance;
 mod invitations;
 mod keys;
+mod log_export;
+mod logs;
 #[cfg(test)]
 mod matrix_tests;
 mod members;
@@ -48,6 +50,7 @@ mod sessions;
 mod tests;
 mod times;
 mod tokens;
+mod usage;
 mod words;
 
 use super::rest::{Endpoint, document};
@@ -75,6 +78,8 @@ pub fn endpoints() -> Vec<Endpoint> {
         provider_keys::endpoints(),
         config_schema::endpoints(),
         instance::endpoints(),
+        logs::endpoints(),
+        usage::endpoints(),
     ];
     people.into_iter().chain(resources).flatten().collect()
 }

@@ -23,6 +23,8 @@ mod rule_args;
 mod rules;
 mod secrets;
 mod table;
+mod usage;
+mod usage_args;
 mod version;
 
 use std::process::ExitCode;
@@ -30,13 +32,14 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 pub(crate) use args::{
-    AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Later, LoginArgs, MemberCommand, OrgCommand,
-    ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
+    AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Later, Leaf, LoginArgs, MemberCommand,
+    OrgCommand, ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
 };
 use desk::Desk;
 use failure::Failure;
 pub(crate) use project_args::ProjectCommand;
 pub(crate) use rule_args::RuleCommand;
+pub(crate) use usage_args::{LogsCommand, UsageArgs};
 
 /// Runs a command of a group.
 pub(crate) fn organizations(group: Group<OrgCommand>) -> ExitCode {
@@ -81,6 +84,16 @@ pub(crate) fn rules(group: Group<RuleCommand>) -> ExitCode {
 /// Runs a command of a group.
 pub(crate) fn audit(group: Group<AuditCommand>) -> ExitCode {
     grouped(group, |desk, command| audit::run(desk, &command))
+}
+
+/// Runs a command of a group.
+pub(crate) fn logs(group: Group<LogsCommand>) -> ExitCode {
+    grouped(group, |desk, command| usage::logs(desk, &command))
+}
+
+/// `millrace usage`.
+pub(crate) fn usage(leaf: &Leaf<UsageArgs>) -> ExitCode {
+    ended(Desk::open(&leaf.reach).and_then(|desk| usage::usage(&desk, &leaf.args)), leaf.reach.json)
 }
 
 /// Runs a command about the keys of a gateway.
