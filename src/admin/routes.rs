@@ -25,6 +25,7 @@ use super::rest::{ApiError, BASE, Code, render, routes};
 use super::state::{AdminState, Check};
 use crate::base::{Instant, RequestId, log, now};
 use crate::control::Keeper;
+use crate::limit::Kind;
 use crate::metrics::{Book, Outside, Registry, Scrape};
 
 /// The checked-in document, which a test holds against the code: making it anew would take 8 MiB of every process.
@@ -120,6 +121,7 @@ async fn metrics(State(state): State<Arc<AdminState>>) -> Response<Body> {
         usage_queue_depth: count(state.queue.depth()),
         access_lines_dropped: state.output.access_lines_dropped(),
         app_lines_dropped: state.output.app_lines_dropped() + log::dropped(),
+        limit_overshoot_nanousd: state.meters.overshoot(Kind::Money),
         book: state.keeper.as_deref().map(book),
     });
     with_body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Body::new(ScrapeBody(scrape)))

@@ -204,6 +204,9 @@ fn write_rest(sources: &Sources, out: &mut String) {
     let name = "millrace_usage_queue_depth";
     head(out, name, "gauge", "Usage records waiting for the admin thread.");
     line(out, name, &[], outside.usage_queue_depth);
+    let name = "millrace_limit_overshoot_nanousd_max";
+    head(out, name, "gauge", "Largest amount by which an answer passed a limit in money, since the start.");
+    line(out, name, &[], outside.limit_overshoot_nanousd);
     let name = "millrace_log_lines_dropped_total";
     head(out, name, "counter", "Log lines that could not be written.");
     for (stream, count) in [("access", outside.access_lines_dropped), ("app", outside.app_lines_dropped)] {

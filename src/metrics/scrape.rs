@@ -23,6 +23,8 @@ pub struct Outside {
     pub access_lines_dropped: u64,
     /// Lines of the application log that could not be written.
     pub app_lines_dropped: u64,
+    /// Largest amount by which a settlement passed a limit in money.
+    pub limit_overshoot_nanousd: u64,
     /// State of the book of usage; none where nothing is stored.
     pub book: Option<Book>,
 }

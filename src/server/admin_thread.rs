@@ -144,6 +144,7 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     let pumped = start_pump(&server, (&queue, &output), (keeper.as_ref(), ledger.as_ref()), stopped.clone());
     let book = Bookkeeping::start(&shared, ledger.as_ref(), stopped.clone());
     let state = AdminState {
+        meters: Arc::clone(&registries.meters),
         keeper: ledger,
         registry: Arc::clone(&registries.metrics),
         queue,
