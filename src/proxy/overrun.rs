@@ -1,4 +1,4 @@
-//! Streams that turn out longer than what was reserved for them, and streams whose client has left.
+//! Streams beyond their reservation, and without a client.
 
 use std::ops::ControlFlow;
 

@@ -1,4 +1,4 @@
-//! What a client is told of its limits: the refusal, and the fields of every answer.
+//! What a client is told of its limits.
 
 use std::{fmt::Write as _, time::Duration};
 

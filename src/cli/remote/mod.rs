@@ -15,6 +15,7 @@ mod failure;
 mod input;
 mod instance;
 mod keys;
+mod later;
 mod login;
 mod people;
 mod project;
@@ -32,11 +33,12 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 pub(crate) use args::{
-    AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Later, Leaf, LoginArgs, MemberCommand,
-    OrgCommand, ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
+    AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Leaf, LoginArgs, MemberCommand, OrgCommand,
+    ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
 };
 use desk::Desk;
 use failure::Failure;
+pub(crate) use later::Later;
 pub(crate) use project_args::ProjectCommand;
 pub(crate) use rule_args::RuleCommand;
 pub(crate) use usage_args::{LogsCommand, UsageArgs};
