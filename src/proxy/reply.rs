@@ -10,7 +10,7 @@ use crate::{
 use super::{
     exchange::{Exchange, Sent},
     passed::Passed,
-    refused::rate_fields,
+    refused::limit_fields,
 };
 
 /// What happens to the connection after an answer.
@@ -61,14 +61,7 @@ pub(super) fn served_by(out: &mut Buffer, exchange: &Exchange<'_>, overhead: Dur
     if let Some(target) = &exchange.target {
         out.extend(&target.answer_lines);
     }
-    if exchange.is_metered {
-        rate_fields(out, exchange);
-    }
-    if let Some(cost) = exchange.cost.filter(|_| !exchange.stream) {
-        out.extend(b"x-millrace-cost-usd: ");
-        out.extend(cost.to_string().as_bytes());
-        out.extend(b"\r\n");
-    }
+    limit_fields(out, exchange);
     if exchange.attempts > 0 {
         out.extend(b"x-millrace-credential: own\r\nx-millrace-attempts: ");
         number(out, u64::from(exchange.attempts));
