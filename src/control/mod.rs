@@ -30,6 +30,7 @@ mod keys_tests;
 mod ledger;
 #[cfg(test)]
 mod lifecycle_tests;
+mod limits;
 mod live_routes;
 mod login;
 mod people;
@@ -78,6 +79,9 @@ pub use keys::{
     keep_credentials, keep_key_use,
 };
 pub use ledger::{Keeper, Leases, RequestRows, WantedLease, keep, ring_keeper};
+pub use limits::{
+    FieldPatch, LimitFields, LimitPatch, LimitSite, LimitUse, NewLimit, PeriodKind, PeriodLimit, unit_name,
+};
 pub use live_routes::{LiveRoute, LiveTarget};
 pub use login::{Account, FirstStart, Login, NewToken, Offered, prepare_first_start};
 pub use people::{AuditScope, Joined, MemberPatch, NewInvitation, OrganizationPatch};

@@ -52,6 +52,7 @@ const BODIES: &[(Method, &str, &str)] = &[
     (Method::Post, "/second-factor/remove", r#"{"current_password":"wrong"}"#),
     (Method::Post, "/egress-rules", r#"{"network":"10.0.0.0/8","ports":"443"}"#),
     (Method::Put, "/value", r#"{"value":"0123456789abcdef"}"#),
+    (Method::Post, "/limits", r#"{"kind":"requests","amount":1000,"window":"1 day"}"#),
     (Method::Post, "/rules", r#"{"type":"deny_models","value":{"models":["x"]}}"#),
     (Method::Post, "/explain", r#"{"route":"chat"}"#),
 ];

@@ -32,6 +32,8 @@ mod grant;
 mod instance;
 mod invitations;
 mod keys;
+mod limit_fields;
+mod limits;
 #[cfg(test)]
 mod matrix_tests;
 mod members;
@@ -71,6 +73,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         serving::endpoints(),
         keys::endpoints(),
         rules::endpoints(),
+        limits::endpoints(),
         secrets::endpoints(),
         provider_keys::endpoints(),
         config_schema::endpoints(),

@@ -1,0 +1,1 @@
+//! Limits end to end in the control plane.
