@@ -23,6 +23,7 @@ mod harness;
 mod keys;
 mod leaving;
 mod lifecycle;
+mod limits;
 mod locked;
 mod old_streams;
 mod prices;

@@ -15,6 +15,8 @@ mod failure;
 mod input;
 mod instance;
 mod keys;
+mod limit_args;
+mod limits;
 mod login;
 mod people;
 mod project;
@@ -35,6 +37,7 @@ pub(crate) use args::{
 };
 use desk::Desk;
 use failure::Failure;
+pub(crate) use limit_args::LimitCommand;
 pub(crate) use project_args::ProjectCommand;
 pub(crate) use rule_args::RuleCommand;
 
@@ -71,6 +74,11 @@ pub(crate) fn provider_keys(group: Group<ProviderKeyCommand>) -> ExitCode {
 /// Runs a command of a group.
 pub(crate) fn instance(group: Group<InstanceCommand>) -> ExitCode {
     grouped(group, instance::run)
+}
+
+/// `millrace limit`.
+pub(crate) fn limits(group: Group<LimitCommand>) -> ExitCode {
+    grouped(group, limits::run)
 }
 
 /// `millrace rule`.
