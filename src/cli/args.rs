@@ -8,9 +8,9 @@ use millrace::config::{DocumentKind, Server};
 
 use super::prices::PricesCommand;
 use super::remote::{
-    AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Later, LimitCommand, LoginArgs, MemberCommand,
-    OrgCommand, ProjectCommand, ProviderKeyCommand, RemoteKeyCommand, RuleCommand, SecretCommand, SetupArgs,
-    TokenCommand,
+    AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Later, Leaf, LimitCommand, LoginArgs,
+    LogsCommand, MemberCommand, OrgCommand, ProjectCommand, ProviderKeyCommand, RemoteKeyCommand, RuleCommand,
+    SecretCommand, SetupArgs, TokenCommand, UsageArgs,
 };
 
 /// An LLM gateway: projects, routes and keys in front of model providers.
@@ -69,6 +69,10 @@ pub(crate) enum Command {
     Instance(Later<Group<InstanceCommand>>),
     /// Reads and checks the audit log.
     Audit(Later<Group<AuditCommand>>),
+    /// Sums up what an organization or a project used.
+    Usage(Later<Leaf<UsageArgs>>),
+    /// Reads the stored requests of a project.
+    Logs(Later<Group<LogsCommand>>),
     /// Copies the store of a gateway on this machine, running or not, into a new file.
     Backup(BackupArgs),
     /// Prints version, commit and features.

@@ -46,6 +46,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Account(Later(group)) => Ok(remote::account(group)),
         Command::Instance(Later(group)) => Ok(remote::instance(group)),
         Command::Audit(Later(group)) => Ok(remote::audit(group)),
+        Command::Usage(Later(leaf)) => Ok(remote::usage(&leaf)),
+        Command::Logs(Later(group)) => Ok(remote::logs(group)),
         Command::Backup(args) => Ok(remote::backup(&args)),
         Command::Version { json } => version(json),
         Command::Completions { shell } => completions(shell),

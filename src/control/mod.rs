@@ -78,7 +78,10 @@ pub use keys::{
     CredentialHealth, Force, KeyPatch, KeyUse, NewKey, NewProviderKey, NewSecret, ProviderKeyPatch, SecretPatch, Uses,
     keep_credentials, keep_key_use,
 };
-pub use ledger::{Keeper, Leases, RequestRows, WantedLease, keep, ring_keeper};
+pub use ledger::{
+    Analytics, Granularity, GroupBy, Keeper, Leases, Only, RequestRows, UsageQuestion, UsageRow, UsageScope,
+    WantedLease, keep, look_after_book, ring_keeper,
+};
 pub use limits::{
     FieldPatch, LimitFields, LimitPatch, LimitSite, LimitUse, NewLimit, PeriodKind, PeriodLimit, unit_name,
 };

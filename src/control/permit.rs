@@ -118,6 +118,12 @@ matrix! {
     OrganizationLimitsRead = b"-YYY----",
     /// Write limits of an organization and of its members.
     OrganizationLimitsWrite = b"-YY-----",
+    /// See what a project used, and the rows of its requests, without what was said.
+    UsageRead = b"-YYYGGOG",
+    /// See what all projects of an organization used.
+    OrganizationUsageRead = b"-YYY----",
+    /// See the ledger of an organization.
+    LedgerRead = b"YYYY----",
     /// See the audit log of an organization.
     AuditRead = b"-YYY----",
     /// See the audit log of a project.

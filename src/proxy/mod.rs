@@ -16,6 +16,7 @@ mod forward;
 mod mock;
 mod models;
 mod outlet;
+mod overrun;
 mod own_key;
 mod passed;
 mod refused;

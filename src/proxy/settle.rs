@@ -7,12 +7,13 @@ use std::sync::Arc;
 use crate::{
     base::{Charge, Instant, NanoUsd, TokenCounts, now},
     limit::{Claim, Held, LimitSet, Moment},
+    snapshot::OnCancel,
 };
 
 use super::{admit::Holds, exchange::Exchange};
 
 /// Bytes of text that make a token, about.
-const TOKEN_BYTES: u64 = 4;
+pub(super) const TOKEN_BYTES: u64 = 4;
 
 impl Exchange<'_> {
     /// Prices what the answer used, as far as it is known. Call it when the tokens are: the price then stands in the head
@@ -23,7 +24,8 @@ impl Exchange<'_> {
         }
         self.check_usage();
         let Some(target) = &self.target else { return };
-        self.cost = target.price.as_ref().map(|price| match self.tokens == TokenCounts::default() {
+        let is_free = self.cancelled && self.stream && target.on_cancel == OnCancel::Free;
+        self.cost = target.price.as_ref().map(|price| match is_free || self.tokens == TokenCounts::default() {
             true => NanoUsd::ZERO,
             false => price.cost(&self.tokens),
         });
@@ -74,6 +76,7 @@ impl Exchange<'_> {
             money_nano: self.cost.unwrap_or_default().saturating_add(self.fee).units(),
             audio_millis: 0,
         };
+        self.end_overruns(ended);
         let mut charges = Vec::new();
         let block = Arc::clone(&self.context.block);
         self.end_holds(ended, |set, held, at| {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Gateway, KEY, Reply, chat};
+use crate::harness::{DEADLINE, Gateway, KEY, Reply, chat, eventually};
 
 const GOOD: &str = "chat_models: [{model_id: m, model: mock/m}]\nroutes: {chat: {chat_models: [m]}}\n";
 /// A configuration whose model names a secret; nothing listens at its address.
@@ -188,4 +188,41 @@ fn value_of_a_secret_is_answered_logged_and_stored_nowhere() {
         let Ok(bytes) = std::fs::read(&path) else { continue };
         assert!(!bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()), "{}", path.display());
     }
+}
+
+#[test]
+fn what_clients_used_is_summed_up_listed_and_exported_and_outlives_the_process() {
+    let mut project = Project::new();
+    project.serve(GOOD);
+    let key = text(&project.call(("POST", &project.path("/keys")), &[], &json!({"description": "app"}), 201), "key");
+    for _ in 0..20 {
+        assert_eq!(project.ask(&key).status, 200);
+    }
+    let wrong = project.gateway.ask(&with_key(&chat("demo/none"), &key));
+    assert_eq!(wrong.status, 404);
+    let sums = format!("{}?granularity=day&group_by=status", project.path("/analytics"));
+    let requests = |project: &Project| {
+        let answer = project.call(("GET", &sums), &[], &Value::Null, 200);
+        (answer["total"]["requests"].as_u64().unwrap(), answer["total"]["errors"].as_u64().unwrap())
+    };
+    assert!(eventually(DEADLINE, || requests(&project) == (21, 1)), "{:?}", requests(&project));
+    assert!(project.gateway.metric("millrace_usage_stored_rows_total", "") >= Some(21.0));
+
+    // Beside the one that failed there is a share of the others.
+    let failed = project.call(("GET", &project.path("/logs?status=4xx")), &[], &Value::Null, 200);
+    let row = &failed["data"][0];
+    assert_eq!((row["status"].clone(), row["request_id"].clone()), (json!(404), json!(wrong.header("x-request-id"))));
+    let one = format!("/logs/{}", text(row, "request_id"));
+    assert_eq!(project.call(("GET", &project.path(&one)), &[], &Value::Null, 200), *row);
+    let csv = project.gateway.admin("GET", &project.path("/logs/export?format=csv&status=404"), &[], "");
+    assert_eq!(csv.text().lines().count(), 2, "{}", csv.text());
+    assert!(csv.text().starts_with("request_id,at,") && csv.text().contains(&text(row, "request_id")));
+    let lines = project.gateway.admin("GET", &project.path("/logs/export"), &[], "").text();
+    assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{lines}");
+    let ledger = format!("/organizations/{}/ledger", project.organization);
+    project.call(("GET", &ledger), &[], &Value::Null, 200);
+
+    let folder = project.gateway.ended();
+    project.gateway = Gateway::stored(folder, 1);
+    assert_eq!(requests(&project), (21, 1));
 }

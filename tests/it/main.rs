@@ -22,6 +22,7 @@ mod faults;
 mod harness;
 mod keys;
 mod leaving;
+mod ledger_crash;
 mod lifecycle;
 mod limits;
 mod locked;

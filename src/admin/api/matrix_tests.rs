@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::endpoints;
 use crate::admin::rest::{Access, Api, Method, RateLimits, routes};
-use crate::base::{Id, IdKind, Secret, UnixTime, unix_time};
+use crate::base::{Id, IdKind, RequestId, Secret, UnixTime, unix_time};
 use crate::control::tests::{GOOD, Rig, actor, organization_row, person};
 use crate::control::{
     Actor, Authenticate, ControlError, LimitSite, NewKey, NewLimit, NewProviderKey, NewRule, NewSecret, Presented,
@@ -23,9 +23,10 @@ use crate::control::{
 };
 use crate::iam::RuleType;
 use crate::store::{
-    AdminToken, EgressRule, Invitation, InvitationStatus, LimitKind, LimitMode, OrganizationRole, Owner, ProjectGrant,
-    ProjectRole, RuleStatus,
+    AdminToken, Dimension, EgressRule, Invitation, InvitationStatus, LimitKind, LimitMode, OrganizationRole, Owner,
+    ProjectGrant, ProjectRole, RuleStatus, Tx,
 };
+use crate::usage::Record;
 
 /// In the order of the matrix.
 const ROLES: [&str; 8] =
@@ -60,6 +61,9 @@ const BODIES: &[(Method, &str, &str)] = &[
 
 const DOCUMENT: &str = r#"{"form":"millrace-project/1","name":"Imported","slug":"imported","description":"",
     "environment":"production","tags":{},"mode":"hybrid","caching_enabled":null,"cache_duration_seconds":60,"config":"a: 1"}"#;
+
+/// A stored request of the developer.
+const REQUEST: &str = "req-1";
 
 /// Own memberships, whatever the organization's role: for members only.
 const OF_MEMBERS: &[&str] = &["/organizations/{organization}/members/me", "/users/me"];
@@ -103,6 +107,7 @@ impl World {
         let other = rig.control.create_project(&stranger, &foreign, new).await.unwrap().project.id;
 
         let people = people(&rig, &project).await;
+        request(&rig, &project, &people["developer"].author).await;
         let member = person(&rig, OrganizationRole::Member, Vec::new()).await;
         let mut own = HashMap::new();
         for (name, person) in &people {
@@ -232,6 +237,7 @@ async fn place(
         ("egress_rule", egress_rule(rig).await),
         ("version", "1".to_owned()),
         ("route", "chat".to_owned()),
+        ("request_id", REQUEST.to_owned()),
     ]);
     let names = [("secret", "provider_key"), ("organization_secret", "organization_provider_key")];
     for ((secret, provider_key), whose) in
@@ -291,6 +297,19 @@ async fn egress_rule(rig: &Rig) -> String {
     let id = row.id.as_str().to_owned();
     rig.control.store().write(move |tx| tx.insert_egress_rule(&row)).await.unwrap();
     id
+}
+
+/// Stores a request that was made with a key of this member.
+async fn request(rig: &Rig, project: &Id, member: &Id) {
+    let of =
+        Dimension { project: project.as_str().to_owned(), member: member.as_str().to_owned(), ..Dimension::default() };
+    let id = RequestId::from_client(REQUEST.as_bytes()).unwrap();
+    let record = Record { status: 200, ..Record::begun(unix_time(), id, "chat") };
+    let write = move |tx: &mut dyn Tx| {
+        let number = tx.dimension(&of)?;
+        tx.insert_request(&of.project, number, &record)
+    };
+    rig.control.store().write(write).await.unwrap();
 }
 
 async fn key(rig: &Rig, maker: &Actor, project: &Id) -> String {

@@ -34,6 +34,8 @@ mod invitations;
 mod keys;
 mod limit_fields;
 mod limits;
+mod log_export;
+mod logs;
 #[cfg(test)]
 mod matrix_tests;
 mod members;
@@ -50,6 +52,7 @@ mod sessions;
 mod tests;
 mod times;
 mod tokens;
+mod usage;
 mod words;
 
 use super::rest::{Endpoint, document};
@@ -78,6 +81,8 @@ pub fn endpoints() -> Vec<Endpoint> {
         provider_keys::endpoints(),
         config_schema::endpoints(),
         instance::endpoints(),
+        logs::endpoints(),
+        usage::endpoints(),
     ];
     people.into_iter().chain(resources).flatten().collect()
 }

@@ -15,6 +15,7 @@ mod failure;
 mod input;
 mod instance;
 mod keys;
+mod later;
 mod limit_args;
 mod limits;
 mod login;
@@ -25,6 +26,8 @@ mod rule_args;
 mod rules;
 mod secrets;
 mod table;
+mod usage;
+mod usage_args;
 mod version;
 
 use std::process::ExitCode;
@@ -32,14 +35,16 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 pub(crate) use args::{
-    AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Later, LoginArgs, MemberCommand, OrgCommand,
+    AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Leaf, LoginArgs, MemberCommand, OrgCommand,
     ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
 };
 use desk::Desk;
 use failure::Failure;
+pub(crate) use later::Later;
 pub(crate) use limit_args::LimitCommand;
 pub(crate) use project_args::ProjectCommand;
 pub(crate) use rule_args::RuleCommand;
+pub(crate) use usage_args::{LogsCommand, UsageArgs};
 
 /// Runs a command of a group.
 pub(crate) fn organizations(group: Group<OrgCommand>) -> ExitCode {
@@ -89,6 +94,16 @@ pub(crate) fn rules(group: Group<RuleCommand>) -> ExitCode {
 /// Runs a command of a group.
 pub(crate) fn audit(group: Group<AuditCommand>) -> ExitCode {
     grouped(group, |desk, command| audit::run(desk, &command))
+}
+
+/// Runs a command of a group.
+pub(crate) fn logs(group: Group<LogsCommand>) -> ExitCode {
+    grouped(group, |desk, command| usage::logs(desk, &command))
+}
+
+/// `millrace usage`.
+pub(crate) fn usage(leaf: &Leaf<UsageArgs>) -> ExitCode {
+    ended(Desk::open(&leaf.reach).and_then(|desk| usage::usage(&desk, &leaf.args)), leaf.reach.json)
 }
 
 /// Runs a command about the keys of a gateway.
