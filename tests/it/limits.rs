@@ -149,7 +149,7 @@ fn member_limit_counts_over_all_keys_of_the_member() {
     let own = |_| {
         let body = json!({"description": "own"}).to_string();
         let request = format!(
-            "POST /api/v1{} HTTP/1.1\r\nhost: localhost\r\norigin: http://localhost\r\ncookie: {cookie}\r\ncontent-type: \
+            "POST /api/v1{} HTTP/1.1\r\nhost: localhost\r\norigin: http://localhost\r\nx-millrace-request: 1\r\ncookie: {cookie}\r\ncontent-type: \
              application/json\r\ncontent-length: {}\r\n\r\n{body}",
             project.path("/keys"),
             body.len()
