@@ -1,4 +1,4 @@
-//! Limits as fields of keys and members, and amounts of all limits.
+//! Limits as fields of keys and members, and their amounts.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

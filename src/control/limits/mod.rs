@@ -1,7 +1,8 @@
-//! Limits of organizations, projects, members and keys: who may write them, and how they reach workers.
+//! Limits: who may write them, and how they reach workers.
 //!
-//! A limit is a row of its place. The grants of the keys below it hold it, and its counter lives as long as the process, so
-//! that a change of an amount keeps what was used. A change is live on every worker before its call returns.
+//! A limit of an organization, a project, a member or a key is a row of its place. The grants of the keys below it hold it,
+//! and its counter lives as long as the process, so that a change of an amount keeps what was used. A change is live on every
+//! worker before its call returns.
 
 mod book;
 mod fields;
