@@ -30,6 +30,8 @@ pub enum IdKind {
     ProviderKey,
     /// `egr_`
     EgressRule,
+    /// `lim_`
+    Limit,
     /// `rul_`
     Rule,
 }
@@ -48,6 +50,7 @@ impl IdKind {
             Self::Secret => "sec",
             Self::ProviderKey => "pk",
             Self::EgressRule => "egr",
+            Self::Limit => "lim",
             Self::Rule => "rul",
         }
     }

@@ -8,9 +8,9 @@ use millrace::config::{DocumentKind, Server};
 
 use super::prices::PricesCommand;
 use super::remote::{
-    AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Later, Leaf, LoginArgs, LogsCommand,
-    MemberCommand, OrgCommand, ProjectCommand, ProviderKeyCommand, RemoteKeyCommand, RuleCommand, SecretCommand,
-    SetupArgs, TokenCommand, UsageArgs,
+    AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Later, Leaf, LimitCommand, LoginArgs,
+    LogsCommand, MemberCommand, OrgCommand, ProjectCommand, ProviderKeyCommand, RemoteKeyCommand, RuleCommand,
+    SecretCommand, SetupArgs, TokenCommand, UsageArgs,
 };
 
 /// An LLM gateway: projects, routes and keys in front of model providers.
@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Project(Later<Group<ProjectCommand>>),
     /// Manages the gateway's keys for providers.
     ProviderKey(Later<Group<ProviderKeyCommand>>),
+    /// Manages limits of organizations, projects, members and keys: money, requests, tokens, what is open at once.
+    Limit(Later<Group<LimitCommand>>),
     /// Manages IAM rules: which providers, models and routes keys may use, at what price, from where.
     Rule(Later<Group<RuleCommand>>),
     /// Manages secrets that configurations name.

@@ -37,6 +37,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Member(Later(group)) => Ok(remote::members(group)),
         Command::Project(Later(group)) => Ok(remote::projects(group)),
         Command::ProviderKey(Later(group)) => Ok(remote::provider_keys(group)),
+        Command::Limit(Later(group)) => Ok(remote::limits(group)),
         Command::Rule(Later(group)) => Ok(remote::rules(group)),
         Command::Secret(Later(group)) => Ok(remote::secrets(group)),
         Command::Token(Later(group)) => Ok(remote::tokens(group)),

@@ -16,7 +16,7 @@ use crate::{
     store::{Project, Tx},
 };
 
-use super::{error::ControlError, sealed_keys::SealedKeys, vault::Vault};
+use super::{error::ControlError, limits::is_money_limited, sealed_keys::SealedKeys, vault::Vault};
 
 /// Longest check.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(5);
@@ -27,6 +27,8 @@ pub(super) struct Candidate {
     pub(super) number: u32,
     pub(super) text: Vec<u8>,
     pub(super) keys: SealedKeys,
+    /// Whether a limit in money can apply, so that everything needs a price.
+    money_limited: bool,
 }
 
 /// What a check found.
@@ -44,7 +46,13 @@ impl Candidate {
     /// The store's.
     pub(super) fn new(tx: &dyn Tx, project: &Project, number: u32, text: Vec<u8>) -> Result<Self, ControlError> {
         let keys = SealedKeys::read(tx, project)?;
-        Ok(Self { project: project.clone(), number, text, keys })
+        let money_limited = is_money_limited(tx, &project.organization, &project.id)?;
+        Ok(Self { project: project.clone(), number, text, keys, money_limited })
+    }
+
+    /// The same for what is live already: it does not end because a price was lost, say with another table of prices.
+    pub(super) fn without_money_rule(self) -> Self {
+        Self { money_limited: false, ..self }
     }
 
     /// Reads a stored text.
@@ -81,9 +89,14 @@ impl Candidate {
         let mut problems = checked.warnings;
         match compile_project(&source, registries) {
             Ok(part) => {
-                problems.extend(unpriced(&source, &part));
+                let mut without_price = unpriced(&source, &part);
+                let is_refused = self.money_limited && !without_price.is_empty();
+                if is_refused {
+                    without_price.iter_mut().for_each(|problem| problem.severity = Severity::Error);
+                }
+                problems.extend(without_price);
                 problems.sort_by_key(|problem| problem.at);
-                Verdict { part: Some(part), problems }
+                Verdict { part: (!is_refused).then_some(part), problems }
             }
             Err(refusals) => {
                 problems.extend(refusals.into_iter().map(|refusal| refusal.problem));

@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use crate::{
     base::{Caller, Digest, Id, IdKind},
+    limit::LimitSet,
     snapshot::{Grant, Scope},
     store::{ApiKey, KeyStatus, OrganizationStatus},
 };
 
 /// What a key of an organization with this status may do, under each digest by which it is found: after a roll the old one
-/// works until it ends. Keys of a suspended organization are refused, whatever their own status.
+/// works until it ends. Both share the counters of `limits`: those of the organization, the project, the member and the key
+/// itself. Keys of a suspended organization are refused, whatever their own status.
 #[must_use]
-pub fn grants_of(key: &ApiKey, organization: OrganizationStatus) -> Vec<(Digest, Grant)> {
+pub fn grants_of(key: &ApiKey, organization: OrganizationStatus, limits: &LimitSet) -> Vec<(Digest, Grant)> {
     let enabled = key.status == KeyStatus::Active && organization == OrganizationStatus::Active;
     let caller = Arc::new(caller_of(key));
     let grant = |expires| Grant {
         caller: Arc::clone(&caller),
-        limits: crate::limit::LimitSet::default(),
+        limits: limits.clone(),
         scope: Scope::Project(key.project.as_str().into()),
         routes: None,
         enabled,

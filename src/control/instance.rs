@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
+    limit::Meters,
     shared::Shared,
     snapshot::{Edit, Registries, Snapshot},
     store::{Store, Tx},
@@ -117,6 +118,11 @@ impl Control {
     /// What outlives snapshots; compiling needs it.
     pub(super) fn registries(&self) -> Registries {
         self.registries.clone()
+    }
+
+    /// The counters of limits.
+    pub(super) fn meters(&self) -> Arc<Meters> {
+        Arc::clone(&self.registries.meters)
     }
 
     /// Where the last use of API keys is noted.

@@ -30,6 +30,7 @@ mod keys_tests;
 mod ledger;
 #[cfg(test)]
 mod lifecycle_tests;
+mod limits;
 mod live_routes;
 mod login;
 mod people;
@@ -80,6 +81,9 @@ pub use keys::{
 pub use ledger::{
     Analytics, Granularity, GroupBy, Keeper, Leases, Only, RequestRows, UsageQuestion, UsageRow, UsageScope,
     WantedLease, keep, look_after_book, ring_keeper,
+};
+pub use limits::{
+    FieldPatch, LimitFields, LimitPatch, LimitSite, LimitUse, NewLimit, PeriodKind, PeriodLimit, unit_name,
 };
 pub use live_routes::{LiveRoute, LiveTarget};
 pub use login::{Account, FirstStart, Login, NewToken, Offered, prepare_first_start};

@@ -106,6 +106,18 @@ matrix! {
     OrganizationRulesRead = b"-YYY----",
     /// Write IAM rules of an organization and of its members.
     OrganizationRulesWrite = b"-YY-----",
+    /// See limits of keys, with what is used.
+    KeyLimitsRead = b"-YYYG-O-",
+    /// Write limits of keys.
+    KeyLimitsWrite = b"-YY-G---",
+    /// See limits of a project, with what is used.
+    ProjectLimitsRead = b"-YYYG---",
+    /// Write limits of a project; who administers it alone may only lower them.
+    ProjectLimitsWrite = b"-YY-G---",
+    /// See limits of an organization and of its members, with what is used.
+    OrganizationLimitsRead = b"-YYY----",
+    /// Write limits of an organization and of its members.
+    OrganizationLimitsWrite = b"-YY-----",
     /// See what a project used, and the rows of its requests, without what was said.
     UsageRead = b"-YYYGGOG",
     /// See what all projects of an organization used.

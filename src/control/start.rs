@@ -2,7 +2,7 @@
 //!
 //! A project whose stored configuration cannot be read or compiled answers 503 `config_error`; all others serve.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::{
     base::{
@@ -11,13 +11,13 @@ use crate::{
     },
     iam::Rule,
     snapshot::{Edit, ProjectPart, Registries, RuleOwner},
-    store::{ApiKey, Lifecycle, OrganizationStatus, Project, Store, Tx},
+    store::{ApiKey, Lifecycle, OrganizationStatus, Project, Store, StoredLimit, Tx},
 };
 
 use super::{
     check::{Candidate, listed},
     error::ControlError,
-    grants::grants_of,
+    limits::LimitBook,
     rules::stored_rules,
     vault::{Pepper, Vault, VaultError},
     versions::digest_of,
@@ -32,8 +32,9 @@ struct Stored {
     archived: Vec<Project>,
     keys: Vec<ApiKey>,
     rules: Vec<(RuleOwner, Vec<Rule>)>,
-    /// Projects of suspended organizations: their keys are refused.
-    suspended: HashSet<Id>,
+    limits: Vec<StoredLimit>,
+    /// The organization of each project and its status.
+    organizations: Vec<(Id, Id, OrganizationStatus)>,
 }
 
 /// A project whose served version cannot be read.
@@ -72,10 +73,13 @@ pub async fn load(
     for project in stored.archived {
         edit.put_project(project.id.as_str().into(), ProjectPart::archived(&project.slug));
     }
+    let mut book = LimitBook::new(Arc::clone(&registries.meters));
+    for (project, organization, status) in stored.organizations {
+        book.learn_project(project, organization, status);
+    }
+    book.learn_all(stored.limits);
     for key in &stored.keys {
-        let is_suspended = stored.suspended.contains(&key.project);
-        let status = if is_suspended { OrganizationStatus::Suspended } else { OrganizationStatus::Active };
-        for (digest, grant) in grants_of(key, status) {
+        for (digest, grant) in book.known_grants(key) {
             edit.put_grant(digest, grant);
         }
     }
@@ -118,22 +122,21 @@ fn read(tx: &dyn Tx) -> Result<Stored, ControlError> {
         archived: Vec::new(),
         keys: Vec::new(),
         rules: stored_rules(tx)?,
-        suspended: HashSet::new(),
+        limits: Vec::new(),
+        organizations: Vec::new(),
     };
     let mut organizations = std::collections::HashMap::new();
     for project in tx.all_projects()? {
-        let suspended = match organizations.get(&project.organization) {
+        let status = match organizations.get(&project.organization) {
             Some(known) => *known,
             None => {
                 let found = tx.organization(&project.organization)?;
-                let suspended = found.is_some_and(|row| row.status == OrganizationStatus::Suspended);
-                organizations.insert(project.organization.clone(), suspended);
-                suspended
+                let status = found.map_or(OrganizationStatus::Active, |row| row.status);
+                organizations.insert(project.organization.clone(), status);
+                status
             }
         };
-        if suspended {
-            stored.suspended.insert(project.id.clone());
-        }
+        stored.organizations.push((project.id.clone(), project.organization.clone(), status));
         match (project.lifecycle, project.served_version) {
             (Lifecycle::Archived, _) => stored.archived.push(project),
             (Lifecycle::Active, Some(number)) => stored.served.push(candidate(tx, project, number)),
@@ -141,6 +144,7 @@ fn read(tx: &dyn Tx) -> Result<Stored, ControlError> {
         }
     }
     tx.each_key(&mut |key| stored.keys.push(key))?;
+    tx.each_limit(&mut |limit| stored.limits.push(limit))?;
     Ok(stored)
 }
 
@@ -148,7 +152,7 @@ fn read(tx: &dyn Tx) -> Result<Stored, ControlError> {
 pub(super) fn candidate(tx: &dyn Tx, project: Project, number: u32) -> Result<Candidate, Box<Unreadable>> {
     let read = || -> Result<Candidate, ControlError> {
         let version = tx.version(&project.id, number)?.ok_or(ControlError::NotFound)?;
-        let candidate = Candidate::read(tx, &project, number)?;
+        let candidate = Candidate::read(tx, &project, number)?.without_money_rule();
         if digest_of(&candidate.text) != version.digest {
             return Err(ControlError::Internal("the stored text is not the one that was saved".to_owned()));
         }

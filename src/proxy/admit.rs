@@ -65,7 +65,8 @@ impl Exchange<'_> {
     }
 }
 
-/// Takes what is known before the body: one request, open now, of the key's limits.
+/// Takes what is known before the body: one request, open now, of the key's limits. What has to wait for a lease is left to
+/// [`admit`], which waits.
 ///
 /// # Errors
 /// The refusal of the first limit that is reached, or of a process that cannot keep the record of another request.
@@ -84,7 +85,13 @@ pub(super) fn admit_arrival(exchange: &mut Exchange<'_>) -> Result<(), Refusal> 
     let at = exchange.limit_moment(exchange.received_at());
     let taken = grant.limits.take(Kinds::ARRIVAL, &Claim::request(), at, &mut holds.grant);
     exchange.holds = Some(holds);
-    taken.map_err(|refused| refuse(exchange, &refused))
+    match taken {
+        Err(refused) if refused.reason == Reason::Unleased => {
+            exchange.context.shared.ledger_bell.notify_one();
+            Ok(())
+        }
+        taken => taken.map_err(|refused| refuse(exchange, &refused)),
+    }
 }
 
 /// Takes everything else, once route and body are known.

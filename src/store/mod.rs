@@ -24,13 +24,14 @@ pub use ledger_tx::{Ledger, Place};
 pub use query::{AuditFilter, KeyFilter, Order, Page, PageRequest, ProjectFilter, VersionFilter};
 pub use record::{
     Account, Activation, ActivationKind, ActorKind, AdminToken, ApiKey, AuditEntry, AuditEvent, Dimension, EgressRule,
-    Invitation, InvitationStatus, KeptAnswer, KeyStatus, LedgerEntry, LedgerFilter, LedgerKind, Lifecycle, Member,
-    Mode, Organization, OrganizationRole, OrganizationStatus, Owner, Project, ProjectGrant, ProjectRole, ProviderKey,
-    RequestFilter, RequestRow, Rollup, Rule, RulePlace, RuleStatus, Sealed, SecondFactor, Secret, Session, Span,
-    TagPlace, TagTally, User, Version, VersionState,
+    Invitation, InvitationStatus, KeptAnswer, KeyStatus, LedgerEntry, LedgerFilter, LedgerKind, Lifecycle,
+    LimitAlgorithm, LimitKind, LimitMode, LimitPlace, Member, Mode, Organization, OrganizationRole, OrganizationStatus,
+    Owner, Project, ProjectGrant, ProjectRole, ProviderKey, RequestFilter, RequestRow, Rollup, Rule, RulePlace,
+    RuleStatus, Sealed, SecondFactor, Secret, Session, Span, StoredLimit, TagPlace, TagTally, User, Version,
+    VersionState,
 };
 pub use sqlite::OTHER_TAG;
-pub use tx::{Access, Audit, Keys, Notes, Outcome, People, Projects, Rules, SealPlace, Seals, Secrets, Tx};
+pub use tx::{Access, Audit, Keys, Limits, Notes, Outcome, People, Projects, Rules, SealPlace, Seals, Secrets, Tx};
 pub use usage_tx::{Requests, Rollups};
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use super::{
     ledger_tx::Ledger,
     query::{AuditFilter, KeyFilter, Page, PageRequest, ProjectFilter, VersionFilter},
     record::{
-        Activation, AdminToken, ApiKey, AuditEntry, AuditEvent, EgressRule, Invitation, KeptAnswer, Member,
-        Organization, Owner, Project, ProviderKey, Rule, RulePlace, SecondFactor, Secret, Session, User, Version,
+        Activation, AdminToken, ApiKey, AuditEntry, AuditEvent, EgressRule, Invitation, KeptAnswer, LimitPlace, Member,
+        Organization, Owner, Project, ProviderKey, Rule, RulePlace, SecondFactor, Secret, Session, StoredLimit, User,
+        Version,
     },
     usage_tx::{Requests, Rollups},
 };
@@ -22,12 +23,24 @@ pub type Outcome<T> = Result<T, StoreError>;
 
 /// Everything that one transaction can do.
 pub trait Tx:
-    People + Access + Projects + Keys + Rules + Secrets + Seals + Audit + Notes + Ledger + Rollups + Requests
+    People + Access + Projects + Keys + Rules + Limits + Secrets + Seals + Audit + Notes + Ledger + Rollups + Requests
 {
 }
 
 impl<T> Tx for T where
-    T: People + Access + Projects + Keys + Rules + Secrets + Seals + Audit + Notes + Ledger + Rollups + Requests
+    T: People
+        + Access
+        + Projects
+        + Keys
+        + Rules
+        + Limits
+        + Secrets
+        + Seals
+        + Audit
+        + Notes
+        + Ledger
+        + Rollups
+        + Requests
 {
 }
 
@@ -202,6 +215,26 @@ pub trait Rules {
     fn delete_rule(&mut self, id: &Id, revision: u64) -> Outcome<()>;
     /// Every key that a user made in an organization: those that the rules of this member bind.
     fn keys_made_by(&self, organization: &Id, creator: &Id) -> Outcome<Vec<ApiKey>>;
+}
+
+/// Limits. They go with the organization, project, member or key at which they stand.
+pub trait Limits {
+    /// Limits of one place, the oldest first.
+    fn limits(&self, place: &LimitPlace) -> Outcome<Vec<StoredLimit>>;
+    /// One limit.
+    fn limit(&self, id: &Id) -> Outcome<Option<StoredLimit>>;
+    /// Limits of an organization and of everything in it, the oldest first.
+    fn limits_of_organization(&self, organization: &Id) -> Outcome<Vec<StoredLimit>>;
+    /// Calls `each` with every limit of the instance, the oldest first: for the start.
+    fn each_limit(&self, each: &mut dyn FnMut(StoredLimit)) -> Outcome<()>;
+    /// Adds a limit; [`StoreError::Taken`] for a kind, window and algorithm that the place has.
+    fn insert_limit(&mut self, row: &StoredLimit) -> Outcome<()>;
+    /// Changes amount, window, algorithm and mode of a limit.
+    fn update_limit(&mut self, row: &StoredLimit) -> Outcome<()>;
+    /// Deletes a limit if its revision is the stored one.
+    fn delete_limit(&mut self, id: &Id, revision: u64) -> Outcome<()>;
+    /// The keys over which limits of a place stand.
+    fn keys_under(&self, place: &LimitPlace) -> Outcome<Vec<ApiKey>>;
 }
 
 /// Secrets and provider keys.

@@ -31,6 +31,11 @@ impl Project {
         this
     }
 
+    /// The same in a new process, after the old one was ended by SIGTERM.
+    pub(crate) fn restarted(self) -> Self {
+        Self { gateway: Gateway::stored(self.gateway.ended(), 2), ..self }
+    }
+
     pub(crate) fn call(
         &self,
         (method, path): (&str, &str),
@@ -120,10 +125,20 @@ fn key_made_over_the_api_works_until_it_is_disabled_rolled_or_deleted() {
 }
 
 #[test]
-fn fields_of_keys_that_are_not_supported_are_refused() {
+fn fields_of_keys_that_are_not_as_they_must_be_are_refused() {
     let project = Project::new();
-    for field in ["usage_limit", "period_limit", "requests_per_minute", "tokens_per_minute", "max_concurrent"] {
-        let body = json!({"description": "x", field: null});
+    for (field, value) in [
+        ("usage_limit", json!(5)),
+        ("usage_limit", json!("-1")),
+        ("period_limit", json!({"amount": "5", "kind": "rolling"})),
+        ("period_limit", json!({"amount": "5", "every": {"value": 1, "unit": "minute"}, "kind": "rolling"})),
+        ("period_limit", json!({"amount": "5", "every": {"value": 13, "unit": "month"}, "kind": "calendar"})),
+        ("requests_per_minute", json!(-1)),
+        ("tokens_per_minute", json!("9")),
+        ("max_concurrent", json!(1.5)),
+        ("usage_total", json!("0")),
+    ] {
+        let body = json!({"description": "x", field: value});
         let refused = project.call(("POST", &project.path("/keys")), &[], &body, 422);
         assert!(refused.to_string().contains(field), "{refused}");
     }

@@ -24,6 +24,7 @@ mod keys;
 mod leaving;
 mod ledger_crash;
 mod lifecycle;
+mod limits;
 mod locked;
 mod old_streams;
 mod prices;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::comment::Comment;
+use super::limit_fields::{MoneyLimitsView, PeriodLimitBody, usd};
 use super::projects::millis;
 use super::rules::IamRuleCreate;
 use super::words::words;
@@ -17,8 +18,8 @@ use crate::admin::rest::{
 };
 use crate::base::{Secret, UnixTime, unix_time};
 use crate::config::parse_time;
-use crate::control::{Capability, KeyPatch, NewKey};
-use crate::store::{ApiKey, KeyFilter, KeyStatus};
+use crate::control::{Capability, FieldPatch, KeyPatch, LimitFields, NewKey};
+use crate::store::{ApiKey, KeyFilter, KeyStatus, LimitPlace, Page};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let (read, write) = (Needs(Capability::KeysRead), Needs(Capability::KeysWrite));
@@ -69,6 +70,17 @@ struct ApiKeyCreate {
     #[serde(default)]
     #[schema(max_items = 100)]
     rules: Vec<IamRuleCreate>,
+    /// USD for all time; `"0"` blocks everything. Absent or null is unlimited, as for all limits.
+    #[schema(max_length = 32)]
+    usage_limit: Option<String>,
+    /// USD in each period.
+    period_limit: Option<PeriodLimitBody>,
+    /// Requests a minute.
+    requests_per_minute: Option<u64>,
+    /// Tokens of requests and answers a minute.
+    tokens_per_minute: Option<u64>,
+    /// Requests open at once.
+    max_concurrent: Option<u64>,
 }
 
 /// What is to change; what is absent stays.
@@ -88,6 +100,22 @@ struct ApiKeyChange {
     group: Option<Option<String>>,
     /// Whether it may be used.
     status: Option<KeyStatus>,
+    /// USD for all time; null is unlimited, as for all limits.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(max_length = 32)]
+    usage_limit: Option<Option<String>>,
+    /// USD in each period. Another amount keeps the period, another length or kind begins a new one.
+    #[serde(default, deserialize_with = "present")]
+    period_limit: Option<Option<PeriodLimitBody>>,
+    /// Requests a minute.
+    #[serde(default, deserialize_with = "present")]
+    requests_per_minute: Option<Option<u64>>,
+    /// Tokens of requests and answers a minute.
+    #[serde(default, deserialize_with = "present")]
+    tokens_per_minute: Option<Option<u64>>,
+    /// Requests open at once.
+    #[serde(default, deserialize_with = "present")]
+    max_concurrent: Option<Option<u64>>,
 }
 
 /// How a key gets a new text.
@@ -120,6 +148,14 @@ struct ApiKeyView {
     created_at: Time,
     /// To the minute.
     last_used_at: Option<Time>,
+    #[serde(flatten)]
+    money: MoneyLimitsView,
+    /// Requests a minute; null is unlimited.
+    requests_per_minute: Option<u64>,
+    /// Tokens of requests and answers a minute; null is unlimited.
+    tokens_per_minute: Option<u64>,
+    /// Requests open at once; null is unlimited.
+    max_concurrent: Option<u64>,
 }
 
 /// An API key with its text: shown once.
@@ -157,12 +193,19 @@ async fn create(
     Body(body): Body<ApiKeyCreate>,
 ) -> Result<Created<ApiKeyShown>, ApiError> {
     let expires_at = body.expires_at.as_deref().map(expiry).transpose()?;
+    let limits = FieldPatch {
+        usage_limit: Some(body.usage_limit.as_deref().map(|text| usd("usage_limit", text)).transpose()?),
+        period_limit: Some(body.period_limit.as_ref().map(PeriodLimitBody::read).transpose()?),
+        requests_per_minute: Some(body.requests_per_minute),
+        tokens_per_minute: Some(body.tokens_per_minute),
+        max_concurrent: Some(body.max_concurrent),
+    };
     let rules = body.rules.into_iter().enumerate();
     let rules = rules.map(|(index, rule)| rule.new_rule(&format!("rules.{index}."))).collect::<Result<_, _>>()?;
-    let new = NewKey { description: body.description, expires_at, group: body.group, rules };
+    let new = NewKey { description: body.description, expires_at, group: body.group, rules, limits };
     let (made, text) = api.control.create_key(&actor, &project, new).await?;
     let location = format!("/projects/{project}/keys/{}", made.id);
-    Ok(Created { revision: made.revision, body: ApiKeyShown::new(made, &text), location })
+    Ok(Created { revision: made.revision, body: ApiKeyShown::new(view(&api, made).await?, &text), location })
 }
 
 async fn list(
@@ -180,7 +223,9 @@ async fn list(
     let filter = KeyFilter { created_by, status: query.status, group: query.group };
     let page = api.control.keys(&actor, &project, filter, listing.page.clone()).await?;
     let mark = |row: &ApiKey| (millis(row.created_at), row.id.as_str().to_owned());
-    Ok(Listed::new(&listing, page, mark, ApiKeyView::from))
+    let fields = api.control.limit_fields(page.rows.iter().map(place_of).collect()).await?;
+    let page = Page { rows: page.rows.into_iter().zip(fields).collect(), has_more: page.has_more };
+    Ok(Listed::new(&listing, page, |(row, _): &(ApiKey, LimitFields)| mark(row), ApiKeyView::from))
 }
 
 async fn show(
@@ -188,7 +233,8 @@ async fn show(
     Caller(actor): Caller,
     (ProjectId(project), KeyId(key)): (ProjectId, KeyId),
 ) -> Result<Tagged<ApiKeyView>, ApiError> {
-    api.control.key(&actor, &project, &key).await.map(tagged).map_err(ApiError::from)
+    let found = api.control.key(&actor, &project, &key).await?;
+    tagged(&api, found).await
 }
 
 async fn change(
@@ -199,8 +245,18 @@ async fn change(
     Body(body): Body<ApiKeyChange>,
 ) -> Result<Tagged<ApiKeyView>, ApiError> {
     let expires_at = body.expires_at.map(|time| time.as_deref().map(expiry).transpose()).transpose()?;
-    let patch = KeyPatch { description: body.description, expires_at, group: body.group, status: body.status };
-    api.control.change_key(&actor, (&project, &key), revision, patch).await.map(tagged).map_err(ApiError::from)
+    let usage_limit = body.usage_limit.map(|text| text.map(|text| usd("usage_limit", &text)).transpose());
+    let period_limit = body.period_limit.map(|period| period.map(|period| period.read()).transpose());
+    let limits = FieldPatch {
+        usage_limit: usage_limit.transpose()?,
+        period_limit: period_limit.transpose()?,
+        requests_per_minute: body.requests_per_minute,
+        tokens_per_minute: body.tokens_per_minute,
+        max_concurrent: body.max_concurrent,
+    };
+    let patch = KeyPatch { description: body.description, expires_at, group: body.group, status: body.status, limits };
+    let changed = api.control.change_key(&actor, (&project, &key), revision, patch).await?;
+    tagged(&api, changed).await
 }
 
 async fn roll(
@@ -211,7 +267,7 @@ async fn roll(
 ) -> Result<Tagged<ApiKeyShown>, ApiError> {
     let overlap = Duration::from_secs(body.overlap_seconds);
     let (rolled, text) = api.control.roll_key(&actor, (&project, &key), overlap).await?;
-    Ok(Tagged { revision: rolled.revision, body: ApiKeyShown::new(rolled, &text) })
+    Ok(Tagged { revision: rolled.revision, body: ApiKeyShown::new(view(&api, rolled).await?, &text) })
 }
 
 async fn disable(
@@ -220,8 +276,8 @@ async fn disable(
     (ProjectId(project), KeyId(key)): (ProjectId, KeyId),
     OptionalBody(body): OptionalBody<Comment>,
 ) -> Result<Tagged<ApiKeyView>, ApiError> {
-    let switched = api.control.switch_key(&actor, (&project, &key), KeyStatus::Disabled, body.comment).await;
-    switched.map(tagged).map_err(ApiError::from)
+    let switched = api.control.switch_key(&actor, (&project, &key), KeyStatus::Disabled, body.comment).await?;
+    tagged(&api, switched).await
 }
 
 async fn enable(
@@ -230,8 +286,8 @@ async fn enable(
     (ProjectId(project), KeyId(key)): (ProjectId, KeyId),
     OptionalBody(body): OptionalBody<Comment>,
 ) -> Result<Tagged<ApiKeyView>, ApiError> {
-    let switched = api.control.switch_key(&actor, (&project, &key), KeyStatus::Active, body.comment).await;
-    switched.map(tagged).map_err(ApiError::from)
+    let switched = api.control.switch_key(&actor, (&project, &key), KeyStatus::Active, body.comment).await?;
+    tagged(&api, switched).await
 }
 
 async fn delete(
@@ -248,18 +304,28 @@ fn expiry(text: &str) -> Result<UnixTime, ApiError> {
     parse_time(text).ok_or_else(|| ApiError::field("expires_at", "expected a time such as `2027-03-01T12:00:00Z`"))
 }
 
-fn tagged(key: ApiKey) -> Tagged<ApiKeyView> {
-    Tagged { revision: key.revision, body: key.into() }
+async fn tagged(api: &Api, key: ApiKey) -> Result<Tagged<ApiKeyView>, ApiError> {
+    Ok(Tagged { revision: key.revision, body: view(api, key).await? })
+}
+
+/// A key with its limits and what is used of them.
+async fn view(api: &Api, key: ApiKey) -> Result<ApiKeyView, ApiError> {
+    let fields = api.control.limit_fields(vec![place_of(&key)]).await?.pop().unwrap_or_default();
+    Ok((key, fields).into())
+}
+
+fn place_of(key: &ApiKey) -> LimitPlace {
+    LimitPlace::Key(key.id.clone())
 }
 
 impl ApiKeyShown {
-    fn new(key: ApiKey, text: &Secret) -> Self {
-        Self { key: text.reveal().to_owned(), shown: key.into() }
+    fn new(shown: ApiKeyView, text: &Secret) -> Self {
+        Self { key: text.reveal().to_owned(), shown }
     }
 }
 
-impl From<ApiKey> for ApiKeyView {
-    fn from(key: ApiKey) -> Self {
+impl From<(ApiKey, LimitFields)> for ApiKeyView {
+    fn from((key, limits): (ApiKey, LimitFields)) -> Self {
         let overlaps_until = key.old_expires_at.filter(|end| unix_time() < *end);
         Self {
             masked: format!("{}...{}", key.public_id, key.last4),
@@ -274,6 +340,10 @@ impl From<ApiKey> for ApiKeyView {
             created_by: key.created_by.into(),
             created_at: key.created_at.into(),
             last_used_at: key.last_used_at.map(Time::from),
+            money: MoneyLimitsView::from(&limits),
+            requests_per_minute: limits.requests_per_minute,
+            tokens_per_minute: limits.tokens_per_minute,
+            max_concurrent: limits.max_concurrent,
         }
     }
 }

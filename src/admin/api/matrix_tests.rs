@@ -18,12 +18,13 @@ use crate::admin::rest::{Access, Api, Method, RateLimits, routes};
 use crate::base::{Id, IdKind, RequestId, Secret, UnixTime, unix_time};
 use crate::control::tests::{GOOD, Rig, actor, organization_row, person};
 use crate::control::{
-    Actor, Authenticate, ControlError, NewKey, NewProviderKey, NewRule, NewSecret, Presented, Proof, RuleSite,
+    Actor, Authenticate, ControlError, LimitSite, NewKey, NewLimit, NewProviderKey, NewRule, NewSecret, Presented,
+    Proof, RuleSite,
 };
 use crate::iam::RuleType;
 use crate::store::{
-    AdminToken, Dimension, EgressRule, Invitation, InvitationStatus, OrganizationRole, Owner, ProjectGrant,
-    ProjectRole, RuleStatus, Tx,
+    AdminToken, Dimension, EgressRule, Invitation, InvitationStatus, LimitKind, LimitMode, OrganizationRole, Owner,
+    ProjectGrant, ProjectRole, RuleStatus, Tx,
 };
 use crate::usage::Record;
 
@@ -53,6 +54,7 @@ const BODIES: &[(Method, &str, &str)] = &[
     (Method::Post, "/second-factor/remove", r#"{"current_password":"wrong"}"#),
     (Method::Post, "/egress-rules", r#"{"network":"10.0.0.0/8","ports":"443"}"#),
     (Method::Put, "/value", r#"{"value":"0123456789abcdef"}"#),
+    (Method::Post, "/limits", r#"{"kind":"requests","amount":1000,"window":"1 day"}"#),
     (Method::Post, "/rules", r#"{"type":"deny_models","value":{"models":["x"]}}"#),
     (Method::Post, "/explain", r#"{"route":"chat"}"#),
 ];
@@ -86,8 +88,8 @@ struct World {
     people: HashMap<&'static str, Actor>,
     /// What stands for `{name}` in a path: of the first organization, then of the second.
     places: [HashMap<&'static str, String>; 2],
-    /// A token and a key of each person, and a rule at that key.
-    own: HashMap<&'static str, [String; 3]>,
+    /// A token and a key of each person, and a rule and a limit at that key.
+    own: HashMap<&'static str, [String; 4]>,
     service: TowerToHyperService<axum::Router>,
 }
 
@@ -114,7 +116,9 @@ impl World {
             let key = key(&rig, maker, &project).await;
             let at_key = RuleSite::Key { project: project.clone(), key: Id::stored(&key) };
             let rule = rule(&rig, &rig.owner, at_key).await;
-            own.insert(*name, [token(&rig, &rig.organization, &person.author).await, key, rule]);
+            let at_key = LimitSite::Key { project: project.clone(), key: Id::stored(&key) };
+            let limit = limit(&rig, &rig.owner, at_key).await;
+            own.insert(*name, [token(&rig, &rig.organization, &person.author).await, key, rule, limit]);
         }
         let places = [
             place(&rig, &rig.owner, (&rig.organization, &project), &member.id).await,
@@ -131,7 +135,8 @@ impl World {
     async fn ask(&self, endpoint: &crate::admin::rest::Endpoint, role: &'static str, place: usize) -> (u16, String) {
         let mut path = endpoint.path.to_owned();
         if place == 0 {
-            let [token, key, rule] = &self.own[role];
+            let [token, key, rule, limit] = &self.own[role];
+            path = path.replace("/keys/{key}/limits/{limit}", &format!("/keys/{key}/limits/{limit}"));
             path = path.replace("/keys/{key}/rules/{rule}", &format!("/keys/{key}/rules/{rule}"));
             path = path.replace("{token}", token).replace("{key}", key);
         }
@@ -142,6 +147,8 @@ impl World {
             ("/projects/{project}", "project_rule"),
         ] {
             path = path.replace(&format!("{root}/rules/{{rule}}"), &format!("{root}/rules/{{{name}}}"));
+            let of_limit = name.replace("rule", "limit");
+            path = path.replace(&format!("{root}/limits/{{limit}}"), &format!("{root}/limits/{{{of_limit}}}"));
         }
         if path.starts_with("/organizations") {
             path = path.replace("{secret}", "{organization_secret}");
@@ -259,15 +266,22 @@ async fn place(
         let key = key(rig, owner, project).await;
         let at_key = RuleSite::Key { project: project.clone(), key: Id::stored(&key) };
         place.insert("key_rule", rule(rig, owner, at_key).await);
+        let at_key = LimitSite::Key { project: project.clone(), key: Id::stored(&key) };
+        place.insert("key_limit", limit(rig, owner, at_key).await);
         place.insert("key", key);
     }
     place.insert("organization_rule", rule(rig, owner, RuleSite::Organization(organization.clone())).await);
+    place.insert("organization_limit", limit(rig, owner, LimitSite::Organization(organization.clone())).await);
+    place.insert("project_limit", limit(rig, owner, LimitSite::Project(project.clone())).await);
     place.insert("project_rule", rule(rig, owner, RuleSite::Project(project.clone())).await);
     let at_member = RuleSite::Member { organization: organization.clone(), user: user.clone() };
     // The stranger is a member by its proof alone, so the store knows no member to put a rule at.
     let is_stored = *organization == rig.organization;
     let of_member = if is_stored { rule(rig, owner, at_member).await } else { place["key_rule"].clone() };
     place.insert("member_rule", of_member);
+    let at_member = LimitSite::Member { organization: organization.clone(), user: user.clone() };
+    let of_member = if is_stored { limit(rig, owner, at_member).await } else { place["key_limit"].clone() };
+    place.insert("member_limit", of_member);
     place
 }
 
@@ -301,6 +315,17 @@ async fn request(rig: &Rig, project: &Id, member: &Id) {
 async fn key(rig: &Rig, maker: &Actor, project: &Id) -> String {
     let new = NewKey { description: "test".to_owned(), ..NewKey::default() };
     rig.control.create_key(maker, project, new).await.unwrap().0.id.as_str().to_owned()
+}
+
+async fn limit(rig: &Rig, maker: &Actor, site: LimitSite) -> String {
+    let new = NewLimit {
+        kind: LimitKind::Requests,
+        amount: 1_000,
+        window: Some("1 minute".to_owned()),
+        algorithm: None,
+        mode: LimitMode::Enforce,
+    };
+    rig.control.create_limit(maker, site, new).await.unwrap().limit.id.as_str().to_owned()
 }
 
 async fn rule(rig: &Rig, maker: &Actor, site: RuleSite) -> String {

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::grant::{ProjectGrantInput, ProjectGrantView, grants};
+use super::limit_fields::{MoneyLimitsView, PeriodLimitBody, usd};
 use super::projects::millis;
 use crate::admin::rest::{
     Access::Needs, Api, ApiError, Body, Caller, Code, Endpoint, IdText, IfMatch, Listed, Listing, NoContent,
     OrganizationId, Tagged, Time, UserId, present,
 };
-use crate::control::{Capability, MemberPatch};
-use crate::store::{Member, OrganizationRole};
+use crate::control::{Capability, FieldPatch, LimitFields, MemberPatch};
+use crate::store::{LimitPlace, Member, OrganizationRole, Page};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -64,6 +65,13 @@ struct MemberChange {
     /// Active keys that the member may own, at most; null is unlimited.
     #[serde(default, deserialize_with = "present")]
     max_active_keys: Option<Option<u32>>,
+    /// USD for all time over all keys that the member made; null is unlimited.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(max_length = 32)]
+    usage_limit: Option<Option<String>>,
+    /// USD in each period over all keys that the member made; null is unlimited.
+    #[serde(default, deserialize_with = "present")]
+    period_limit: Option<Option<PeriodLimitBody>>,
 }
 
 /// A member.
@@ -77,6 +85,8 @@ struct MemberView {
     project_grants: Vec<ProjectGrantView>,
     /// Active keys that the member may own, at most; null is unlimited.
     max_active_keys: Option<u32>,
+    #[serde(flatten)]
+    money: MoneyLimitsView,
     /// When the member last used the admin API, to the minute.
     last_seen_at: Option<Time>,
     created_at: Time,
@@ -92,7 +102,9 @@ async fn list(
 ) -> Result<Listed<MemberView>, ApiError> {
     let page = api.control.members(&actor, organization, listing.page.clone()).await?;
     let mark = |row: &Member| (millis(row.created_at), row.user.as_str().to_owned());
-    Ok(Listed::new(&listing, page, mark, MemberView::from))
+    let fields = api.control.limit_fields(page.rows.iter().map(place_of).collect()).await?;
+    let page = Page { rows: page.rows.into_iter().zip(fields).collect(), has_more: page.has_more };
+    Ok(Listed::new(&listing, page, |(row, _): &(Member, LimitFields)| mark(row), MemberView::from))
 }
 
 async fn show_own(
@@ -100,8 +112,8 @@ async fn show_own(
     Caller(actor): Caller,
     OrganizationId(organization): OrganizationId,
 ) -> Result<Tagged<MemberView>, ApiError> {
-    let found = api.control.own_membership(&actor, organization).await;
-    found.map(tagged).map_err(ApiError::from)
+    let found = api.control.own_membership(&actor, organization).await?;
+    tagged(&api, found).await
 }
 
 async fn show(
@@ -109,7 +121,8 @@ async fn show(
     Caller(actor): Caller,
     (OrganizationId(organization), UserId(user)): (OrganizationId, UserId),
 ) -> Result<Tagged<MemberView>, ApiError> {
-    api.control.member(&actor, organization, user).await.map(tagged).map_err(ApiError::from)
+    let found = api.control.member(&actor, organization, user).await?;
+    tagged(&api, found).await
 }
 
 async fn change(
@@ -119,13 +132,20 @@ async fn change(
     IfMatch(revision): IfMatch,
     Body(body): Body<MemberChange>,
 ) -> Result<Tagged<MemberView>, ApiError> {
+    let usage_limit = body.usage_limit.map(|text| text.map(|text| usd("usage_limit", &text)).transpose());
+    let period_limit = body.period_limit.map(|period| period.map(|period| period.read()).transpose());
     let patch = MemberPatch {
         role: body.role,
         grants: body.project_grants.map(grants).transpose()?,
         active_key_limit: body.max_active_keys,
+        limits: FieldPatch {
+            usage_limit: usage_limit.transpose()?,
+            period_limit: period_limit.transpose()?,
+            ..FieldPatch::default()
+        },
     };
-    let changed = api.control.change_member(&actor, (organization, user), revision, patch).await;
-    changed.map(tagged).map_err(ApiError::from)
+    let changed = api.control.change_member(&actor, (organization, user), revision, patch).await?;
+    tagged(&api, changed).await
 }
 
 async fn remove(
@@ -138,12 +158,17 @@ async fn remove(
     Ok(NoContent)
 }
 
-fn tagged(row: Member) -> Tagged<MemberView> {
-    Tagged { revision: row.revision, body: row.into() }
+async fn tagged(api: &Api, row: Member) -> Result<Tagged<MemberView>, ApiError> {
+    let fields = api.control.limit_fields(vec![place_of(&row)]).await?.pop().unwrap_or_default();
+    Ok(Tagged { revision: row.revision, body: (row, fields).into() })
 }
 
-impl From<Member> for MemberView {
-    fn from(row: Member) -> Self {
+fn place_of(row: &Member) -> LimitPlace {
+    LimitPlace::Member { organization: row.organization.clone(), user: row.user.clone() }
+}
+
+impl From<(Member, LimitFields)> for MemberView {
+    fn from((row, limits): (Member, LimitFields)) -> Self {
         Self {
             user_id: row.user.into(),
             organization_id: row.organization.into(),
@@ -151,6 +176,7 @@ impl From<Member> for MemberView {
             role: row.role,
             project_grants: row.grants.into_iter().map(ProjectGrantView::from).collect(),
             max_active_keys: row.active_key_limit,
+            money: MoneyLimitsView::from(&limits),
             last_seen_at: row.last_seen_at.map(Time),
             created_at: row.created_at.into(),
             revision: row.revision,

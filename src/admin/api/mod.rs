@@ -32,6 +32,8 @@ mod grant;
 mod instance;
 mod invitations;
 mod keys;
+mod limit_fields;
+mod limits;
 mod log_export;
 mod logs;
 #[cfg(test)]
@@ -74,6 +76,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         serving::endpoints(),
         keys::endpoints(),
         rules::endpoints(),
+        limits::endpoints(),
         secrets::endpoints(),
         provider_keys::endpoints(),
         config_schema::endpoints(),

@@ -68,6 +68,8 @@ ids! {
     ProviderKeyId = "provider_key" ProviderKey,
     /// `{egress_rule}`
     EgressRuleId = "egress_rule" EgressRule,
+    /// `{limit}`
+    LimitId = "limit" Limit,
     /// `{rule}`
     RuleId = "rule" Rule,
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::limit_args::KeyLimitArgs;
 use super::rule_args::KeyExplainArgs;
 
 /// How the admin API is reached.
@@ -254,6 +255,8 @@ pub(crate) struct KeyCreateArgs {
     /// Group that it is reported under.
     #[arg(long)]
     pub(crate) group: Option<String>,
+    #[command(flatten)]
+    pub(crate) limits: KeyLimitArgs,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ use super::args::{KeyCreateArgs, KeyListArgs, KeyNameArgs, KeyRollArgs, KeyState
 use super::client::encoded;
 use super::desk::{Desk, object, text};
 use super::failure::Failure;
+use super::limits::key_limits;
 use super::people::{from_now, shown_once};
 use super::rules::explain;
 use super::table::Column;
@@ -53,7 +54,13 @@ pub(super) fn run(command: RemoteKeyCommand) -> Result<(), (Failure, bool)> {
 
 fn create(desk: &Desk, args: &KeyCreateArgs) -> Result<(), Failure> {
     let expires = args.expires.as_deref().map(from_now).transpose()?;
+    let [usage, period, requests, tokens, concurrent] = key_limits(&args.limits)?;
     let body = object(&[
+        usage,
+        period,
+        requests,
+        tokens,
+        concurrent,
         ("description", Some(json!(args.description))),
         ("expires_at", expires.map(Value::from)),
         ("group", args.group.as_deref().map(Value::from)),

@@ -16,6 +16,8 @@ mod input;
 mod instance;
 mod keys;
 mod later;
+mod limit_args;
+mod limits;
 mod login;
 mod people;
 mod project;
@@ -39,6 +41,7 @@ pub(crate) use args::{
 use desk::Desk;
 use failure::Failure;
 pub(crate) use later::Later;
+pub(crate) use limit_args::LimitCommand;
 pub(crate) use project_args::ProjectCommand;
 pub(crate) use rule_args::RuleCommand;
 pub(crate) use usage_args::{LogsCommand, UsageArgs};
@@ -76,6 +79,11 @@ pub(crate) fn provider_keys(group: Group<ProviderKeyCommand>) -> ExitCode {
 /// Runs a command of a group.
 pub(crate) fn instance(group: Group<InstanceCommand>) -> ExitCode {
     grouped(group, instance::run)
+}
+
+/// `millrace limit`.
+pub(crate) fn limits(group: Group<LimitCommand>) -> ExitCode {
+    grouped(group, limits::run)
 }
 
 /// `millrace rule`.

@@ -23,7 +23,7 @@ pub(crate) enum RuleCommand {
     },
 }
 
-/// Where a rule stands: at the organization when nothing is given.
+/// Where something stands: at the organization when nothing is given.
 #[derive(Debug, Args)]
 pub(crate) struct PlaceArgs {
     /// At a project, by slug or id.

@@ -34,13 +34,18 @@ pub(super) fn run(desk: &Desk, command: RuleCommand) -> Result<(), Failure> {
 
 /// Path of the rules of a place.
 fn path(desk: &Desk, place: &PlaceArgs) -> Result<String, Failure> {
+    Ok(format!("{}/rules", place_path(desk, place)?))
+}
+
+/// Path of an organization, a project, a member or a key.
+pub(super) fn place_path(desk: &Desk, place: &PlaceArgs) -> Result<String, Failure> {
     let root = match (&place.project, &place.key, &place.member) {
         (Some(project), Some(key), _) => format!("{}/keys/{}", desk.project(project)?, encoded(key)),
         (Some(project), None, _) => desk.project(project)?,
         (None, _, Some(user)) => member(desk, &desk.organization()?, user)?.0,
         (None, _, None) => desk.organization()?,
     };
-    Ok(format!("{root}/rules"))
+    Ok(root)
 }
 
 fn add(desk: &Desk, args: &RuleAddArgs) -> Result<(), Failure> {

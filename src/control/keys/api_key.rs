@@ -6,7 +6,9 @@ use super::super::{
     actor::Actor,
     error::ControlError,
     gate,
+    grants::member_of,
     instance::Control,
+    limits::{FieldDeed, FieldPatch, Reach, refuse_above_member, refuse_unpriced_key},
     permit::{Capability, Extent, Scope, permit},
     project_settings::{check_comment, checked_name},
     rules::{NewRule, RULES_MAX, add_rules, check_new},
@@ -15,7 +17,7 @@ use super::super::{
 use super::live::KeyChange;
 use crate::{
     base::{Id, IdKind, KeyKind, Secret, UnixTime, generate_key, key_id, unix_time},
-    store::{ApiKey, KeyFilter, KeyStatus, Page, PageRequest, Project, Tx},
+    store::{ApiKey, KeyFilter, KeyStatus, LimitPlace, Page, PageRequest, Project, Tx},
 };
 
 /// Longest name of a group, in characters.
@@ -36,6 +38,8 @@ pub struct NewKey {
     pub group: Option<String>,
     /// Rules that bind it from its first moment on.
     pub rules: Vec<NewRule>,
+    /// Limits that bind it from its first moment on.
+    pub limits: FieldPatch,
 }
 
 /// What is to change; absent fields stay, `Some(None)` clears.
@@ -49,6 +53,8 @@ pub struct KeyPatch {
     pub group: Option<Option<String>>,
     /// Active or disabled.
     pub status: Option<KeyStatus>,
+    /// Its limits.
+    pub limits: FieldPatch,
 }
 
 /// A change of one key, as the audit log tells it.
@@ -59,12 +65,14 @@ pub(super) struct Deed {
     pub(super) comment: String,
     /// The revision that the actor has seen; none for what is done whatever it is.
     pub(super) expected: Option<u64>,
+    /// What changes of its limits.
+    pub(super) limits: FieldPatch,
 }
 
 impl Deed {
     /// One without a comment.
     pub(super) fn silent(action: &'static str, expected: Option<u64>) -> Self {
-        Self { action, comment: String::new(), expected }
+        Self { action, comment: String::new(), expected, limits: FieldPatch::default() }
     }
 }
 
@@ -84,8 +92,9 @@ impl Control {
         let [live, test] = [KeyKind::Live, KeyKind::Test].map(generate_key);
         let (live, test) = (live?, test?);
         let (actor, project, pepper) = (actor.clone(), project.clone(), self.pepper().clone());
+        let control = Arc::clone(self);
         self.change_keys(move |tx| {
-            let (found, _) = gate::active_project_for(tx, &actor, Capability::KeysWrite, &project)?;
+            let (found, extent) = gate::active_project_for(tx, &actor, Capability::KeysWrite, &project)?;
             check_rules(&actor, &found, &new.rules)?;
             check_counts(tx, &found.organization, &actor.author)?;
             let text = if found.environment == PRODUCTION { live } else { test };
@@ -113,12 +122,17 @@ impl Control {
             let key = tx.key(&key.id)?.ok_or(ControlError::NotFound)?;
             let deed = Deed::silent("key.create", None);
             note(tx, &actor, deed, &found, (None, Some(&key)))?;
-            let mut change = KeyChange::default();
-            if new.rules.is_empty() {
-                change.replace(tx, None, Some(&key))?;
-            } else {
+            let snapshot = control.served();
+            let limited = FieldDeed::at_project(&actor, &found, reach_of(extent), &snapshot);
+            put_limits(tx, &limited, &key, &new.limits)?;
+            let mut change = KeyChange::new(control.meters());
+            if !new.rules.is_empty() {
                 add_rules(tx, (&actor, &found), &key.id, &new.rules)?;
                 change.with_rules_of(tx, &key.id)?;
+            }
+            change.replace(tx, None, Some(&key))?;
+            if change.limits_money() {
+                refuse_unpriced_key(&snapshot, &found.id)?;
             }
             Ok((change, (key, text)))
         })
@@ -175,7 +189,8 @@ impl Control {
         expected: u64,
         patch: KeyPatch,
     ) -> Result<ApiKey, ControlError> {
-        self.edit_key(actor, at, Deed::silent("key.update", Some(expected)), move |tx, before| {
+        let deed = Deed { limits: patch.limits.clone(), ..Deed::silent("key.update", Some(expected)) };
+        self.edit_key(actor, at, deed, move |tx, before| {
             let mut after = before.clone();
             if let Some(text) = patch.description {
                 after.description = checked_name("description", &text)?;
@@ -206,7 +221,7 @@ impl Control {
     ) -> Result<ApiKey, ControlError> {
         check_comment(&comment)?;
         let action = if status == KeyStatus::Active { "key.enable" } else { "key.disable" };
-        self.edit_key(actor, at, Deed { action, comment, expected: None }, move |tx, before| {
+        self.edit_key(actor, at, Deed { comment, ..Deed::silent(action, None) }, move |tx, before| {
             if before.status == status {
                 return Err(ControlError::IllegalTransition(format!("the key is {} already", status.as_str())));
             }
@@ -229,6 +244,7 @@ impl Control {
     ) -> Result<(), ControlError> {
         self.refuse_if_files_own(OWNED)?;
         let (actor, project, key) = (actor.clone(), project.clone(), key.clone());
+        let meters = self.meters();
         self.change_keys(move |tx| {
             // Also in an archived project: getting rid of a key is never wrong.
             let (found, extent) = gate::project_for(tx, &actor, Capability::KeysWrite, &project)?;
@@ -237,7 +253,7 @@ impl Control {
             tx.delete_key(&key, expected)?;
             let deed = Deed::silent("key.delete", Some(expected));
             note(tx, &actor, deed, &found, (Some(&before), None))?;
-            let mut change = KeyChange::default();
+            let mut change = KeyChange::new(meters);
             change.replace(tx, Some(&before), None)?;
             Ok((change, ()))
         })
@@ -254,6 +270,7 @@ impl Control {
     ) -> Result<ApiKey, ControlError> {
         self.refuse_if_files_own(OWNED)?;
         let (actor, project, key) = (actor.clone(), project.clone(), key.clone());
+        let control = Arc::clone(self);
         self.change_keys(move |tx| {
             let (found, extent) = gate::active_project_for(tx, &actor, Capability::KeysWrite, &project)?;
             let stored = own_key(tx, (&actor, extent), &project, &key)?;
@@ -261,8 +278,11 @@ impl Control {
                 gate::expect_revision(stored.revision, expected)?;
             }
             let after = edit(tx, &without_ended_overlap(&stored, unix_time()))?;
-            let mut change = KeyChange::default();
-            if after == stored {
+            let snapshot = control.served();
+            let limited = FieldDeed::at_project(&actor, &found, reach_of(extent), &snapshot);
+            let is_limited_anew = put_limits(tx, &limited, &stored, &deed.limits)?;
+            let mut change = KeyChange::new(control.meters());
+            if after == stored && !is_limited_anew {
                 return Ok((change, stored));
             }
             tx.update_key(&after)?;
@@ -295,6 +315,23 @@ fn own_key(tx: &dyn Tx, (actor, extent): (&Actor, Extent), project: &Id, key: &I
         return Err(ControlError::NotFound);
     }
     Ok(found)
+}
+
+/// Who may make own keys only may tighten them, so that nobody lifts the limits that others set.
+fn reach_of(extent: Extent) -> Reach {
+    if extent == Extent::All { Reach::Any } else { Reach::DownOnly }
+}
+
+/// Writes the limits of a key; false when nothing changed.
+fn put_limits(tx: &mut dyn Tx, deed: &FieldDeed<'_>, key: &ApiKey, patch: &FieldPatch) -> Result<bool, ControlError> {
+    if patch.is_empty() {
+        return Ok(false);
+    }
+    if let Some(user) = member_of(key) {
+        let member = LimitPlace::Member { organization: deed.organization.clone(), user };
+        refuse_above_member(tx, &member, patch)?;
+    }
+    deed.write(tx, &LimitPlace::Key(key.id.clone()), patch)
 }
 
 /// Refuses one more active key above the limits of the organization and of its maker.

@@ -6,23 +6,19 @@
 use std::sync::Arc;
 
 use super::super::{
-    check::Candidate,
-    error::ControlError,
-    grants::{digests_of, grants_of},
-    instance::Control,
-    publish::Publisher,
-    rules::RuleChange,
-    start,
+    check::Candidate, error::ControlError, grants::digests_of, instance::Control, limits::LimitBook,
+    publish::Publisher, rules::RuleChange, start,
 };
 use crate::{
     base::{Digest, Id},
+    limit::{self, Kind, Limit, Meters},
     snapshot::{Edit, Grant, ProjectPart, RuleOwner},
-    store::{ApiKey, Lifecycle, OrganizationStatus, Owner, Project, RulePlace, Tx},
+    store::{ApiKey, Lifecycle, LimitPlace, Owner, Project, RulePlace, Tx},
 };
 
 /// What workers have to be told about API keys.
-#[derive(Default)]
 pub(in crate::control) struct KeyChange {
+    book: LimitBook,
     gone: Vec<Digest>,
     grants: Vec<(Digest, Grant)>,
     /// Rules of keys, as they are now.
@@ -32,6 +28,51 @@ pub(in crate::control) struct KeyChange {
 }
 
 impl KeyChange {
+    /// Nothing has changed yet.
+    pub(in crate::control) fn new(meters: Arc<Meters>) -> Self {
+        Self {
+            book: LimitBook::new(meters),
+            gone: Vec::new(),
+            grants: Vec::new(),
+            rules: Vec::new(),
+            without_rules: Vec::new(),
+        }
+    }
+
+    /// Adds every key over which the limits of a place of the organization stand, with its limits as they are now.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(in crate::control) fn replace_under(
+        &mut self,
+        tx: &dyn Tx,
+        organization: &Id,
+        place: &LimitPlace,
+    ) -> Result<(), ControlError> {
+        let keys = tx.keys_under(place)?;
+        self.replace_all(tx, organization, &keys)
+    }
+
+    /// Adds keys of an organization as they are now.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(in crate::control) fn replace_all(
+        &mut self,
+        tx: &dyn Tx,
+        organization: &Id,
+        keys: &[ApiKey],
+    ) -> Result<(), ControlError> {
+        if keys.len() > 1 {
+            self.book.learn_organization(tx, organization)?;
+        }
+        self.grants.reserve(keys.len());
+        for key in keys {
+            self.grants.extend(self.book.grants(tx, key)?);
+        }
+        Ok(())
+    }
+
     /// Adds a key as it was and as it is now; read in the transaction that changes it.
     ///
     /// # Errors
@@ -47,8 +88,14 @@ impl KeyChange {
             self.without_rules.extend(before.map(|key| RuleOwner::Key(key.id.as_str().into())));
             return Ok(());
         };
-        self.grants.extend(grants_of(key, organization_status(tx, key)?));
+        self.grants.extend(self.book.grants(tx, key)?);
         Ok(())
+    }
+
+    /// Whether a limit in money binds one of the keys as they are now.
+    pub(in crate::control) fn limits_money(&self) -> bool {
+        let is_of_money = |limit: &Limit| limit.kind() == Kind::Money && limit.mode == limit::Mode::Enforce;
+        self.grants.iter().any(|(_, grant)| grant.limits.limits().iter().any(is_of_money))
     }
 
     /// Adds the rules of a key that was just made.
@@ -56,7 +103,8 @@ impl KeyChange {
     /// # Errors
     /// The store's.
     pub(in crate::control) fn with_rules_of(&mut self, tx: &dyn Tx, key: &Id) -> Result<(), ControlError> {
-        self.rules.push(RuleChange::read(tx, &RulePlace::Key(key.clone()))?);
+        let meters = Arc::clone(self.book.meters());
+        self.rules.push(RuleChange::read(tx, &RulePlace::Key(key.clone()), meters)?);
         Ok(())
     }
 
@@ -71,12 +119,6 @@ impl KeyChange {
             edit.put_grant(digest, grant);
         }
     }
-}
-
-fn organization_status(tx: &dyn Tx, key: &ApiKey) -> Result<OrganizationStatus, ControlError> {
-    let project = tx.project(&key.project)?.ok_or(ControlError::NotFound)?;
-    let organization = tx.organization(&project.organization)?.ok_or(ControlError::NotFound)?;
-    Ok(organization.status)
 }
 
 /// A served version as it has to be compiled anew, or why it cannot be read.

@@ -191,7 +191,7 @@ async fn token_is_never_more_than_its_maker_is_now() {
 
 async fn change_role(rig: &Rig, by: &Actor, user: &Id, (role, grants): (OrganizationRole, Vec<ProjectGrant>)) {
     let revision = rig.control.member(by, rig.organization.clone(), user.clone()).await.unwrap().revision;
-    let patch = MemberPatch { role: Some(role), grants: Some(grants), active_key_limit: None };
+    let patch = MemberPatch { role: Some(role), grants: Some(grants), ..MemberPatch::default() };
     rig.control.change_member(by, (rig.organization.clone(), user.clone()), revision, patch).await.unwrap();
 }
 

@@ -3,15 +3,11 @@
 //! All of it happens under the publication lock, from the commit to the last worker: a key that is made or changed at the
 //! same time comes before or after, and is never put back by an older view.
 
-use super::super::{
-    error::ControlError,
-    grants::{digests_of, grants_of},
-    rules::forgotten,
-};
+use super::super::{error::ControlError, grants::digests_of, rules::forgotten};
 use crate::{
     base::{Digest, Id},
     snapshot::{Edit, RuleOwner},
-    store::{ApiKey, OrganizationStatus, Tx},
+    store::{ApiKey, Tx},
 };
 
 /// What is not to be served any more.
@@ -53,13 +49,6 @@ pub(super) fn keys_of(tx: &dyn Tx, organization: &Id) -> Result<Vec<ApiKey>, Con
         keys.extend(tx.keys_of_project(&project)?);
     }
     Ok(keys)
-}
-
-/// Shows keys of an organization with this status as they are stored.
-pub(super) fn show_keys(edit: &mut Edit, keys: &[ApiKey], status: OrganizationStatus) {
-    for (digest, grant) in keys.iter().flat_map(|key| grants_of(key, status)) {
-        edit.put_grant(digest, grant);
-    }
 }
 
 fn projects_of(tx: &dyn Tx, organization: &Id) -> Result<Vec<Id>, ControlError> {

@@ -7,14 +7,15 @@ use super::super::{
     error::ControlError,
     gate,
     instance::Control,
+    keys::KeyChange,
+    limits::{FieldDeed, FieldPatch, Reach},
     login::hold_at_least,
     permit::{Capability, Scope, permit},
 };
-use super::live::show_keys;
 use crate::{
     base::Id,
     snapshot::RuleOwner,
-    store::{ApiKey, Member, Order, OrganizationRole, OrganizationStatus, Page, PageRequest, ProjectGrant, Tx},
+    store::{ApiKey, LimitPlace, Member, Order, OrganizationRole, Page, PageRequest, ProjectGrant, Tx},
 };
 
 /// What is to change; absent fields stay.
@@ -26,6 +27,8 @@ pub struct MemberPatch {
     pub grants: Option<Vec<ProjectGrant>>,
     /// Active keys at most; `Some(None)` lifts the limit.
     pub active_key_limit: Option<Option<u32>>,
+    /// Limits over all keys that the member made.
+    pub limits: FieldPatch,
 }
 
 impl Control {
@@ -68,42 +71,54 @@ impl Control {
     /// As [`permit`]; [`ControlError::NotPermitted`] for the own role and for more than the caller holds;
     /// [`ControlError::LastOwner`].
     pub async fn change_member(
-        &self,
+        self: &Arc<Self>,
         actor: &Actor,
         (organization, user): (Id, Id),
         expected: u64,
         patch: MemberPatch,
     ) -> Result<Member, ControlError> {
         permit(actor, Capability::MembersWrite, Scope::Organization(&organization))?;
-        let actor = actor.clone();
-        self.store()
-            .write(move |tx| {
-                gate::usable_organization(tx, &actor, &organization)?;
-                let before = tx.member(&organization, &user)?.ok_or(ControlError::NotFound)?;
-                gate::expect_revision(before.revision, expected)?;
-                let after = Member {
-                    role: patch.role.unwrap_or(before.role),
-                    grants: patch.grants.unwrap_or_else(|| before.grants.clone()),
-                    active_key_limit: patch.active_key_limit.unwrap_or(before.active_key_limit),
-                    ..before.clone()
-                };
-                check_change(tx, &actor, &before, &after)?;
-                check_grants(tx, &organization, &after.grants)?;
-                if after == before {
-                    return Ok(before);
-                }
-                tx.update_member(&after)?;
-                if (after.role, &after.grants) != (before.role, &before.grants) {
-                    // Threat T-43: whoever holds a session of before holds nothing.
-                    tx.delete_sessions_of(&user)?;
-                }
-                let mut event = actor.event("member.update", user.as_str());
-                event.organization = Some(organization.clone());
-                (event.before, event.after) = (shown(&before), shown(&after));
-                tx.append_audit(&event)?;
-                tx.member(&organization, &user)?.ok_or(ControlError::NotFound)
-            })
-            .await
+        let (actor, control) = (actor.clone(), Arc::clone(self));
+        self.change_keys(move |tx| {
+            gate::usable_organization(tx, &actor, &organization)?;
+            let mut keys = KeyChange::new(control.meters());
+            let before = tx.member(&organization, &user)?.ok_or(ControlError::NotFound)?;
+            gate::expect_revision(before.revision, expected)?;
+            let after = Member {
+                role: patch.role.unwrap_or(before.role),
+                grants: patch.grants.unwrap_or_else(|| before.grants.clone()),
+                active_key_limit: patch.active_key_limit.unwrap_or(before.active_key_limit),
+                ..before.clone()
+            };
+            check_change(tx, &actor, &before, &after)?;
+            check_grants(tx, &organization, &after.grants)?;
+            let place = LimitPlace::Member { organization: organization.clone(), user: user.clone() };
+            let snapshot = control.served();
+            let deed = FieldDeed {
+                actor: &actor,
+                organization: organization.clone(),
+                project: None,
+                reach: Reach::Any,
+                snapshot: &snapshot,
+            };
+            let is_limited_anew = deed.write(tx, &place, &patch.limits)?;
+            if is_limited_anew {
+                keys.replace_under(tx, &organization, &place)?;
+            } else if after == before {
+                return Ok((keys, before));
+            }
+            tx.update_member(&after)?;
+            if (after.role, &after.grants) != (before.role, &before.grants) {
+                // Threat T-43: whoever holds a session of before holds nothing.
+                tx.delete_sessions_of(&user)?;
+            }
+            let mut event = actor.event("member.update", user.as_str());
+            event.organization = Some(organization.clone());
+            (event.before, event.after) = (shown(&before), shown(&after));
+            tx.append_audit(&event)?;
+            Ok((keys, tx.member(&organization, &user)?.ok_or(ControlError::NotFound)?))
+        })
+        .await
     }
 
     /// Removes a member, ends its tokens and disables the keys it made, at once on the data plane too. A member may leave
@@ -117,34 +132,36 @@ impl Control {
         (organization, user): (Id, Id),
         expected: u64,
     ) -> Result<(), ControlError> {
-        let actor = actor.clone();
+        let (actor, meters) = (actor.clone(), self.meters());
         self.commit_and_show(
             move |tx| {
-                let removed = remove(tx, &actor, (&organization, &user), expected)?;
+                let keys = remove(tx, &actor, (&organization, &user), expected)?;
+                let mut shown = KeyChange::new(meters);
+                shown.replace_all(tx, &organization, &keys)?;
                 let (organization, user) = (organization.as_str().into(), user.as_str().into());
-                Ok(((removed, RuleOwner::Member { organization, user }), ()))
+                Ok(((shown, RuleOwner::Member { organization, user }), ()))
             },
-            |edit, ((keys, status), rules)| {
+            |edit, (shown, rules)| {
                 edit.put_rules(rules, Vec::new());
-                show_keys(edit, &keys, status);
+                shown.put(edit);
             },
         )
         .await
     }
 }
 
-/// Returns the keys that were disabled, and the status of their organization.
+/// Returns the keys that were disabled.
 fn remove(
     tx: &mut dyn Tx,
     actor: &Actor,
     (organization, user): (&Id, &Id),
     expected: u64,
-) -> Result<(Vec<ApiKey>, OrganizationStatus), ControlError> {
+) -> Result<Vec<ApiKey>, ControlError> {
     let leaves = actor.author == *user && actor.membership(organization).is_some();
     if !leaves {
         permit(actor, Capability::MembersWrite, Scope::Organization(organization))?;
     }
-    let status = gate::usable_organization(tx, actor, organization)?.status;
+    gate::usable_organization(tx, actor, organization)?;
     let before = tx.member(organization, user)?.ok_or(ControlError::NotFound)?;
     gate::expect_revision(before.revision, expected)?;
     if before.role == OrganizationRole::Owner {
@@ -164,7 +181,7 @@ fn remove(
     let tokens: Vec<&str> = tokens.iter().map(Id::as_str).collect();
     event.after = serde_json::json!({ "disabled_keys": ids, "ended_tokens": tokens }).to_string();
     tx.append_audit(&event)?;
-    Ok((keys, status))
+    Ok(keys)
 }
 
 /// Ends the tokens that a member made, so that they do not come to life again when the member does.

@@ -8,10 +8,11 @@ use super::super::{
     gate,
     instance::Control,
     instance_settings::{InstanceSettings, PROJECT_LIMIT_MAX, RETENTION_DAYS_MAX, instance_settings},
+    keys::KeyChange,
     login::{first_organization, note_environment_owns},
     permit::{Capability, Scope, permit},
 };
-use super::live::{Gone, keys_of, show_keys};
+use super::live::{Gone, keys_of};
 use crate::{
     base::{Id, IdKind, unix_time},
     store::{
@@ -97,16 +98,18 @@ impl Control {
         expected: u64,
         patch: OrganizationPatch,
     ) -> Result<Organization, ControlError> {
-        let actor = actor.clone();
+        let (actor, meters) = (actor.clone(), self.meters());
         if patch.status.is_none() {
             return self.store().write(move |tx| Ok(change(tx, &actor, (&id, expected), patch)?.0)).await;
         }
         self.commit_and_show(
             move |tx| {
                 let (changed, keys) = change(tx, &actor, (&id, expected), patch)?;
-                Ok(((keys, changed.status), changed))
+                let mut shown = KeyChange::new(meters);
+                shown.replace_all(tx, &id, &keys)?;
+                Ok((shown, changed))
             },
-            |edit, (keys, status)| show_keys(edit, &keys, status),
+            |edit, shown| shown.put(edit),
         )
         .await
     }

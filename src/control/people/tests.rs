@@ -8,6 +8,7 @@ use super::super::{
 use super::{MemberPatch, NewInvitation, OrganizationPatch};
 use crate::{
     base::{Id, IdKind, Secret, UnixTime, unix_time},
+    limit::LimitSet,
     store::{
         ApiKey, AuditFilter, Chain, InvitationStatus, KeyStatus, OrganizationRole, OrganizationStatus, ProjectGrant,
         ProjectRole,
@@ -46,7 +47,10 @@ async fn key(rig: &Rig, project: &Id, by: &Actor, text: &str) {
     let stored = row.clone();
     rig.control.store().write(move |tx| tx.insert_key(&stored)).await.unwrap();
     let publisher = rig.control.publication().await;
-    let generation = publisher.change(|edit| super::live::show_keys(edit, &[row], OrganizationStatus::Active));
+    let generation = publisher.change(|edit| {
+        let grants = crate::control::grants_of(&row, OrganizationStatus::Active, &LimitSet::default());
+        grants.into_iter().for_each(|(digest, grant)| edit.put_grant(digest, grant));
+    });
     rig.control.wait_until_live(&publisher, generation).await.unwrap();
 }
 

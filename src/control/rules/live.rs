@@ -1,11 +1,15 @@
 //! From stored rules to what workers decide by.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::super::{error::ControlError, keys::KeyChange};
 use crate::{
     base::Id,
     iam,
+    limit::Meters,
     snapshot::{Edit, RuleOwner},
     store::{Rule, RulePlace, RuleStatus, Tx},
 };
@@ -23,8 +27,8 @@ impl RuleChange {
     ///
     /// # Errors
     /// The store's.
-    pub(in crate::control) fn read(tx: &dyn Tx, place: &RulePlace) -> Result<Self, ControlError> {
-        let mut keys = KeyChange::default();
+    pub(in crate::control) fn read(tx: &dyn Tx, place: &RulePlace, meters: Arc<Meters>) -> Result<Self, ControlError> {
+        let mut keys = KeyChange::new(meters);
         let bound = match place {
             RulePlace::Organization(_) | RulePlace::Project(_) => Vec::new(),
             RulePlace::Member { organization, user } => tx.keys_made_by(organization, user)?,

@@ -158,13 +158,13 @@ impl Control {
         change: impl FnOnce(&mut dyn Tx, &Deed<'_>) -> Result<T, ControlError> + Send + 'static,
     ) -> Result<T, ControlError> {
         self.refuse_if_files_own(OWNED)?;
-        let actor = actor.clone();
+        let (actor, meters) = (actor.clone(), self.meters());
         self.commit_and_show(
             move |tx| {
                 let belonging = site.permitted(tx, &actor, intent)?;
                 let deed = Deed { actor: &actor, belonging, site };
                 let made = change(tx, &deed)?;
-                Ok((RuleChange::read(tx, &deed.site.place())?, made))
+                Ok((RuleChange::read(tx, &deed.site.place(), meters)?, made))
             },
             |edit, changed| changed.put(edit),
         )

@@ -6,6 +6,7 @@ mod audit;
 mod instance;
 mod key;
 mod ledger;
+mod limit;
 mod people;
 mod project;
 mod rule;
@@ -16,6 +17,7 @@ pub use audit::{ActorKind, AuditEntry, AuditEvent, KeptAnswer};
 pub use instance::EgressRule;
 pub use key::{ApiKey, KeyStatus, Owner, ProviderKey, Sealed, Secret};
 pub use ledger::{Account, LedgerEntry, LedgerFilter, LedgerKind};
+pub use limit::{LimitAlgorithm, LimitKind, LimitMode, LimitPlace, StoredLimit};
 pub use people::{
     AdminToken, Invitation, InvitationStatus, Member, Organization, OrganizationRole, OrganizationStatus, ProjectGrant,
     ProjectRole, SecondFactor, Session, User,

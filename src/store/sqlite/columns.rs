@@ -12,8 +12,8 @@ use crate::{
     base::{Id, UnixTime},
     iam::RuleType,
     store::record::{
-        ActivationKind, ActorKind, InvitationStatus, KeyStatus, LedgerKind, Lifecycle, Mode, OrganizationRole,
-        OrganizationStatus, ProjectGrant, ProjectRole, RuleStatus, VersionState,
+        ActivationKind, ActorKind, InvitationStatus, KeyStatus, LedgerKind, Lifecycle, LimitAlgorithm, LimitKind,
+        LimitMode, Mode, OrganizationRole, OrganizationStatus, ProjectGrant, ProjectRole, RuleStatus, VersionState,
     },
 };
 
@@ -147,6 +147,9 @@ words!(
     KeyStatus,
     LedgerKind,
     Lifecycle,
+    LimitAlgorithm,
+    LimitKind,
+    LimitMode,
     Mode,
     OrganizationRole,
     OrganizationStatus,

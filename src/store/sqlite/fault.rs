@@ -22,6 +22,7 @@ const UNIQUE: &[(&str, &str)] = &[
     ("keys.old_digest", "digest"),
     ("secrets.organization, secrets.name", "name"),
     ("secrets.project, secrets.name", "name"),
+    ("limits.owner, limits.kind, limits.window, limits.algorithm", "limit"),
     ("ledger.account, ledger.period, ledger.operation, ledger.kind", "operation"),
 ];
 

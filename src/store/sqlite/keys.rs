@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-const KEY: &str = "SELECT id, project, public_id, last4, digest, old_digest, old_expires_at, description, status, \
+pub(super) const KEY: &str = "SELECT id, project, public_id, last4, digest, old_digest, old_expires_at, description, status, \
     expires_at, \"group\", created_by, created_at, last_used_at, revision FROM keys";
 
 impl Keys for SqliteTx<'_> {
@@ -141,7 +141,7 @@ impl SqliteTx<'_> {
     }
 }
 
-fn key(columns: &mut Columns<'_, '_>) -> rusqlite::Result<ApiKey> {
+pub(super) fn key(columns: &mut Columns<'_, '_>) -> rusqlite::Result<ApiKey> {
     Ok(ApiKey {
         id: columns.take()?,
         project: columns.take()?,

@@ -11,6 +11,7 @@ mod columns;
 mod fault;
 mod keys;
 mod ledger;
+mod limits;
 mod notes;
 mod open;
 mod people;

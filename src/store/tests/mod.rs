@@ -8,6 +8,7 @@ mod damage;
 mod fixture;
 mod handle;
 mod keys;
+mod limits;
 mod notes;
 mod open;
 mod people;

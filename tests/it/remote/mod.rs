@@ -442,3 +442,47 @@ fn backup_copies_a_store_that_is_in_use() {
     let read = runtime.block_on(copied.read(|tx| tx.note("said"))).unwrap();
     assert_eq!(read.as_deref(), Some(&b"kept"[..]));
 }
+
+#[test]
+fn limit_is_made_once_and_changed_from_then_on() {
+    const KEY: &str = "key_00000000000000000001";
+    let admin = Admin::start(|asked, _| {
+        let row = json!({"id": "lim_00000000000000000001", "kind": "tokens", "window": "1 minute",
+            "algorithm": "fixed_window"});
+        match asked.line.as_str() {
+            line if line.starts_with("GET") && line.contains("/limits") => {
+                told(200, &json!({"data": [row], "next_cursor": null, "has_more": false})).with("etag: \"7\"")
+            }
+            line if line.ends_with("/keys") => told(201, &json!({"id": KEY, "key": "mr_live_x"})),
+            _ => found(asked).unwrap_or_else(|| told(200, &row)),
+        }
+    });
+    let limits = format!("{PROJECT}/limits");
+    for (args, line, body) in [
+        (
+            &["tokens", "500", "--window", "1 minutes"][..],
+            format!("PATCH {limits}/lim_00000000000000000001"),
+            json!({"amount": 500, "mode": "enforce"}),
+        ),
+        (
+            &["usd", "12.50", "--window", "1 month", "--algorithm", "calendar", "--shadow"],
+            format!("POST {limits}"),
+            json!({"kind": "usd", "amount": "12.50", "window": "1 month", "algorithm": "calendar", "mode": "shadow"}),
+        ),
+        (&["concurrent", "4"], format!("POST {limits}"), json!({"kind": "concurrent", "amount": 4, "mode": "enforce"})),
+    ] {
+        let ran = run(&admin.url(), &[&["limit", "set"], args, &["--project", "support"]].concat(), "");
+        assert_eq!(ran.exit, 0, "{args:?}: {}", ran.err);
+        let asked = admin.asked();
+        let asked = asked.iter().rfind(|asked| !asked.line.starts_with("GET")).unwrap();
+        assert_eq!((&asked.line, asked.json()), (&line, body), "{args:?}");
+    }
+    let create = ["key", "create", "--project", "support", "--description", "ci", "--usage-limit", "100"];
+    let bounds = ["--period-limit", "5/12 hours", "--calendar", "--rpm", "60", "--tpm", "9", "--max-concurrent", "4"];
+    let ran = run(&admin.url(), &[&create[..], &bounds].concat(), "");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    let period = json!({"amount": "5", "every": {"value": 12, "unit": "hour"}, "kind": "calendar"});
+    let body = json!({"description": "ci", "usage_limit": "100", "period_limit": period, "requests_per_minute": 60,
+        "tokens_per_minute": 9, "max_concurrent": 4});
+    assert_eq!(admin.asked().last().unwrap().json(), body);
+}
