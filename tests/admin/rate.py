@@ -12,6 +12,7 @@ import pathlib
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 from gateway import ROOT, Gateway
@@ -46,7 +47,7 @@ def metrics(gateway):
     return sums
 
 
-def threads(process):
+def cpu_seconds(process):
     """Seconds of CPU by the name of the thread."""
     ticks = collections.Counter()
     for stat in pathlib.Path(f"/proc/{process}/task").glob("*/stat"):
@@ -57,6 +58,23 @@ def threads(process):
         fields = rest.split()
         ticks[name.rstrip("0123456789-")] += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return ticks
+
+
+class Disk(threading.Thread):
+    """Syncs a file beside the store now and then: tells a disk that stalls from a store that does."""
+
+    def __init__(self, folder):
+        super().__init__(daemon=True)
+        self.path, self.longest = folder / "sync", 0.0
+
+    def run(self):
+        with open(self.path, "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+                began = time.monotonic()
+                os.fsync(file.fileno())
+                self.longest = max(self.longest, time.monotonic() - began)
+                time.sleep(0.25)
 
 
 def stored_bytes(folder):
@@ -73,19 +91,23 @@ def main():
         project = gateway.serve_project(organization, "rate", TEXT)
         key = gateway.api("POST", f"/projects/{project}/keys", {"description": "load"})[0]["key"]
         before = stored_bytes(gateway.folder)
-        cpu = threads(gateway.process.pid)
+        disk = Disk(gateway.folder)
+        disk.start()
+        cpu = cpu_seconds(gateway.process.pid)
         driver = subprocess.Popen(
             [LOADTEST, "drive", f"http://{gateway.data}/v1/chat/completions", "--connections", str(connections), "--duration",
              str(seconds), "--model", "rate/chat", "--key", key, "--json"], stdout=subprocess.PIPE, text=True)
-        deepest, oldest = 0, 0.0
+        deepest, oldest, slowest = 0, 0.0, 0.0
         while driver.poll() is None:
             time.sleep(SAMPLE_SECONDS)
+            asked_at = time.monotonic()
             found = metrics(gateway)
+            slowest = max(slowest, time.monotonic() - asked_at)
             deepest = max(deepest, int(found["millrace_usage_queue_depth"] + found["millrace_usage_batch_rows"]))
             oldest = max(oldest, found["millrace_ledger_last_commit_age_seconds"])
         report = json.loads(driver.stdout.read())["report"]
         taken = report["elapsed_s"]
-        spent = threads(gateway.process.pid)
+        spent = cpu_seconds(gateway.process.pid)
         spent.subtract(cpu)
         while (found := metrics(gateway))["millrace_usage_queue_depth"] + found["millrace_usage_batch_rows"]:
             time.sleep(0.2)
@@ -100,7 +122,8 @@ def main():
         grown = stored_bytes(gateway.folder) - before
         print(f"driver: {report['ok']} answers, {report['failed']} failed {report['faults']}, {report['reconnects']} reconnects")
         print(f"{asked} requests in {taken:.0f} s, {asked / taken:.0f} a second; p50 {report['latency']['p50_us']:.0f} us, p99 {report['latency']['p99_us']:.0f} us; {refused} refused or dropped")
-        print(f"records that waited, queue and batch, most seen: {deepest} of {QUEUE_MAX}; oldest commit {oldest:.2f} s")
+        print(f"records that waited, queue and batch, most seen: {deepest} of {QUEUE_MAX}; oldest commit {oldest:.2f} s, slowest scrape {slowest:.2f} s; "
+              f"longest sync of a file beside the store {disk.longest:.2f} s")
         print(f"sums hold {stored}, the ledger {entered}; {rows} rows ({100 * rows / asked:.2f} %), {entries} entries")
         print(f"{grown / 2**20:.1f} MiB stored, {grown / asked * 1e6 / 2**20:.1f} MiB a million requests")
         whole = sum(spent.values())
