@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 60
 export MILLRACE_CORPUS
 
 .PHONY: help setup check format clippy unit tidy test socket clients clients-python clients-node \
-	release fuzz e2e-real admin soak loadtest flamegraph openapi prices-table clean
+	release fuzz e2e-real admin books soak loadtest flamegraph openapi prices-table clean
 
 help: ## Prints this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
@@ -79,6 +79,11 @@ admin: release ## Generated requests at the admin API; start and changes at scal
 
 soak: release ## Twenty minutes of changes under mixed load with 500 open streams. Not run by `make test`
 	@$(STAGE) soak python3 tests/admin/soak.py $(ARGS)
+
+books: ## Truth of provider and client against the ledger, then the full rate into the store. Not run by `make test`
+	@$(STAGE) release $(CARGO) build --locked --release --workspace
+	@$(STAGE) books python3 tests/admin/books.py $(REQUESTS)
+	@$(STAGE) rate python3 tests/admin/rate.py $(SECONDS_OF_LOAD)
 
 loadtest: ## Gateways side by side on one core, with ratios
 	@$(STAGE) release $(CARGO) build --locked --release --workspace

@@ -32,6 +32,8 @@ pub(super) struct Lease {
     asked: Count,
     /// When a lease was last asked for, and what was used then. The ledger's keeper alone writes it.
     last: Pair,
+    /// Window, and up to where a lease was asked for in it. The ledger's keeper alone writes it.
+    asked_for: Pair,
 }
 
 /// A meter asks for a higher ceiling, or offers a lower one.
@@ -96,8 +98,17 @@ impl Lease {
         };
         self.last.update(|_| Some((now, used)));
         let chunk = by_rate.min(max.saturating_sub(used) / SHARE).max(need);
-        let next = used.saturating_add(chunk).min(max);
-        (next > self.ceiling(window)).then_some(next)
+        let mut next = used.saturating_add(chunk).min(max);
+        let (asked_in, asked_for) = self.asked_for.load();
+        if asked_in == window {
+            // Not answered yet, perhaps: of two leases in one commit the later one is on disk, and the larger one is spent.
+            next = next.max(asked_for);
+        }
+        if next <= self.ceiling(window) {
+            return None;
+        }
+        self.asked_for.update(|_| Some((window, next)));
+        Some(next)
     }
 
     /// A lease is on disk: use up to its ceiling is admitted from now on. Never lowers one of the same window.
@@ -125,6 +136,7 @@ impl Lease {
         }
         let lowered = before.max(used());
         self.low.store(lowered);
+        self.asked_for.update(|_| Some((window, lowered)));
         Some((ceiling, lowered))
     }
 }

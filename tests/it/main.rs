@@ -24,6 +24,8 @@ mod keys;
 mod leaving;
 mod ledger_crash;
 mod lifecycle;
+mod limit_burst;
+mod limit_crash;
 mod limits;
 mod locked;
 mod old_streams;

@@ -70,6 +70,32 @@ fn leases_shrink_to_single_requests_and_never_pass_the_limit() {
 }
 
 #[test]
+fn meter_that_asks_again_before_the_answer_asks_for_no_less() {
+    let meters = Meters::with_ledger();
+    let set = budget(&meters, 1_000_000);
+    take(&set, 100, at(0)).unwrap_err();
+    answer(&meters, 0);
+    let spend = |ms| {
+        while !meters.is_rung() {
+            take(&set, 100, at(ms)).unwrap();
+        }
+    };
+    // The third is asked for by the rate since the second: far more than for the next few requests.
+    spend(1);
+    answer(&meters, 2);
+    spend(3);
+    let mut asked = Vec::new();
+    meters.lease_requests(at(4), |request| {
+        if asked.is_empty() {
+            // A worker goes on while the keeper collects what is asked for: both stand in one commit.
+            spend(4);
+        }
+        asked.push(request.wanted_ceiling);
+    });
+    assert!(asked.len() == 2 && asked.is_sorted(), "the disk would hold less than the meter: {asked:?}");
+}
+
+#[test]
 fn lease_of_one_window_is_none_of_the_next() {
     let meters = Meters::with_ledger();
     let set = budget(&meters, 1_000);
