@@ -8,8 +8,8 @@ use millrace::config::{DocumentKind, Server};
 
 use super::prices::PricesCommand;
 use super::remote::{
-    AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Later, LoginArgs, MemberCommand, OrgCommand,
-    ProjectCommand, ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
+    AccountCommand, AuditCommand, BackupArgs, CreditsCommand, Group, InstanceCommand, Later, LoginArgs, MemberCommand,
+    OrgCommand, ProjectCommand, ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
 };
 
 /// An LLM gateway: projects, routes and keys in front of model providers.
@@ -62,6 +62,8 @@ pub(crate) enum Command {
     /// Shows how a gateway fares, sets what new organizations begin with, opens private networks. Needs the token that the
     /// gateway was started with (`MILLRACE_ADMIN_TOKEN`): one of `millrace login` acts in its organization only.
     Instance(Later<Group<InstanceCommand>>),
+    /// Shows the credits of an organization; tops up and corrects them.
+    Credits(Later<Group<CreditsCommand>>),
     /// Reads and checks the audit log.
     Audit(Later<Group<AuditCommand>>),
     /// Copies the store of a gateway on this machine, running or not, into a new file.

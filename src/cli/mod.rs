@@ -43,6 +43,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Login(args) => Ok(remote::login(&args)),
         Command::Account(Later(group)) => Ok(remote::account(group)),
         Command::Instance(Later(group)) => Ok(remote::instance(group)),
+        Command::Credits(Later(group)) => Ok(remote::credits(group)),
         Command::Audit(Later(group)) => Ok(remote::audit(group)),
         Command::Backup(args) => Ok(remote::backup(&args)),
         Command::Version { json } => version(json),

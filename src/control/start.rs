@@ -15,6 +15,7 @@ use crate::{
 
 use super::{
     check::{Candidate, listed},
+    credits::load_credits,
     error::ControlError,
     grants::grants_of,
     vault::{Pepper, Vault, VaultError},
@@ -50,6 +51,7 @@ pub async fn load(
     (vault, pepper): (&Vault, &Pepper),
     registries: &Registries,
 ) -> Result<Edit, ControlError> {
+    load_credits(store, registries).await?;
     let stored = store.read(read).await?;
     let mut edit = Edit::empty(KeyHasher::keyed(pepper.bytes()));
     for served in stored.served {

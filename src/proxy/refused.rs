@@ -4,7 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use crate::{
     http::Buffer,
-    limit::{CalendarUnit, Kind, Kinds, LimitSet, LimitState, Reason, Refused, Window},
+    limit::{CalendarUnit, Kind, Kinds, LimitSet, LimitState, Reason, Refused, Scope, Window},
     wire::ErrorCase,
 };
 
@@ -21,6 +21,9 @@ const RESERVED_WAIT: Duration = Duration::from_secs(1);
 /// The answer to a request that a limit refuses. It names scope, amount and reset, and nothing about others.
 pub(super) fn refusal_of(refused: &Refused) -> Refusal {
     let is_money = refused.kind == Kind::Money;
+    if refused.scope == Scope::Credits && (refused.reason == Reason::Reached || refused.never_fits()) {
+        return Refusal::new(ErrorCase::InsufficientCredits, credits_message(refused));
+    }
     let case = match (refused.kind, refused.reason) {
         (_, Reason::Unleased) => ErrorCase::LedgerUnavailable,
         (Kind::Concurrent, _) => ErrorCase::ConcurrencyLimit,
@@ -43,6 +46,14 @@ pub(super) fn refusal_of(refused: &Refused) -> Refusal {
         refusal.should_retry = Some(false);
     }
     refusal
+}
+
+/// What a request is told that the credits of its organization do not cover.
+fn credits_message(refused: &Refused) -> String {
+    let (asked, free) = (amount(Kind::Money, refused.asked), amount(Kind::Money, refused.free));
+    format!(
+        "the organization's credits do not cover this request: it may need {asked}, {free} left; top up, or use an own key"
+    )
 }
 
 fn message(refused: &Refused) -> String {
@@ -170,7 +181,7 @@ fn rate_field(out: &mut Buffer, name: &str, state: &LimitState) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::{Scope, Terms};
+    use crate::limit::Terms;
 
     #[test]
     fn times_are_written_as_go_does() {
@@ -221,6 +232,18 @@ mod tests {
         }
         let late = Refused { resets_in: Some(Duration::from_secs(121)), ..refused(Kind::Money, Reason::Reached) };
         assert_eq!(refusal_of(&late).retry_after, None, "no client should hold on so long");
+    }
+
+    #[test]
+    fn used_up_credits_are_told_apart_from_reserved_ones() {
+        let credits = |reason| Refused { scope: Scope::Credits, window: Window::Total, ..refused(Kind::Money, reason) };
+        let reached = refusal_of(&credits(Reason::Reached));
+        assert_eq!((reached.case, reached.retry_after), (ErrorCase::InsufficientCredits, None));
+        assert_eq!(reached.case.should_retry(), Some(false));
+        let reserved = refusal_of(&credits(Reason::Reserved));
+        assert_eq!((reserved.case, reserved.retry_after), (ErrorCase::QuotaReserved, Some(RESERVED_WAIT)));
+        let empty = Refused { terms: Terms::max(0), ..credits(Reason::Reserved) };
+        assert_eq!(refusal_of(&empty).case, ErrorCase::InsufficientCredits, "waiting does not help");
     }
 
     #[test]

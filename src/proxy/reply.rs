@@ -4,6 +4,7 @@ use std::{io::Write as _, time::Duration};
 
 use crate::{
     http::{Buffer, Downstream, Gone, RequestHead},
+    usage::Credential,
     wire::{ErrorCase, write_error_body},
 };
 
@@ -68,9 +69,16 @@ pub(super) fn served_by(out: &mut Buffer, exchange: &Exchange<'_>, overhead: Dur
         out.extend(b"x-millrace-cost-usd: ");
         out.extend(cost.to_string().as_bytes());
         out.extend(b"\r\n");
+        if exchange.credential == Credential::Platform {
+            out.extend(b"x-millrace-fee-usd: ");
+            out.extend(exchange.fee.to_string().as_bytes());
+            out.extend(b"\r\n");
+        }
     }
     if exchange.attempts > 0 {
-        out.extend(b"x-millrace-credential: own\r\nx-millrace-attempts: ");
+        out.extend(b"x-millrace-credential: ");
+        out.extend(exchange.credential.as_str().as_bytes());
+        out.extend(b"\r\nx-millrace-attempts: ");
         number(out, u64::from(exchange.attempts));
         out.extend(b"\r\nx-millrace-overhead-us: ");
         number(out, u64::try_from(overhead.as_micros()).unwrap_or(u64::MAX));

@@ -5,6 +5,7 @@
 //! cannot fail. A request loads it once, so no request ever sees two configurations.
 
 mod compile;
+mod credit;
 mod edit;
 mod footprint;
 mod grant;
@@ -22,6 +23,7 @@ pub(crate) mod tests;
 mod view;
 
 pub use compile::{compile, compile_project};
+pub use credit::{Credit, CreditTerms, Credits, Paid};
 pub use edit::Edit;
 pub use footprint::COMPILED_BYTES_MAX;
 pub use grant::{Grant, Scope};
@@ -30,5 +32,5 @@ pub use learned::Learned;
 pub use part::ProjectPart;
 pub use pricing::{unpriced, unpriced_problem};
 pub use route::{HttpTarget, OnCancel, OnExhausted, Reach, Route, Target, TargetTimeouts};
-pub use source::{BoundSecret, ProjectSource, ProviderKey, Refusal, Registries, Sources};
+pub use source::{BoundSecret, Funding, ProjectSource, ProviderKey, Refusal, Registries, Sources};
 pub use view::{NoRoute, Snapshot};

@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::base::Tenure;
+use crate::{base::Tenure, config::Mode};
 
 use super::route::Route;
 
@@ -13,6 +13,7 @@ pub struct ProjectPart {
     slug: Box<str>,
     version: Option<u64>,
     tenure: Option<Arc<Tenure>>,
+    mode: Option<Mode>,
     standing: Standing,
 }
 
@@ -42,20 +43,32 @@ impl ProjectPart {
             slug,
             version,
             tenure: Some(tenure),
+            mode: None,
             standing: Standing::Served(Routes { by_full_name, by_name, listed }),
         }
+    }
+
+    /// Notes the `mode` of its configuration.
+    pub(super) fn with_mode(self, mode: Option<Mode>) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// The `mode` that its configuration states; none leaves it to the project's setting.
+    #[must_use]
+    pub fn mode(&self) -> Option<Mode> {
+        self.mode
     }
 
     /// A project whose stored configuration cannot be compiled: its routes answer 503 `config_error`.
     #[must_use]
     pub fn broken(slug: &str) -> Self {
-        Self { slug: slug.into(), version: None, tenure: None, standing: Standing::Broken }
+        Self { slug: slug.into(), version: None, tenure: None, mode: None, standing: Standing::Broken }
     }
 
     /// A project that was archived: its own keys get 410 `project_archived`.
     #[must_use]
     pub fn archived(slug: &str) -> Self {
-        Self { slug: slug.into(), version: None, tenure: None, standing: Standing::Archived }
+        Self { slug: slug.into(), version: None, tenure: None, mode: None, standing: Standing::Archived }
     }
 
     /// The first half of the names of its routes.

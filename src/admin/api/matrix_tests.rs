@@ -17,7 +17,9 @@ use super::endpoints;
 use crate::admin::rest::{Access, Api, Method, RateLimits, routes};
 use crate::base::{Id, IdKind, Secret, UnixTime, unix_time};
 use crate::control::tests::{GOOD, Rig, actor, organization_row, person};
-use crate::control::{Actor, Authenticate, ControlError, NewKey, NewProviderKey, NewSecret, Presented, Proof};
+use crate::control::{
+    Actor, Authenticate, ControlError, NewKey, NewPlatformCredential, NewProviderKey, NewSecret, Presented, Proof,
+};
 use crate::store::{
     AdminToken, EgressRule, Invitation, InvitationStatus, OrganizationRole, Owner, ProjectGrant, ProjectRole,
 };
@@ -48,6 +50,10 @@ const BODIES: &[(Method, &str, &str)] = &[
     (Method::Post, "/second-factor/remove", r#"{"current_password":"wrong"}"#),
     (Method::Post, "/egress-rules", r#"{"network":"10.0.0.0/8","ports":"443"}"#),
     (Method::Put, "/value", r#"{"value":"0123456789abcdef"}"#),
+    (Method::Put, "/platform-credentials", r#"{"provider":"groq","value":"0123456789abcdef"}"#),
+    (Method::Post, "/credits/topup", r#"{"amount":"1"}"#),
+    (Method::Post, "/credits/adjust", r#"{"amount":"1","comment":"gift"}"#),
+    (Method::Put, "/credits/fee", r#"{"fee_percent":"5"}"#),
 ];
 
 const DOCUMENT: &str = r#"{"form":"millrace-project/1","name":"Imported","slug":"imported","description":"",
@@ -125,6 +131,9 @@ impl World {
             path = path.replace("{secret}", "{organization_secret}");
             path = path.replace("{provider_key}", "{organization_provider_key}");
         }
+        if path.starts_with("/instance") {
+            path = path.replace("{provider_key}", "{platform_credential}");
+        }
         for (name, id) in &self.places[place] {
             path = path.replace(&format!("{{{name}}}"), id);
         }
@@ -135,6 +144,9 @@ impl World {
             .header("authorization", format!("Bearer {role}"));
         if endpoint.takes_revision() {
             request = request.header("if-match", "\"999999\"");
+        }
+        if endpoint.path.contains("/credits/") {
+            request = request.header("idempotency-key", format!("matrix-{place}"));
         }
         let fits =
             |(method, end, _): &&(Method, &str, &str)| *method == endpoint.method && endpoint.path.ends_with(end);
@@ -231,6 +243,14 @@ async fn place(
         let made = rig.control.create_provider_key(owner, &whose, new).await.unwrap();
         place.insert(provider_key, made.id.as_str().to_owned());
     }
+    let operator = Actor { instance_admin: true, ..owner.clone() };
+    let new = NewPlatformCredential {
+        provider: "openai".to_owned(),
+        value: Secret::new("0123456789abcdef".to_owned()),
+        base_url: None,
+    };
+    let (made, _) = rig.control.enter_platform_credential(&operator, new).await.unwrap();
+    place.insert("platform_credential", made.id.as_str().to_owned());
     if *organization != rig.organization {
         place.insert("token", token(rig, organization, user).await);
         place.insert("key", key(rig, owner, project).await);

@@ -9,6 +9,7 @@ mod args;
 mod audit;
 mod backup;
 mod client;
+mod credits;
 mod desk;
 mod diff;
 mod failure;
@@ -31,6 +32,7 @@ pub(crate) use args::{
     AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Later, LoginArgs, MemberCommand, OrgCommand,
     ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
 };
+pub(crate) use credits::CreditsCommand;
 use desk::Desk;
 use failure::Failure;
 pub(crate) use project_args::ProjectCommand;
@@ -68,6 +70,11 @@ pub(crate) fn provider_keys(group: Group<ProviderKeyCommand>) -> ExitCode {
 /// Runs a command of a group.
 pub(crate) fn instance(group: Group<InstanceCommand>) -> ExitCode {
     grouped(group, instance::run)
+}
+
+/// Runs a command of a group.
+pub(crate) fn credits(group: Group<CreditsCommand>) -> ExitCode {
+    grouped(group, credits::run)
 }
 
 /// Runs a command of a group.

@@ -11,8 +11,12 @@ use crate::store::{error::StoreError, tx::Outcome};
 const APPLICATION_ID: u32 = 0x4d6c_7263;
 
 /// Step `n` leads to schema `n + 1`.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema_1.sql"), include_str!("schema_operators.sql"), include_str!("schema_ledger.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema_1.sql"),
+    include_str!("schema_operators.sql"),
+    include_str!("schema_ledger.sql"),
+    include_str!("schema_credits.sql"),
+];
 
 /// Refuses a file of another program or of a newer version.
 pub(super) fn check_version(connection: &Connection) -> Outcome<u32> {
