@@ -12,6 +12,8 @@ mod grant;
 mod handle;
 mod learned;
 mod limits;
+#[cfg(test)]
+mod mode_tests;
 mod part;
 mod pricing;
 mod reach;
