@@ -119,6 +119,7 @@ fn grant_of(project: &Arc<str>) -> Grant {
         routes: None,
         enabled: true,
         expires: None,
+        policy: None,
     }
 }
 
@@ -135,7 +136,7 @@ impl Tables {
             let grant = snapshot.grant(call.key.as_bytes()).unwrap();
             let route = snapshot.route(grant, &call.model).unwrap();
             tables.grants.insert(Digest::of(call.key.as_bytes()), Arc::clone(grant));
-            tables.routes.insert(call.model.as_str().into(), Arc::clone(route));
+            tables.routes.insert(call.model.as_str().into(), Arc::clone(route.route));
         }
         tables
     }
@@ -189,7 +190,7 @@ impl Rivals {
 
     fn find(&self, snapshot: &Snapshot, at: usize) -> usize {
         let (call, grant) = (self.calls.get(at).unwrap(), self.grants.get(at).unwrap());
-        snapshot.route(grant, &call.model).unwrap().full_name.len()
+        snapshot.route(grant, &call.model).unwrap().route.full_name.len()
     }
 
     /// With the key as the client sends it: its SHA-256 is most of the time.
@@ -205,7 +206,7 @@ impl Rivals {
     fn find_by_key(&self, snapshot: &Snapshot, at: usize) -> usize {
         let call = self.calls.get(at).unwrap();
         let grant = snapshot.grant(call.key.as_bytes()).unwrap();
-        snapshot.route(grant, &call.model).unwrap().full_name.len()
+        snapshot.route(grant, &call.model).unwrap().route.full_name.len()
     }
 
     /// Replaces one key, as a disabling does, and throws the result away.

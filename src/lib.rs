@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod edge;
 pub mod http;
+pub mod iam;
 pub mod limit;
 pub mod metrics;
 pub mod provider;

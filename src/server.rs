@@ -6,6 +6,7 @@
 
 mod admin_thread;
 mod attend;
+mod book;
 mod chassis;
 mod crew;
 mod edge;

@@ -16,6 +16,7 @@ use crossbeam_queue::ArrayQueue;
 use tokio::sync::Notify;
 
 use crate::{
+    base::Cidr,
     http::{DownstreamLimits, TlsConnector},
     limit::Meters,
     metrics::{Registry, Series},
@@ -73,6 +74,8 @@ pub struct Shared {
     pub doors: Box<[Door]>,
     /// Opens TLS to providers.
     pub tls: TlsConnector,
+    /// Who is believed when it says whom it asks for.
+    pub trusted_proxies: Box<[Cidr]>,
     /// The bounds.
     pub settings: Settings,
     /// Open client connections by hashed address. Two addresses may share a slot: the limit is then reached earlier.
@@ -96,6 +99,8 @@ pub struct Parts {
     pub doors: Vec<Door>,
     /// Opens TLS to providers.
     pub tls: TlsConnector,
+    /// Networks of the proxies in front of this process whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Cidr>,
 }
 
 /// What others may tell a worker.
@@ -140,6 +145,7 @@ impl Shared {
             ledger_bell: Notify::new(),
             doors: parts.doors.into(),
             tls: parts.tls,
+            trusted_proxies: parts.trusted_proxies.iter().map(|network| network.normalised()).collect(),
             settings,
             addresses,
             draining: AtomicBool::new(false),
@@ -250,6 +256,7 @@ pub(crate) mod tests {
             meters: Arc::new(Meters::in_memory()),
             doors,
             tls: TlsConnector::from_pem_file(&roots).unwrap(),
+            trusted_proxies: Vec::new(),
         };
         (Arc::new(Shared::new(parts, settings())), ears)
     }

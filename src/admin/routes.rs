@@ -24,7 +24,9 @@ use super::reply::{json, secured, with_body};
 use super::rest::{ApiError, BASE, Code, render, routes};
 use super::state::{AdminState, Check};
 use crate::base::{Instant, RequestId, log, now};
-use crate::metrics::{Outside, Registry, Scrape};
+use crate::control::Keeper;
+use crate::limit::Kind;
+use crate::metrics::{Book, Outside, Registry, Scrape};
 
 /// The checked-in document, which a test holds against the code: making it anew would take 8 MiB of every process.
 static OPENAPI_DOCUMENT: &str = include_str!("../../openapi.json");
@@ -119,8 +121,20 @@ async fn metrics(State(state): State<Arc<AdminState>>) -> Response<Body> {
         usage_queue_depth: count(state.queue.depth()),
         access_lines_dropped: state.output.access_lines_dropped(),
         app_lines_dropped: state.output.app_lines_dropped() + log::dropped(),
+        limit_overshoot_nanousd: state.meters.overshoot(Kind::Money),
+        book: state.keeper.as_deref().map(book),
     });
     with_body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Body::new(ScrapeBody(scrape)))
+}
+
+fn book(keeper: &Keeper) -> Book {
+    Book {
+        unreconciled: keeper.apart(),
+        last_commit_age: keeper.unstored_age(),
+        batch_rows: keeper.collected(),
+        stored_rows: keeper.stored(),
+        failing: keeper.is_failing(),
+    }
 }
 
 /// A probe's answer.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::control::Keeper;
+use crate::limit::Meters;
 use crate::metrics::Registry;
 use crate::usage::Queue;
 
@@ -14,6 +16,10 @@ pub struct AdminState {
     pub registry: Arc<Registry>,
     /// Usage records on their way, for their depth.
     pub queue: Arc<Queue>,
+    /// The counters of limits, for how far they were passed.
+    pub meters: Arc<Meters>,
+    /// The book of usage; none where nothing is stored.
+    pub keeper: Option<Arc<Keeper>>,
     /// Where log lines go, for how many were lost.
     pub output: Arc<Output>,
     /// Asked by `/readyz`; must not block.

@@ -32,6 +32,8 @@ impl Server {
         let ready = Arc::new(AtomicBool::new(true));
         let of_state = Arc::clone(&ready);
         let state = AdminState {
+            meters: Arc::new(crate::limit::Meters::in_memory()),
+            keeper: None,
             registry: Arc::clone(&registry),
             queue: Arc::new(Queue::new(8)),
             output: Arc::new(Output::start(std::io::sink()).unwrap()),

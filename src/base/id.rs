@@ -30,6 +30,8 @@ pub enum IdKind {
     ProviderKey,
     /// `egr_`
     EgressRule,
+    /// `rul_`
+    Rule,
 }
 
 impl IdKind {
@@ -46,6 +48,7 @@ impl IdKind {
             Self::Secret => "sec",
             Self::ProviderKey => "pk",
             Self::EgressRule => "egr",
+            Self::Rule => "rul",
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod build;
 mod caller;
+mod cidr;
 mod clock;
 mod digest;
 mod fee;
@@ -24,6 +25,7 @@ mod units;
 
 pub use build::{COMMIT, FEATURES, VERSION};
 pub use caller::{Caller, Charge};
+pub use cidr::{Cidr, CidrError};
 pub use clock::{Civil, Instant, UnixTime, now, unix_time};
 pub use digest::{Digest, DigestError};
 pub use fee::{FeeRate, FeeRateError};

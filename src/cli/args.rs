@@ -8,8 +8,9 @@ use millrace::config::{DocumentKind, Server};
 
 use super::prices::PricesCommand;
 use super::remote::{
-    AccountCommand, AuditCommand, BackupArgs, CreditsCommand, Group, InstanceCommand, Later, LoginArgs, MemberCommand,
-    OrgCommand, ProjectCommand, ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
+    AccountCommand, AuditCommand, BackupArgs, CreditsCommand, Group, InstanceCommand, Later, Leaf, LoginArgs, LogsCommand,
+    MemberCommand, OrgCommand, ProjectCommand, ProviderKeyCommand, RemoteKeyCommand, RuleCommand, SecretCommand,
+    SetupArgs, TokenCommand, UsageArgs,
 };
 
 /// An LLM gateway: projects, routes and keys in front of model providers.
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Project(Later<Group<ProjectCommand>>),
     /// Manages the gateway's keys for providers.
     ProviderKey(Later<Group<ProviderKeyCommand>>),
+    /// Manages IAM rules: which providers, models and routes keys may use, at what price, from where.
+    Rule(Later<Group<RuleCommand>>),
     /// Manages secrets that configurations name.
     Secret(Later<Group<SecretCommand>>),
     /// Manages admin tokens.
@@ -66,6 +69,10 @@ pub(crate) enum Command {
     Credits(Later<Group<CreditsCommand>>),
     /// Reads and checks the audit log.
     Audit(Later<Group<AuditCommand>>),
+    /// Sums up what an organization or a project used.
+    Usage(Later<Leaf<UsageArgs>>),
+    /// Reads the stored requests of a project.
+    Logs(Later<Group<LogsCommand>>),
     /// Copies the store of a gateway on this machine, running or not, into a new file.
     Backup(BackupArgs),
     /// Prints version, commit and features.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::base::{ByteSize, Secret};
+use crate::base::{ByteSize, Cidr, Secret};
 
 use super::expand::{Lookup, expand, expand_scalar, whole_variable};
 use super::fields::{Fields, Item};
@@ -53,6 +53,7 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
         admin_listen: admin_listen?,
         admin_allow_remote,
         admin_hosts: read_hosts(root, problems),
+        trusted_proxies: read_trusted_proxies(root, problems),
         organization: root.word("organization")?.value,
         projects_dir: root.word("projects_dir").map(into_path),
         keys_file: root.word("keys_file").map(into_path),
@@ -101,6 +102,20 @@ fn read_hosts(root: &Fields<'_>, problems: &mut Problems) -> Vec<String> {
         hosts.push(host);
     }
     hosts
+}
+
+/// The form is checked by the table already.
+fn read_trusted_proxies(root: &Fields<'_>, problems: &mut Problems) -> Vec<Cidr> {
+    let mut networks = Vec::new();
+    for written in root.list("trusted_proxies").iter().filter_map(Item::word) {
+        let Ok(network) = parse_cidr(&written.value) else { continue };
+        if networks.contains(&network) {
+            problems.push(written.refuse(Code::Duplicate, format!("`{}` is listed twice", written.value)));
+            continue;
+        }
+        networks.push(network);
+    }
+    networks
 }
 
 fn read_runtime(fields: &Fields<'_>) -> Option<Runtime> {

@@ -36,6 +36,12 @@ pub(super) static SERVER: Table = Table {
              addresses and the address that was connected to always pass.",
         ),
         Field::new(
+            "trusted_proxies",
+            Kind::List { of: &Kind::Word(&words::CIDR), max: LIST_MAX },
+            "Networks of the proxies in front of this process, such as `10.0.0.0/8`. Only what they add to `X-Forwarded-For` \
+             counts: the client is the right-most entry that is none of them. Default: none, and the field is ignored.",
+        ),
+        Field::new(
             "organization",
             Kind::Word(&words::ID),
             "Organization that owns every project of this process. Default `default`.",

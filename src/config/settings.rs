@@ -1,11 +1,11 @@
 //! Checked server settings and key entries.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::base::{ByteSize, Digest, Secret, UnixTime};
+use crate::base::{ByteSize, Cidr, Digest, Secret, UnixTime};
 
 use super::problem::At;
 
@@ -20,6 +20,8 @@ pub struct Server {
     pub admin_allow_remote: bool,
     /// Names accepted in `Host` by the admin plane besides its own addresses, in small letters. Default: none.
     pub admin_hosts: Vec<String>,
+    /// Networks of the proxies in front of this process that are believed when they say whom they ask for. Default: none.
+    pub trusted_proxies: Vec<Cidr>,
     /// Name of the organization that owns every project of this process. Default `default`.
     pub organization: String,
     /// Folder with one YAML file a project.
@@ -255,35 +257,6 @@ pub struct EgressAllow {
     pub ports: Vec<u16>,
 }
 
-/// A network: an address whose host bits are zero, and the length of its prefix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cidr {
-    /// First address of the network.
-    pub address: IpAddr,
-    /// Bits of the prefix: 0 to 32, or 0 to 128.
-    pub prefix: u8,
-}
-
-impl Cidr {
-    /// Whether an address lies in this network. An IPv4 address lies in IPv4 networks only.
-    #[must_use]
-    pub fn contains(self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let shift = 32u32.saturating_sub(u32::from(self.prefix));
-                let cut = |bits: u32| bits.checked_shr(shift).unwrap_or(0);
-                cut(network.to_bits()) == cut(address.to_bits())
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let shift = 128u32.saturating_sub(u32::from(self.prefix));
-                let cut = |bits: u128| bits.checked_shr(shift).unwrap_or(0);
-                cut(network.to_bits()) == cut(address.to_bits())
-            }
-            _ => false,
-        }
-    }
-}
-
 /// Which authorities may vouch for providers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum TlsRoots {
@@ -354,26 +327,4 @@ pub struct KeyEntry {
     pub enabled: bool,
     /// When it stops to work.
     pub expires: Option<UnixTime>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn network_contains_its_addresses_and_no_others() {
-        for (network, prefix, address, want) in [
-            ("10.0.0.0", 8, "10.255.1.2", true),
-            ("10.0.0.0", 8, "11.0.0.1", false),
-            ("0.0.0.0", 0, "8.8.8.8", true),
-            ("127.0.0.1", 32, "127.0.0.1", true),
-            ("127.0.0.1", 32, "127.0.0.2", false),
-            ("fd00::", 8, "fd12::1", true),
-            ("::", 0, "2001:db8::1", true),
-            ("::", 0, "8.8.8.8", false),
-        ] {
-            let cidr = Cidr { address: network.parse().unwrap(), prefix };
-            assert_eq!(cidr.contains(address.parse().unwrap()), want, "{network}/{prefix} {address}");
-        }
-    }
 }

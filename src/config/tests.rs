@@ -229,6 +229,15 @@ fn admin_hosts_are_kept_in_small_letters() {
 }
 
 #[test]
+fn proxies_are_trusted_by_network() {
+    let text = read(&root("tests/fixtures/config/valid/server-behind-proxies.yaml"));
+    let server = check_server(&text, &environment).unwrap().config;
+    let networks: Vec<_> = server.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8", "::ffff:10.9.0.0/112"]);
+    assert!(check_server(b"{}", &environment).unwrap().config.trusted_proxies.is_empty());
+}
+
+#[test]
 fn secrets_come_from_the_environment_and_are_not_shown() {
     let text = read(&root("tests/fixtures/config/valid/server-full.yaml"));
     let mut server = check_server(&text, &environment).unwrap().config;

@@ -3,12 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::base::{Digest, UnixTime};
+use crate::base::{Cidr, Digest, UnixTime};
 
 use super::address::parse_base_url;
 use super::model::Provider;
 use super::problem::{Code, shown};
-use super::settings::Cidr;
 use super::table::Word;
 
 type Verdict = Result<(), (Code, String)>;
@@ -251,7 +250,7 @@ pub(super) fn parse_cidr(text: &str) -> Result<Cidr, String> {
     if first != address {
         return Err(format!("the network begins at `{first}`: write `{first}/{prefix}`"));
     }
-    Ok(Cidr { address, prefix })
+    format!("{address}/{prefix}").parse::<Cidr>().map_err(|error| error.to_string())
 }
 
 fn first_address(address: IpAddr, prefix: u8) -> IpAddr {

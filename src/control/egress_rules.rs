@@ -13,13 +13,13 @@ use super::{
 };
 use crate::{
     base::{
-        Id, IdKind,
+        Cidr, Id, IdKind,
         log::{Level, Value, emit},
         unix_time,
     },
     snapshot::Registries,
     store::{EgressRule, Store, Tx},
-    upstream::{Allow, Cidr, Ports},
+    upstream::{Allow, Ports},
 };
 
 /// Most rules: each is looked at for each new connection.

@@ -105,6 +105,7 @@ impl From<StoreError> for ControlError {
             // Callers that update a row they have just read in the same transaction never see this.
             StoreError::Stale => Self::Stale { current: 0 },
             StoreError::Backup(_) => Self::field("file", error.to_string()),
+            StoreError::TooLong => Self::field("from", error.to_string()),
             StoreError::Internal(why) => Self::Internal(why),
             StoreError::Taken(what) => Self::NameTaken(format!("this {what} is taken; choose another")),
             StoreError::Unavailable(_) | StoreError::Corrupt(_) | StoreError::TooNew { .. } => {

@@ -21,6 +21,7 @@ pub fn grants_of(key: &ApiKey, organization: OrganizationStatus) -> Vec<(Digest,
         routes: None,
         enabled,
         expires,
+        policy: None,
     };
     let mut grants = vec![(Digest::from_bytes(key.digest), grant(key.expires_at))];
     if let (Some(old), Some(ends)) = (key.old_digest, key.old_expires_at) {
@@ -35,10 +36,14 @@ fn caller_of(key: &ApiKey) -> Caller {
         key_id: key.public_id.as_str().into(),
         key: key.id.as_str().into(),
         project: Some(key.project.as_str().into()),
-        // Keys made by an admin token belong to nobody's limits.
-        member: Id::parse(IdKind::User, key.created_by.as_str()).map(|user| user.as_str().into()),
+        member: member_of(key).map(|user| user.as_str().into()),
         group: key.group.as_deref().map(Arc::from),
     }
+}
+
+/// The member whose limits and rules bind a key. Keys made by an admin token without a user belong to nobody's.
+pub(super) fn member_of(key: &ApiKey) -> Option<Id> {
+    Id::parse(IdKind::User, key.created_by.as_str())
 }
 
 /// The digests by which a key is found.

@@ -44,6 +44,7 @@ mod project_tests;
 mod projects;
 mod publish;
 mod reseal;
+mod rules;
 mod sealed_keys;
 #[cfg(test)]
 mod secret_tests;
@@ -79,7 +80,10 @@ pub use keys::{
     CredentialHealth, Force, KeyPatch, KeyUse, NewKey, NewProviderKey, NewSecret, ProviderKeyPatch, SecretPatch, Uses,
     keep_credentials, keep_key_use,
 };
-pub use ledger::{Keeper, Leases, RequestRows, WantedLease, keep, ring_keeper};
+pub use ledger::{
+    Analytics, Granularity, GroupBy, Keeper, Leases, Only, RequestRows, UsageQuestion, UsageRow, UsageScope,
+    WantedLease, keep, look_after_book, ring_keeper,
+};
 pub use live_routes::{LiveRoute, LiveTarget};
 pub use login::{Account, FirstStart, Login, NewToken, Offered, prepare_first_start};
 pub use people::{AuditScope, Joined, MemberPatch, NewInvitation, OrganizationPatch};
@@ -90,6 +94,7 @@ pub use project_settings::{Effective, NewProject, ProjectPatch, SettingSource};
 pub use projects::ProjectState;
 pub use publish::{Publisher, Unconfirmed, first, first_of, warn};
 pub use reseal::keep_sealed;
+pub use rules::{Explanation, ExplanationStep, NewRule, Question, RulePatch, RuleSite};
 pub use sealed_keys::{OpenedKeys, SealedKeys, origins_of, place_of_provider_key, place_of_secret, provider_named};
 pub use serve::Activated;
 pub use start::{has_pepper, load, open_pepper};

@@ -102,6 +102,20 @@ matrix! {
     KeysRead = b"-YYYG-O-",
     /// Create, change, roll, disable and delete API keys.
     KeysWrite = b"-YY-G-O-",
+    /// See IAM rules of a project and of its keys, and ask how they decide.
+    RulesRead = b"-YYYG---",
+    /// Write IAM rules of a project and of its keys.
+    RulesWrite = b"-YY-G---",
+    /// See IAM rules of an organization and of its members.
+    OrganizationRulesRead = b"-YYY----",
+    /// Write IAM rules of an organization and of its members.
+    OrganizationRulesWrite = b"-YY-----",
+    /// See what a project used, and the rows of its requests, without what was said.
+    UsageRead = b"-YYYGGOG",
+    /// See what all projects of an organization used.
+    OrganizationUsageRead = b"-YYY----",
+    /// See the ledger of an organization.
+    LedgerRead = b"YYYY----",
     /// See the audit log of an organization.
     AuditRead = b"-YYY----",
     /// See the audit log of a project.

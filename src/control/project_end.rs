@@ -17,6 +17,7 @@ use super::{
     permit::Capability,
     project_settings::check_comment,
     projects::{ProjectState, refuse_above_limit, state_of},
+    rules::forgotten,
     transitions::{Action, next},
 };
 
@@ -82,11 +83,13 @@ impl Control {
         let (actor, id) = (actor.clone(), id.clone());
         self.commit_and_show(
             move |tx| {
+                let rules = forgotten(tx, None, std::slice::from_ref(&id))?;
                 let digests = delete(tx, &actor, &id, revision, &confirm)?;
-                Ok(((id, digests), ()))
+                Ok(((id, digests, rules), ()))
             },
-            |edit, (id, digests)| {
+            |edit, (id, digests, rules)| {
                 edit.remove_project(id.as_str());
+                rules.into_iter().for_each(|owner| edit.put_rules(owner, Vec::new()));
                 digests.iter().for_each(|digest| edit.remove_grant(digest));
             },
         )

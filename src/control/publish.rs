@@ -303,6 +303,7 @@ mod tests {
             routes: None,
             enabled: true,
             expires: None,
+            policy: None,
         };
         edit.put_grant(Digest::of(key), grant);
     }

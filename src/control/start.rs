@@ -9,7 +9,8 @@ use crate::{
         Id, KeyHasher,
         log::{Level, Value, emit},
     },
-    snapshot::{Edit, ProjectPart, Registries},
+    iam::Rule,
+    snapshot::{Edit, ProjectPart, Registries, RuleOwner},
     store::{ApiKey, Lifecycle, OrganizationStatus, Project, Store, Tx},
 };
 
@@ -18,6 +19,7 @@ use super::{
     credits::load_credits,
     error::ControlError,
     grants::grants_of,
+    rules::stored_rules,
     vault::{Pepper, Vault, VaultError},
     versions::digest_of,
 };
@@ -30,6 +32,7 @@ struct Stored {
     served: Vec<Result<Candidate, Box<Unreadable>>>,
     archived: Vec<Project>,
     keys: Vec<ApiKey>,
+    rules: Vec<(RuleOwner, Vec<Rule>)>,
     /// Projects of suspended organizations: their keys are refused.
     suspended: HashSet<Id>,
 }
@@ -54,6 +57,9 @@ pub async fn load(
     load_credits(store, registries).await?;
     let stored = store.read(read).await?;
     let mut edit = Edit::empty(KeyHasher::keyed(pepper.bytes()));
+    for (owner, rules) in stored.rules {
+        edit.put_rules(owner, rules);
+    }
     for served in stored.served {
         let (id, part) = match served {
             Ok(candidate) => (candidate.project.id.clone(), compiled(&candidate, vault, registries)),
@@ -109,7 +115,13 @@ fn sealed(error: VaultError) -> ControlError {
 }
 
 fn read(tx: &dyn Tx) -> Result<Stored, ControlError> {
-    let mut stored = Stored { served: Vec::new(), archived: Vec::new(), keys: Vec::new(), suspended: HashSet::new() };
+    let mut stored = Stored {
+        served: Vec::new(),
+        archived: Vec::new(),
+        keys: Vec::new(),
+        rules: stored_rules(tx)?,
+        suspended: HashSet::new(),
+    };
     let mut organizations = std::collections::HashMap::new();
     for project in tx.all_projects()? {
         let suspended = match organizations.get(&project.organization) {

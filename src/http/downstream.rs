@@ -418,6 +418,11 @@ impl Downstream {
         std::future::pending().await
     }
 
+    /// Watches the client no more: what is waited for goes on although it has left.
+    pub fn forget_client(&mut self) {
+        self.half_closed.set(true);
+    }
+
     /// Waits for `other`, which the caller pins, while watching for the client to leave.
     ///
     /// # Errors

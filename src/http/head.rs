@@ -153,6 +153,8 @@ pub struct RequestHead {
     pub metadata: Option<Part>,
     /// Each `x-millrace-tags` and `x-rb-tags`, in their order; allocates only when there is one.
     pub tags: Vec<Part>,
+    /// Each `x-forwarded-for`, in their order; allocates only when there is one.
+    pub forwarded_for: Vec<Part>,
 }
 
 impl RequestHead {
@@ -181,6 +183,7 @@ impl RequestHead {
             no_fallback: None,
             metadata: None,
             tags: Vec::new(),
+            forwarded_for: Vec::new(),
         }
     }
 }
@@ -268,6 +271,7 @@ pub fn parse_request(bytes: &[u8], limits: HeadLimits) -> Result<RequestHead, He
         no_fallback: fields.no_fallback,
         metadata: fields.metadata,
         tags: fields.tags,
+        forwarded_for: fields.forwarded_for,
     })
 }
 
@@ -306,6 +310,7 @@ struct Fields {
     no_fallback: Option<Part>,
     metadata: Option<Part>,
     tags: Vec<Part>,
+    forwarded_for: Vec<Part>,
 }
 
 impl Fields {
@@ -339,6 +344,7 @@ impl Fields {
                 self.length = Some(parse_length(value).ok_or(HeadError::ContentLength)?);
             }
             15 if is("x-millrace-tags") => self.tags.push(parts.range(value)),
+            15 if is("x-forwarded-for") => self.forwarded_for.push(parts.range(value)),
             16 if is("content-encoding") && !value.eq_ignore_ascii_case(b"identity") => {
                 return set(&mut self.content_encoding, parts, value);
             }

@@ -7,7 +7,7 @@ use crate::base::{COMMIT, FEATURES, VERSION, now};
 use super::histogram::{Fine, Total};
 use super::refusals::write_refusals;
 use super::registry::ConfigState;
-use super::scrape::Sources;
+use super::scrape::{Book, Sources};
 use super::text::{Value, escape, head, histogram, line};
 use super::worker::{PROTOCOL_ERRORS, WorkerBlock};
 
@@ -20,6 +20,9 @@ pub(super) fn write_process(sources: &Sources, out: &mut String) {
     write_each_worker(sources, out);
     write_config(&sources.config, out);
     write_rest(sources, out);
+    if let Some(book) = &sources.outside.book {
+        write_book(book, out);
+    }
 }
 
 /// Name, help and reading of a family that is one sum over the workers.
@@ -157,11 +160,53 @@ fn write_config(config: &ConfigState, out: &mut String) {
     }
 }
 
+fn write_book(book: &Book, out: &mut String) {
+    let age = u64::try_from(book.last_commit_age.as_micros()).unwrap_or(u64::MAX);
+    for (name, kind, help, value) in [
+        (
+            "millrace_ledger_unreconciled_nanousd",
+            "gauge",
+            "How far the books of usage are apart; anything but 0 is a fault.",
+            Value::Whole(book.unreconciled),
+        ),
+        (
+            "millrace_ledger_last_commit_age_seconds",
+            "gauge",
+            "How long the oldest usage waits to be stored; 0 when none does.",
+            Value::Millionths(age),
+        ),
+        (
+            "millrace_ledger_failing",
+            "gauge",
+            "1 while usage cannot be stored; it is kept, and a full queue refuses requests.",
+            Value::Whole(u64::from(book.failing)),
+        ),
+        (
+            "millrace_usage_batch_rows",
+            "gauge",
+            "Usage records in memory for the next commit.",
+            Value::Whole(book.batch_rows),
+        ),
+        (
+            "millrace_usage_stored_rows_total",
+            "counter",
+            "Usage records that were stored.",
+            Value::Whole(book.stored_rows),
+        ),
+    ] {
+        head(out, name, kind, help);
+        line(out, name, &[], value);
+    }
+}
+
 fn write_rest(sources: &Sources, out: &mut String) {
     let outside = &sources.outside;
     let name = "millrace_usage_queue_depth";
     head(out, name, "gauge", "Usage records waiting for the admin thread.");
     line(out, name, &[], outside.usage_queue_depth);
+    let name = "millrace_limit_overshoot_nanousd_max";
+    head(out, name, "gauge", "Largest amount by which an answer passed a limit in money, since the start.");
+    line(out, name, &[], outside.limit_overshoot_nanousd);
     let name = "millrace_log_lines_dropped_total";
     head(out, name, "counter", "Log lines that could not be written.");
     for (stream, count) in [("access", outside.access_lines_dropped), ("app", outside.app_lines_dropped)] {

@@ -1,4 +1,4 @@
-//! Requests that limits refused, by whose limit it was and what it counted.
+//! Requests that limits refused.
 
 use std::sync::Arc;
 

@@ -3,6 +3,7 @@
 //! Written in pieces, family by family, so that a scrape of many series holds neither the admin thread nor its memory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::Labels;
 
@@ -22,6 +23,25 @@ pub struct Outside {
     pub access_lines_dropped: u64,
     /// Lines of the application log that could not be written.
     pub app_lines_dropped: u64,
+    /// Largest amount by which a settlement passed a limit in money.
+    pub limit_overshoot_nanousd: u64,
+    /// State of the book of usage; none where nothing is stored.
+    pub book: Option<Book>,
+}
+
+/// What the book of usage says of itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Book {
+    /// How far it was from itself when it was compared last, in nano-USD.
+    pub unreconciled: u64,
+    /// How long the oldest record waits to be stored.
+    pub last_commit_age: Duration,
+    /// Records that wait in memory for the next commit.
+    pub batch_rows: u64,
+    /// Records that were stored.
+    pub stored_rows: u64,
+    /// Whether the last commit failed.
+    pub failing: bool,
 }
 
 /// Everything one scrape reads.

@@ -10,13 +10,13 @@ use smallvec::SmallVec;
 use crate::{
     base::Instant,
     http::{Downstream, sleep},
-    limit::{Claim, Held, Kind, Kinds, LimitSet, Moment, Reason, Refused, take_all},
+    limit::{Claim, Held, Kind, Kinds, LimitSet, Moment, Reason, Refused, Waiting, take_all},
     snapshot::{CreditTerms, Paid, Route, Target},
     usage::Credential,
     wire::{CapText, Demand, Endpoint, ErrorCase, RequestView},
 };
 
-use super::{attempt::Failure, exchange::Exchange, refused::refusal_of, reply::Refusal};
+use super::{attempt::Failure, exchange::Exchange, overrun::Overrun, refused::refusal_of, reply::Refusal};
 
 /// Tokens that one picture or file can cost at most, whose size the body does not show: the dearest price list counts
 /// somewhat less than 50,000 for the largest picture.
@@ -25,7 +25,8 @@ const MEDIA_TOKENS_MAX: u64 = 50_000;
 const FRAME_TOKENS: u64 = 16;
 /// Longest wait for a lease that is on its way to the disk. Only a burst out of nothing gets here.
 const LEASE_WAIT_MAX: Duration = Duration::from_secs(2);
-const LEASE_LOOK_EVERY: Duration = Duration::from_millis(1);
+/// How often a request that waits looks again.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// What one request holds of limits. On the heap: requests without limits have none.
 #[derive(Default)]
@@ -40,6 +41,8 @@ pub(super) struct Holds {
     pub(super) credit_terms: Option<Arc<CreditTerms>>,
     /// What was reserved.
     pub(super) claim: Claim,
+    /// What a stream took beyond it.
+    pub(super) overruns: Vec<Overrun>,
 }
 
 /// A request that is about to be admitted.
@@ -197,28 +200,47 @@ fn reserve(claim: &mut Claim, target: &Target, demand: &Demand, (body_len, outpu
     }
 }
 
-/// Takes from all limits in one step; waits for a lease where money is free but its lease not yet on disk.
+/// Takes from all limits in one step. Waits for a lease where money is free but its lease not yet on disk, and in the
+/// queue of a limit of open requests that has one.
 async fn take(exchange: &mut Exchange<'_>, down: &mut Downstream, kinds: Kinds) -> Result<(), Failure> {
     let mut waited = Duration::ZERO;
+    let mut queued: Option<(Waiting, Duration)> = None;
     loop {
         let refused = match take_once(exchange, kinds) {
             Ok(()) => return Ok(()),
             Err(refused) => refused,
         };
-        if refused.reason != Reason::Unleased || waited >= LEASE_WAIT_MAX {
+        let may_wait = match refused.reason {
+            Reason::Unleased => {
+                exchange.context.shared.ledger_bell.notify_one();
+                LEASE_WAIT_MAX
+            }
+            _ => {
+                queued = queued.or_else(|| join_queue(exchange, &refused));
+                queued.as_ref().map_or(Duration::ZERO, |(_, longest)| *longest)
+            }
+        };
+        if waited >= may_wait {
             return Err(Failure::Client(refuse(exchange, &refused)));
         }
-        exchange.context.shared.ledger_bell.notify_one();
-        let look = Box::pin(sleep(LEASE_LOOK_EVERY));
+        let look = Box::pin(sleep(LOOK_EVERY));
         down.unless_gone(look).await.map_err(|_| Failure::ClientGone)?;
-        waited += LEASE_LOOK_EVERY;
+        waited += LOOK_EVERY;
     }
+}
+
+/// A place in the queue of the limit that refused; none where there is no queue or no room in it.
+fn join_queue(exchange: &Exchange<'_>, refused: &Refused) -> Option<(Waiting, Duration)> {
+    let keyed = exchange.holds.as_ref().and_then(|holds| holds.keyed_set.as_deref());
+    let sets =
+        [exchange.grant.as_ref().map(|grant| &grant.limits), exchange.route.as_ref().map(|route| &route.limits), keyed];
+    sets.into_iter().flatten().find_map(|set| set.join_queue(refused))
 }
 
 fn take_once(exchange: &mut Exchange<'_>, kinds: Kinds) -> Result<(), Refused> {
     let at = exchange.limit_moment(exchange.received_at());
     let Some(holds) = &mut exchange.holds else { return Ok(()) };
-    let Holds { grant: of_grant, route: of_route, keyed, keyed_set, credits, credit_terms, claim } = &mut **holds;
+    let Holds { grant: of_grant, route: of_route, keyed, keyed_set, credits, credit_terms, claim, .. } = &mut **holds;
     let mut sets: SmallVec<[(&LimitSet, &mut Held); 4]> = SmallVec::new();
     sets.extend(exchange.grant.as_ref().map(|grant| (&grant.limits, of_grant)));
     sets.extend(exchange.route.as_ref().map(|route| (&route.limits, of_route)));

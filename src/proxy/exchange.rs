@@ -14,7 +14,7 @@ use crate::{
     wire::Endpoint,
 };
 
-use super::{admit::Holds, context::Context, trace::Trace};
+use super::{admit::Holds, client_address::client_address, context::Context, trace::Trace};
 
 /// What of an answer is on its way to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,8 @@ pub(super) struct Exchange<'a> {
     received: Instant,
     first_sent: Option<Instant>,
     first_content: Option<Instant>,
-    client_ip: Option<std::net::IpAddr>,
+    /// Where the request comes from; none when a trusted proxy did not say.
+    pub client_ip: Option<std::net::IpAddr>,
 }
 
 impl<'a> Exchange<'a> {
@@ -148,7 +149,7 @@ impl<'a> Exchange<'a> {
             received: arrived,
             first_sent: None,
             first_content: None,
-            client_ip: Some(down.peer().ip()),
+            client_ip: client_address(&context.shared.trusted_proxies, down.peer().ip(), head, bytes),
         }
     }
 

@@ -7,6 +7,7 @@ mod admit;
 mod attempt;
 mod authenticate;
 mod caught;
+mod client_address;
 mod connect;
 mod context;
 mod exchange;
@@ -15,11 +16,13 @@ mod forward;
 mod mock;
 mod models;
 mod outlet;
+mod overrun;
 mod own_key;
 mod passed;
 mod refused;
 mod relay;
 mod reply;
+mod rules;
 mod settle;
 mod stream;
 mod trace;
@@ -166,14 +169,15 @@ async fn post(
         let snapshot = exchange.snapshot.take();
         let found =
             snapshot.as_ref().map_or(Err(NoRoute::Unknown), |snapshot| snapshot.route(&grant, view.model_name(body)));
-        let route = found.map_err(|none| refused(models::no_route(none)))?;
-        let target = Arc::clone(route.target(endpoint).ok_or_else(|| refused(wrong_endpoint(endpoint)))?);
+        let found = found.map_err(|none| refused(models::no_route(none)))?;
+        let allowed = rules::first_allowed(&found, &grant, endpoint, exchange.client_ip).map_err(refused)?;
+        let target = Arc::clone(allowed.ok_or_else(|| refused(wrong_endpoint(endpoint)))?);
         // From here on every answer says what serves it, a refusal too.
         exchange.target = Some(Arc::clone(&target));
         if view.needs_state && !target.keeps_state {
             return Err(refused(stateless()));
         }
-        Ok((view, Arc::clone(route), target))
+        Ok((view, Arc::clone(found.route), target))
     });
     let (view, route, target) = match looked_up {
         Ok(found) => found,

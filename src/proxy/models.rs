@@ -30,16 +30,19 @@ pub(super) async fn answer_models(
 ) -> Result<(), Gone> {
     let body = match id {
         None => {
-            let data: Vec<_> =
-                exchange.snapshot.iter().flat_map(|snapshot| snapshot.routes_of(grant)).map(model).collect();
+            let snapshot = exchange.snapshot.iter();
+            let usable = snapshot.flat_map(|snapshot| snapshot.usable_routes(grant, exchange.client_ip));
+            let data: Vec<_> = usable.map(|found| model(found.route)).collect();
             json!({"object": "list", "data": data})
         }
         Some(id) => {
             let name = decode_slash(id);
-            let snapshot = exchange.snapshot.as_ref();
-            match snapshot
-                .map_or(Err(NoRoute::Unknown), |snapshot| snapshot.route(grant, &name).map(|route| model(route)))
-            {
+            let found =
+                exchange.snapshot.as_ref().map_or(Err(NoRoute::Unknown), |snapshot| snapshot.route(grant, &name));
+            // What rules do not let it use is not listed, so it does not exist here either.
+            let usable = found
+                .and_then(|found| found.is_usable(grant, exchange.client_ip).then_some(found).ok_or(NoRoute::Unknown));
+            match usable.map(|found| model(found.route)) {
                 Ok(model) => model,
                 Err(none) => return send_refusal(exchange, down, &no_route(none), after).await,
             }

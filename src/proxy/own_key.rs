@@ -2,6 +2,8 @@
 //!
 //! `GET /v1/key`: read from the snapshot, no provider is asked. Nothing in it opens anything.
 
+use std::net::IpAddr;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -24,12 +26,13 @@ pub(super) async fn answer_own_key(
     grant: &Grant,
     after: After,
 ) -> Result<(), Gone> {
-    let body = exchange.snapshot.as_ref().map_or(Value::Null, |snapshot| view(snapshot, grant)).to_string();
+    let snapshot = exchange.snapshot.as_ref();
+    let body = snapshot.map_or(Value::Null, |snapshot| view(snapshot, grant, exchange.client_ip)).to_string();
     let local = Local { status: 200, content_type: "application/json", body: body.as_bytes(), fields: b"" };
     send_local(exchange, down, &local, after).await
 }
 
-fn view(snapshot: &Snapshot, grant: &Grant) -> Value {
+fn view(snapshot: &Snapshot, grant: &Grant, address: Option<IpAddr>) -> Value {
     let projects: Vec<Value> = grant
         .scope
         .ids()
@@ -37,7 +40,7 @@ fn view(snapshot: &Snapshot, grant: &Grant) -> Value {
         // A project without anything served has no slug here.
         .map(|id| json!({"id": &**id, "slug": snapshot.project(id).map(|part| part.slug())}))
         .collect();
-    let routes: Vec<&str> = snapshot.routes_of(grant).map(|route| &*route.full_name).collect();
+    let routes: Vec<&str> = snapshot.usable_routes(grant, address).map(|found| &*found.route.full_name).collect();
     json!({
         "object": "key",
         "id": &*grant.caller.key_id,
@@ -69,6 +72,7 @@ mod tests {
             routes: None,
             enabled: true,
             expires: Some(UnixTime(Duration::from_secs(60))),
+            policy: None,
         };
         let want = json!({
             "object": "key",
@@ -77,6 +81,6 @@ mod tests {
             "projects": [{"id": "prj_1", "slug": "mine"}],
             "routes": [],
         });
-        assert_eq!(view(&edit.finish(1), &grant), want);
+        assert_eq!(view(&edit.finish(1), &grant, None), want);
     }
 }

@@ -1,4 +1,4 @@
-//! What a client is told of its limits: the refusal, and the fields of every answer.
+//! What a client is told of its limits.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -75,7 +75,8 @@ fn message(refused: &Refused) -> String {
         text.push_str("; it will never fit: ask for fewer tokens (`max_tokens`) or have the limit raised");
     } else if refused.reason == Reason::Reserved && refused.kind == Kind::Money {
         text.push_str("; try again with a smaller `max_tokens`, or later");
-    } else if let Some(wait) = refused.resets_in.filter(|_| refused.reason == Reason::Reached) {
+    } else if let Some(wait) = refused.resets_in.filter(|_| refused.reason == Reason::Reached && refused.terms.max > 0)
+    {
         let _ = write!(text, "; room again in {}", go_duration(wait));
     }
     text

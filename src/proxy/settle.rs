@@ -7,13 +7,14 @@ use std::sync::Arc;
 use crate::{
     base::{Charge, Instant, NanoUsd, TokenCounts, now},
     limit::{Claim, Held, LimitSet, Moment},
+    snapshot::OnCancel,
     usage::Credential,
 };
 
 use super::{admit::Holds, exchange::Exchange};
 
 /// Bytes of text that make a token, about.
-const TOKEN_BYTES: u64 = 4;
+pub(super) const TOKEN_BYTES: u64 = 4;
 
 impl Exchange<'_> {
     /// Prices what the answer used, as far as it is known. Call it when the tokens are: the price then stands in the head
@@ -24,9 +25,12 @@ impl Exchange<'_> {
         }
         self.check_usage();
         let Some(target) = &self.target else { return };
+        let is_free = self.cancelled && self.stream && target.on_cancel == OnCancel::Free;
         let paid = target.paid.as_ref().filter(|_| self.credential == Credential::Platform);
+        // What a customer writes does not make free what the platform pays.
+        let is_free = is_free && paid.is_none();
         let price = paid.map(|paid| &paid.price).or(target.price.as_ref());
-        self.cost = price.map(|price| match self.tokens == TokenCounts::default() {
+        self.cost = price.map(|price| match is_free || self.tokens == TokenCounts::default() {
             true => NanoUsd::ZERO,
             false => price.cost(&self.tokens),
         });
@@ -82,6 +86,7 @@ impl Exchange<'_> {
             money_nano: self.cost.unwrap_or_default().saturating_add(self.fee).units(),
             audio_millis: 0,
         };
+        self.end_overruns(ended);
         let mut charges = Vec::new();
         let block = Arc::clone(&self.context.block);
         self.end_holds(ended, |set, held, at| {

@@ -19,6 +19,7 @@ use super::{
     exchange::Exchange,
     fault,
     outlet::Outlet,
+    overrun::{bound_of, drain_stream, go_on},
     reply::{After, Refusal},
 };
 
@@ -42,7 +43,7 @@ pub(super) struct Plan {
 }
 
 /// How the relay of events ended.
-enum Ended {
+pub(super) enum Ended {
     /// The provider's body ended, or its end marker was seen.
     Complete,
     /// The client left.
@@ -106,7 +107,11 @@ async fn relay_to_its_end(
     outlet: &mut Outlet,
 ) -> Result<Ended, Gone> {
     down.deadline.bind(exchange.tenure());
-    let relayed = relay_events(exchange, down, answer, (plan, watch), outlet).await;
+    let mut splitter = Splitter::new(exchange.context.shared.settings.sse);
+    let relayed = relay_events(exchange, down, answer, (plan, watch), (outlet, &mut splitter)).await;
+    if matches!(relayed, Err(Gone) | Ok(Ended::ClientGone)) && exchange.drains() {
+        Box::pin(drain_stream(exchange, down, answer, (plan, watch), &mut splitter)).await;
+    }
     down.deadline.bind(None);
     if exchange.is_outdated() && !matches!(relayed, Ok(Ended::Complete)) {
         exchange.context.block.outdated_streams.inc();
@@ -123,9 +128,9 @@ async fn relay_events(
     down: &mut Downstream,
     answer: &mut Answer,
     (plan, watch): (&Plan, &mut StreamWatch),
-    outlet: &mut Outlet,
+    (outlet, splitter): (&mut Outlet, &mut Splitter),
 ) -> Result<Ended, Gone> {
-    let mut splitter = Splitter::new(exchange.context.shared.settings.sse);
+    let mut bound = bound_of(exchange);
     let (mut quiet_since, mut messages) = (exchange.answered, 0);
     let mut waiting_since = quiet_since;
     loop {
@@ -151,7 +156,7 @@ async fn relay_events(
             }
             Err(cut) => return Ok(broken(exchange, cut, watch)),
         }
-        let step = take_events(answer, &mut splitter, watch);
+        let step = take_events(answer, splitter, watch);
         if watch.messages_count() > messages {
             messages = watch.messages_count();
             quiet_since = now();
@@ -165,6 +170,12 @@ async fn relay_events(
             outlet.send_events(exchange, down, answer, (count, CHUNK_END)).await?;
             fault::point(exchange, "event");
         }
+        if let Some(most) = bound.filter(|most| watch.content_bytes() > *most) {
+            match go_on(exchange, most) {
+                Ok(next) => bound = Some(next),
+                Err(refusal) => return Ok(Ended::Broken(Outcome::Cancelled, refusal)),
+            }
+        }
         match flow {
             ControlFlow::Break(ended) => return Ok(ended),
             ControlFlow::Continue(()) if watch.is_done() || answer.connection.upstream.is_ended() => {
@@ -177,7 +188,11 @@ async fn relay_events(
 
 /// Judges the whole events that have arrived. Returns how many bytes of them are to be sent; what is to be kept back has
 /// been cut out.
-fn take_events(answer: &mut Answer, splitter: &mut Splitter, watch: &mut StreamWatch) -> (usize, ControlFlow<Ended>) {
+pub(super) fn take_events(
+    answer: &mut Answer,
+    splitter: &mut Splitter,
+    watch: &mut StreamWatch,
+) -> (usize, ControlFlow<Ended>) {
     let upstream = &mut answer.connection.upstream;
     let mut from = 0;
     loop {

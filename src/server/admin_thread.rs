@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     admin::{AccessLog, AdminState, Check, Output, Pump, RateLimits, Readiness, pump, serve},
     config::Server,
-    control::{Control, Keeper, Publisher, keep, keep_credentials, keep_key_use, keep_sealed, ring_keeper},
+    control::{Control, Keeper, Publisher, keep_credentials, keep_key_use, keep_sealed},
     limit::Meters,
     metrics::Registry,
     shared::{Door, Parts, Shared},
@@ -31,13 +31,14 @@ use crate::{
 use super::{
     Launch, Listening,
     attend::{Attended, Signals, attend},
+    book::{Bookkeeping, open_book},
     chassis::Verdict,
     crew::Orders,
     edge::{EdgeControl, EdgeHandle},
     error::ServerError,
     ground::Ground,
     resolution_log::log_resolution,
-    settings::{connector, data_path_settings, driver, request_rows, ttl_bounds},
+    settings::{connector, data_path_settings, driver, ttl_bounds},
     source::Opened,
 };
 
@@ -109,14 +110,7 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     let meters = Arc::new(if source.is_kept() { Meters::with_ledger() } else { Meters::in_memory() });
     let registries = Registries { meters, ..Registries::new(Arc::new(Registry::new(ground.pins.len())), origins) };
     let Opened { snapshot, follow, kept, files } = source.open(&server, &registries).await?;
-    // Before anything is admitted: what was spent before counts.
-    let ledger = match &kept {
-        Some(kept) => {
-            let leases = Arc::clone(&registries.meters);
-            Some(Arc::new(Keeper::open(kept.store(), leases, request_rows(&server)).await?))
-        }
-        None => None,
-    };
+    let ledger = open_book(kept.as_ref(), (&server, &registries.meters), files.as_ref()).await?;
     tokio::spawn(resolver.clone().run(until(stopped.clone())));
     // If the names take longer, the workers start all the same and their first requests may fail.
     let _ = tokio::time::timeout(NAMES_WAIT, resolver.first_lookups(&registries.origins.addresses())).await;
@@ -130,6 +124,7 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
         meters: Arc::clone(&registries.meters),
         doors,
         tls: connector(&server)?,
+        trusted_proxies: server.trusted_proxies.clone(),
     };
     let shared = Arc::new(Shared::new(parts, data_path_settings(&server, ground.connections_max)));
     let (order, mut roster) = Orders::new(Arc::clone(&shared), plans);
@@ -147,12 +142,10 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
         tokio::spawn(keep_sealed(Arc::clone(&api.control), stopped.clone()));
     }
     let pumped = start_pump(&server, (&queue, &output), (keeper.as_ref(), ledger.as_ref()), stopped.clone());
-    let (stop_keeping, kept_until) = watch::channel(false);
-    if let Some(ledger) = &ledger {
-        tokio::spawn(ring_keeper(Arc::clone(&shared), Arc::clone(ledger), stopped.clone()));
-    }
-    let keeping = ledger.map(|ledger| tokio::spawn(keep(ledger, kept_until)));
+    let book = Bookkeeping::start(&shared, ledger.as_ref(), stopped.clone());
     let state = AdminState {
+        meters: Arc::clone(&registries.meters),
+        keeper: ledger,
         registry: Arc::clone(&registries.metrics),
         queue,
         output,
@@ -171,10 +164,7 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     // The rows of the last requests are in the queue: the pump empties it before it ends.
     let _ = stop.send(true);
     let _ = pumped.await;
-    let _ = stop_keeping.send(true);
-    if let Some(keeping) = keeping {
-        let _ = keeping.await;
-    }
+    book.close().await;
     if let Some(control) = keeper {
         control.write_key_use().await;
         control.write_credential_use().await;

@@ -129,7 +129,7 @@ pub fn egress_rules(server: &Server) -> Result<Rules, ServerError> {
     let mut allow = Vec::new();
     for entry in &server.egress.allow {
         let ports = if entry.ports.is_empty() { Ports::any() } else { ports(&entry.ports)? };
-        allow.push(allowed(entry.network.address, entry.network.prefix, ports)?);
+        allow.push(Allow { cidr: entry.network, ports });
     }
     let ports = if server.egress.ports.is_empty() { None } else { Some(ports(&server.egress.ports)?) };
     Ok(Rules { allow, ports })

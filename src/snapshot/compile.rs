@@ -12,9 +12,11 @@ use std::{
 use crate::{
     base::{Caller, KeyHasher, Labels, Tenure},
     config::{self, At, Code, KeyEntry, LimitUnit, Model, Problem, Provider, Route as RouteConfig, Severity, Timeouts},
+    iam::{self, TargetFacts},
     limit::{Keyed, LimitSet, route_limits},
     provider::asks_usage,
-    usage::Catalogue,
+    upstream::BoundOrigin,
+    usage::{Catalogue, Price},
     wire::{Defaults, Prompt},
 };
 
@@ -28,7 +30,7 @@ use super::{
     part::ProjectPart,
     pricing::{Pricing, pricing, unpriced, unpriced_problem},
     reach::{Ways, ways},
-    route::{HttpTarget, OnCancel, OnExhausted, Reach, Route, Target, TargetTimeouts},
+    route::{HttpTarget, OnCancel, OnExhausted, Reach, Route, RoutePlace, Target, TargetTimeouts},
     source::{ProjectSource, Refusal, Registries, Sources},
     view::Snapshot,
 };
@@ -81,7 +83,9 @@ pub fn compile_project(project: &ProjectSource, registries: &Registries) -> Resu
     let routes = project.config.routes.iter().map(|route| compiler.route(route, &mut problems)).collect();
     compiler.unused_models(&mut problems);
     if problems.is_empty() {
-        let part = ProjectPart::served(project.slug.clone(), project.version, (routes, tenure));
+        let organization = Arc::from(&*project.organization);
+        let versioned = (project.version, tenure);
+        let part = ProjectPart::served(project.slug.clone(), organization, versioned, routes);
         return Ok(part.with_mode(project.config.mode));
     }
     problems.sort_by_key(|problem| problem.at);
@@ -121,6 +125,7 @@ fn grant(key: &KeyEntry) -> Grant {
         routes: key.routes.as_deref().map(texts),
         enabled: key.enabled,
         expires: key.expires,
+        policy: None,
     }
 }
 
@@ -170,6 +175,7 @@ impl Compiler<'_> {
                 config::OnExhausted::Finish => OnExhausted::Finish,
                 config::OnExhausted::Cut => OnExhausted::Cut,
             },
+            place: RoutePlace::default(),
         }
     }
 
@@ -238,6 +244,7 @@ impl Compiler<'_> {
         let timeouts = Timeouts::resolve(&route.timeouts, &model.timeouts);
         Ok(Target {
             tenure: Arc::clone(self.tenure),
+            facts: facts(model, &reach, price.as_deref()),
             reach,
             price,
             paid,
@@ -286,6 +293,24 @@ fn unpriced_under_budget(route: &RouteConfig, lists: &[(&[At<usize>], Option<&Ta
         let warning = unpriced_problem(references.first()?, &full_name);
         Some(Problem { severity: Severity::Error, ..warning })
     })
+}
+
+/// What rules are told about a target. The name of a provider stands for the provider's own address only: a rule that allows
+/// it must not let a key reach whatever a project has put in its place.
+fn facts(model: &Model, reach: &Reach, price: Option<&Price>) -> TargetFacts {
+    let own_place = model.provider.default_base_url().and_then(|url| BoundOrigin::of_url(url).ok());
+    let provider = match reach {
+        Reach::Http(http) if own_place.is_none_or(|place| !place.covers(http.origin.url())) => {
+            format!("custom:{}", http.origin.url().host_name())
+        }
+        Reach::Http(_) | Reach::Mock(_) => model.provider.name().to_owned(),
+    };
+    let price = price.map(|price| iam::Price {
+        input: price.input_per_million(),
+        output: price.output_per_million(),
+        is_free: price.is_free(),
+    });
+    TargetFacts { provider: provider.into(), model: model.name.as_str().into(), price }
 }
 
 /// Names may hold any printable character: what is not plain ASCII is percent-encoded in a header.

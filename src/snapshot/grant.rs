@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::{
     base::{Caller, UnixTime, unix_time},
+    iam::Policy,
     limit::LimitSet,
 };
 
 /// What a key may do. Compiled when a snapshot is published.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Grant {
     /// Whose key it is.
     pub caller: Arc<Caller>,
@@ -22,6 +23,8 @@ pub struct Grant {
     pub enabled: bool,
     /// From when on it may not.
     pub expires: Option<UnixTime>,
+    /// What the rules of the key and of its maker allow; none without such rules. Set when a snapshot is made.
+    pub policy: Option<Arc<Policy>>,
 }
 
 /// The projects whose routes a key may use.
@@ -101,6 +104,7 @@ mod tests {
             routes: None,
             enabled: true,
             expires: None,
+            policy: None,
         }
     }
 

@@ -18,6 +18,9 @@ mod part;
 mod pricing;
 mod reach;
 mod route;
+mod rule_book;
+#[cfg(test)]
+mod rule_tests;
 mod shards;
 mod source;
 #[cfg(test)]
@@ -33,6 +36,7 @@ pub use handle::Handle;
 pub use learned::Learned;
 pub use part::ProjectPart;
 pub use pricing::{unpriced, unpriced_problem};
-pub use route::{HttpTarget, OnCancel, OnExhausted, Reach, Route, Target, TargetTimeouts};
+pub use route::{HttpTarget, OnCancel, OnExhausted, Reach, Route, RoutePlace, Target, TargetTimeouts};
+pub use rule_book::RuleOwner;
 pub use source::{BoundSecret, Funding, ProjectSource, ProviderKey, Refusal, Registries, Sources};
-pub use view::{NoRoute, Snapshot};
+pub use view::{Found, NoRoute, Snapshot};

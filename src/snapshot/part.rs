@@ -4,21 +4,31 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::{base::Tenure, config::Mode};
+use crate::{
+    base::Tenure,
+    config::Mode,
+    iam::{Facts, Policy, RouteFacts, TargetFacts, Window},
+};
 
-use super::route::Route;
+use super::route::{Route, RoutePlace, Target};
 
-/// A project as the data path sees it. A project without anything served has no part at all.
+/// A project as the data path sees it. A project without anything served has no part at all. Cheap to clone.
+#[derive(Clone)]
 pub struct ProjectPart {
-    slug: Box<str>,
+    slug: Arc<str>,
+    /// Id of the organization that owns it.
+    organization: Arc<str>,
     version: Option<u64>,
     tenure: Option<Arc<Tenure>>,
     mode: Option<Mode>,
     standing: Standing,
+    /// What the rules of the organization and of the project allow; none without such rules.
+    policy: Option<Arc<Policy>>,
 }
 
+#[derive(Clone)]
 enum Standing {
-    Served(Routes),
+    Served(Arc<Routes>),
     Broken,
     Archived,
 }
@@ -28,24 +38,27 @@ struct Routes {
     by_full_name: HashMap<Box<str>, Arc<Route>>,
     by_name: HashMap<Box<str>, Arc<Route>>,
     listed: Box<[Arc<Route>]>,
+    facts: Arc<Facts>,
 }
 
 impl ProjectPart {
-    /// A project with these routes, of this version of its configuration; all its targets hold this tenure.
-    pub(super) fn served(slug: Box<str>, version: Option<u64>, (routes, tenure): (Vec<Route>, Arc<Tenure>)) -> Self {
-        let mut listed: Box<[_]> = routes.into_iter().map(Arc::new).collect();
-        listed.sort_by(|a, b| a.full_name.cmp(&b.full_name));
+    /// A project of an organization with these routes, of this version of its configuration; all its targets hold this
+    /// tenure.
+    pub(super) fn served(
+        slug: Box<str>,
+        organization: Arc<str>,
+        (version, tenure): (Option<u64>, Arc<Tenure>),
+        mut routes: Vec<Route>,
+    ) -> Self {
+        routes.sort_by(|a, b| a.full_name.cmp(&b.full_name));
+        let facts = Arc::new(numbered(&mut routes));
+        let listed: Box<[_]> = routes.into_iter().map(Arc::new).collect();
         // Slugs hold no `/`, so the first one ends the project.
         let name = |route: &Route| Box::from(route.full_name.split_once('/').map_or("", |(_, name)| name));
         let by_name = listed.iter().map(|route| (name(route), Arc::clone(route))).collect();
         let by_full_name = listed.iter().map(|route| (route.full_name.clone(), Arc::clone(route))).collect();
-        Self {
-            slug,
-            version,
-            tenure: Some(tenure),
-            mode: None,
-            standing: Standing::Served(Routes { by_full_name, by_name, listed }),
-        }
+        let standing = Standing::Served(Arc::new(Routes { by_full_name, by_name, listed, facts }));
+        Self { slug: slug.into(), organization, version, tenure: Some(tenure), mode: None, standing, policy: None }
     }
 
     /// Notes the `mode` of its configuration.
@@ -62,13 +75,40 @@ impl ProjectPart {
     /// A project whose stored configuration cannot be compiled: its routes answer 503 `config_error`.
     #[must_use]
     pub fn broken(slug: &str) -> Self {
-        Self { slug: slug.into(), version: None, tenure: None, mode: None, standing: Standing::Broken }
+        Self::without_routes(slug, Standing::Broken)
     }
 
     /// A project that was archived: its own keys get 410 `project_archived`.
     #[must_use]
     pub fn archived(slug: &str) -> Self {
-        Self { slug: slug.into(), version: None, tenure: None, mode: None, standing: Standing::Archived }
+        Self::without_routes(slug, Standing::Archived)
+    }
+
+    fn without_routes(slug: &str, standing: Standing) -> Self {
+        let organization = Arc::default();
+        Self { slug: slug.into(), organization, version: None, tenure: None, mode: None, standing, policy: None }
+    }
+
+    /// Id of the organization that owns it; empty where nothing is served.
+    pub(super) fn organization(&self) -> &Arc<str> {
+        &self.organization
+    }
+
+    /// What rules are compared with; none where nothing is served.
+    #[must_use]
+    pub fn facts(&self) -> Option<&Arc<Facts>> {
+        self.served_routes().map(|routes| &routes.facts)
+    }
+
+    /// What the rules of the organization and of the project allow; none without such rules.
+    #[must_use]
+    pub fn policy(&self) -> Option<&Arc<Policy>> {
+        self.policy.as_ref()
+    }
+
+    /// The same project under another policy, which was compiled for its facts.
+    pub(super) fn with_policy(&self, policy: Option<Arc<Policy>>) -> Self {
+        Self { policy, ..self.clone() }
     }
 
     /// The first half of the names of its routes.
@@ -130,6 +170,26 @@ impl ProjectPart {
     }
 }
 
+/// Gives every route and target its number; returns what they are the numbers of.
+fn numbered(routes: &mut [Route]) -> Facts {
+    let (mut names, mut targets): (Vec<RouteFacts>, Vec<TargetFacts>) = (Vec::new(), Vec::new());
+    for (number, route) in routes.iter_mut().enumerate() {
+        names.push(RouteFacts { full_name: route.full_name.clone() });
+        let mut window = |list: &[Arc<Target>]| {
+            let start = targets.len();
+            targets.extend(list.iter().map(|target| target.facts.clone()));
+            // A target beyond the window can be used by nobody who has rules.
+            Window::new(start, list.len().min(Window::LEN_MAX)).unwrap_or_default()
+        };
+        route.place = RoutePlace {
+            route: u32::try_from(number).unwrap_or(u32::MAX),
+            chat: window(route.chat.as_slice()),
+            embedding: window(route.embedding.as_slice()),
+        };
+    }
+    Facts { routes: names.into(), targets: targets.into() }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::limit::LimitSet;
@@ -147,12 +207,14 @@ mod tests {
             keyed: None,
             enforce_output_cap: None,
             on_exhausted: OnExhausted::Finish,
+            place: RoutePlace::default(),
         }
     }
 
     #[test]
     fn routes_are_found_by_name_and_listed_in_order() {
-        let part = ProjectPart::served("a".into(), Some(3), (vec![route("a/z"), route("a/b")], Arc::default()));
+        let versioned = (Some(3), Arc::default());
+        let part = ProjectPart::served("a".into(), "org".into(), versioned, vec![route("a/z"), route("a/b")]);
         assert_eq!(part.routes().iter().map(|route| &*route.full_name).collect::<Vec<_>>(), ["a/b", "a/z"]);
         assert_eq!(part.route("z").map(|route| &*route.full_name), Some("a/z"));
         assert_eq!(part.route_by_full_name("a/b").map(|route| &*route.full_name), Some("a/b"));

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     base::{Labels, Secret, Tenure},
     http::ServerName,
+    iam::{TargetFacts, Window},
     limit::{Keyed, LimitSet},
     metrics::Series,
     provider::Mock,
@@ -33,6 +34,8 @@ pub struct Route {
     pub enforce_output_cap: Option<bool>,
     /// What happens to a stream that passes its reservation when its limits are used up.
     pub on_exhausted: OnExhausted,
+    /// Where rules find it; given by the project.
+    pub place: RoutePlace,
 }
 
 /// What happens to a stream that passes its reservation when its limits are used up.
@@ -57,13 +60,24 @@ pub enum OnCancel {
     Free,
 }
 
+/// Numbers of a route and of its targets among those of its project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RoutePlace {
+    /// The route.
+    pub route: u32,
+    /// The targets of [`Route::chat`].
+    pub chat: Window,
+    /// The targets of [`Route::embedding`].
+    pub embedding: Window,
+}
+
 impl Route {
-    /// The target of an endpoint; none when the route has no model of that kind.
+    /// The targets of an endpoint, in order.
     #[must_use]
-    pub fn target(&self, endpoint: Endpoint) -> Option<&Arc<Target>> {
+    pub fn targets(&self, endpoint: Endpoint) -> &[Arc<Target>] {
         match endpoint {
-            Endpoint::Embeddings => self.embedding.as_ref(),
-            Endpoint::Chat | Endpoint::Completions | Endpoint::Responses => self.chat.as_ref(),
+            Endpoint::Embeddings => self.embedding.as_slice(),
+            Endpoint::Chat | Endpoint::Completions | Endpoint::Responses => self.chat.as_slice(),
         }
     }
 }
@@ -91,6 +105,8 @@ pub struct Target {
     pub tenure: Arc<Tenure>,
     /// How it is reached.
     pub reach: Reach,
+    /// What rules know of it.
+    pub facts: TargetFacts,
     /// The provider's name of the model, as a JSON string with quotes.
     pub model_json: Box<[u8]>,
     /// System text that is put first.

@@ -3,7 +3,7 @@
 //! A change of one key copies one shard of 256; the others go on being the same memory in the old and the new snapshot.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::{BuildHasherDefault, Hasher},
     sync::Arc,
 };
@@ -16,6 +16,9 @@ use super::grant::Grant;
 const SHARDS: usize = 256;
 
 type Shard = HashMap<Digest, Arc<Grant>, BuildHasherDefault<Uniform>>;
+
+/// Some digests.
+pub(super) type DigestSet = HashSet<Digest, BuildHasherDefault<Uniform>>;
 
 /// Grants by the digests of their keys.
 #[derive(Clone)]
@@ -59,7 +62,7 @@ impl Default for Shards {
 /// Takes the number that a digest hands over as the hash: it is uniform already, and nobody without the pepper or a
 /// place in the keys file chooses one that is stored.
 #[derive(Default)]
-struct Uniform(u64);
+pub(super) struct Uniform(u64);
 
 impl Hasher for Uniform {
     fn finish(&self) -> u64 {
@@ -90,6 +93,7 @@ mod tests {
             routes: None,
             enabled: true,
             expires: None,
+            policy: None,
         })
     }
 

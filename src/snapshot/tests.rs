@@ -62,6 +62,7 @@ fn grant(scope: Scope, route: Option<&str>) -> Grant {
         routes: route.map(|route| [route.into()].into()),
         enabled: true,
         expires: None,
+        policy: None,
     }
 }
 
@@ -91,10 +92,10 @@ fn model_value_leads_to_routes_of_the_keys_own_projects_only() {
         ("project without a part", &["c"], None, "c/chat", Err(NoRoute::Unknown)),
     ] {
         let grant = grant(Scope::slugs(projects.iter().copied()), route);
-        assert_eq!(snapshot.route(&grant, model).map(|route| &*route.full_name), want, "{name}");
+        assert_eq!(snapshot.route(&grant, model).map(|found| &*found.route.full_name), want, "{name}");
     }
     let both = grant(Scope::slugs(["b", "a"]), None);
-    let listed: Vec<_> = snapshot.routes_of(&both).map(|route| &*route.full_name).collect();
+    let listed: Vec<_> = snapshot.routes_of(&both).map(|found| &*found.route.full_name).collect();
     assert_eq!((listed, snapshot.route_count()), (vec!["a/chat", "a/embed", "b/chat"], 3));
 }
 
@@ -107,7 +108,7 @@ fn two_projects_of_one_slug_never_meet() {
     edit.put_project("prj_3".into(), ProjectPart::broken("broken"));
     let snapshot = edit.finish(1);
     let own = |id: &str| grant(Scope::Project(id.into()), None);
-    let found = |id: &str, model: &str| snapshot.route(&own(id), model).map(Arc::as_ptr);
+    let found = |id: &str, model: &str| snapshot.route(&own(id), model).map(|found| Arc::as_ptr(found.route));
     assert_ne!(found("prj_1", "support/chat"), found("prj_2", "support/chat"));
     assert_eq!(found("prj_1", "support/secret"), Err(NoRoute::Unknown));
     assert!(found("prj_2", "support/secret").is_ok());

@@ -1,10 +1,21 @@
 //! What a request looks up: its key, then its route.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
-use crate::base::KeyHasher;
+use crate::{
+    base::KeyHasher,
+    iam::{Asked, Denial, Policy, Scope, Step, Survivors, check},
+    wire::Endpoint,
+};
 
-use super::{edit::Edit, grant::Grant, part::ProjectPart, route::Route, shards::Shards};
+use super::{
+    edit::{Edit, Governed},
+    grant::Grant,
+    part::ProjectPart,
+    route::Route,
+    rule_book::RuleBook,
+    shards::Shards,
+};
 
 /// Projects by id.
 pub(super) type Parts = HashMap<Arc<str>, Arc<ProjectPart>>;
@@ -15,6 +26,10 @@ pub struct Snapshot {
     pub(super) hasher: Arc<KeyHasher>,
     pub(super) grants: Shards,
     pub(super) projects: Arc<Parts>,
+    /// The rules of all places.
+    pub(super) rules: RuleBook,
+    /// Grants whose policy depends on the targets of their project.
+    pub(super) governed: Arc<Governed>,
     /// Whether any project is archived: else no request needs to look.
     pub(super) any_archived: bool,
 }
@@ -26,6 +41,52 @@ pub enum NoRoute {
     Unknown,
     /// It is of the key's own project, whose stored configuration cannot be compiled.
     Broken,
+}
+
+/// A route that a key may name, in its project.
+#[derive(Clone, Copy)]
+pub struct Found<'a> {
+    /// The route.
+    pub route: &'a Arc<Route>,
+    part: &'a ProjectPart,
+}
+
+impl Found<'_> {
+    /// Asks the rules which targets of an endpoint a key may use from this address. Without rules it costs nothing.
+    ///
+    /// # Errors
+    /// [`Denial`].
+    pub fn allowed(&self, grant: &Grant, endpoint: Endpoint, address: Option<IpAddr>) -> Result<Survivors, Denial> {
+        let place = self.route.place;
+        let targets = match endpoint {
+            Endpoint::Embeddings => place.embedding,
+            Endpoint::Chat | Endpoint::Completions | Endpoint::Responses => place.chat,
+        };
+        let own = grant.policy.as_deref();
+        // Numbers of another configuration would mean other targets. `Edit` sees to it that this is never so.
+        if own.is_some_and(|policy| !self.is_compiled_for(policy)) {
+            return Err(Denial { scope: Scope::Key, step: Step::Models, rules: Vec::new() });
+        }
+        let asked = Asked { route: place.route, targets, address };
+        check(self.part.policy().map(AsRef::as_ref), own, &asked)
+    }
+
+    /// Whether rules let a key use the route from this address, for one endpoint at least.
+    #[must_use]
+    pub fn is_usable(&self, grant: &Grant, address: Option<IpAddr>) -> bool {
+        if self.part.policy().is_none() && grant.policy.is_none() {
+            return true;
+        }
+        let has_targets = |endpoint: &Endpoint| !self.route.targets(*endpoint).is_empty();
+        Endpoint::ALL
+            .iter()
+            .filter(|endpoint| has_targets(endpoint))
+            .any(|endpoint| self.allowed(grant, *endpoint, address).is_ok())
+    }
+
+    fn is_compiled_for(&self, policy: &Policy) -> bool {
+        self.part.facts().is_some_and(|facts| Arc::ptr_eq(facts, policy.facts()))
+    }
 }
 
 impl Snapshot {
@@ -58,22 +119,29 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`NoRoute`].
-    pub fn route(&self, grant: &Grant, model: &str) -> Result<&Arc<Route>, NoRoute> {
+    pub fn route(&self, grant: &Grant, model: &str) -> Result<Found<'_>, NoRoute> {
         let slug = model.split_once('/').map(|(slug, _)| slug);
         let id = slug.map_or_else(|| grant.scope.own(), |slug| grant.scope.id_for(slug));
         let part = id.and_then(|id| self.projects.get(id)).ok_or(NoRoute::Unknown)?;
         let found = if slug.is_some() { part.route_by_full_name(model) } else { part.route(model) };
         match found {
-            Some(route) if grant.may_call(&route.full_name) => Ok(route),
+            Some(route) if grant.may_call(&route.full_name) => Ok(Found { route, part }),
             None if part.is_broken() && slug.is_none_or(|slug| *part.slug() == *slug) => Err(NoRoute::Broken),
             _ => Err(NoRoute::Unknown),
         }
     }
 
-    /// The routes that a key may use: its projects in the order of their ids, the routes of each by name.
-    pub fn routes_of<'a>(&'a self, grant: &'a Grant) -> impl Iterator<Item = &'a Route> {
+    /// The routes that a key may name: its projects in the order of their ids, the routes of each by name. Rules are not
+    /// asked.
+    pub fn routes_of<'a>(&'a self, grant: &'a Grant) -> impl Iterator<Item = Found<'a>> {
         let parts = grant.scope.ids().iter().filter_map(|id| self.projects.get(id));
-        parts.flat_map(|part| part.routes()).map(AsRef::as_ref).filter(|route| grant.may_call(&route.full_name))
+        let all = parts.flat_map(|part| part.routes().iter().map(move |route| Found { route, part }));
+        all.filter(|found| grant.may_call(&found.route.full_name))
+    }
+
+    /// Those of [`Self::routes_of`] that rules let the key use from this address, for one endpoint at least.
+    pub fn usable_routes<'a>(&'a self, grant: &'a Grant, address: Option<IpAddr>) -> impl Iterator<Item = Found<'a>> {
+        self.routes_of(grant).filter(move |found| found.is_usable(grant, address))
     }
 
     /// Returns a project by its id.

@@ -2,7 +2,7 @@
 //!
 //! The threads, the queues and the health of the store are the same for every database; an engine only runs jobs.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use super::tx::{Outcome, Tx};
 
@@ -42,11 +42,11 @@ pub(super) trait Writer: Send {
 
 /// One of several that read beside the writer.
 pub(super) trait Reader: Send {
-    /// Runs a job over one state of the database.
+    /// Runs a job over one state of the database, for `time_max` at most; what takes longer fails as a statement of the job.
     ///
     /// # Errors
     /// The database could not be read.
-    fn read(&mut self, job: &mut dyn Job) -> Outcome<()>;
+    fn read(&mut self, job: &mut dyn Job, time_max: Option<Duration>) -> Outcome<()>;
 
     /// Writes one state of the database into a new file.
     ///

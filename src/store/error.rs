@@ -28,6 +28,9 @@ pub enum StoreError {
     /// The file of a backup cannot be made or written.
     #[error("the backup cannot be written: {0}")]
     Backup(String),
+    /// A question took longer than it may.
+    #[error("the question takes too long; ask for a shorter time, or for less at once")]
+    TooLong,
     /// Our own fault: a row that the schema refuses, or a panic.
     #[error("the store cannot do this: {0}")]
     Internal(String),

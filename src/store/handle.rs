@@ -44,7 +44,7 @@ struct Shared {
 
 /// What a reading thread is asked for.
 enum Reading {
-    Job(Box<dyn Job>),
+    Job(Box<dyn Job>, Option<Duration>),
     Backup(PathBuf, oneshot::Sender<Outcome<()>>),
     Check,
 }
@@ -97,8 +97,36 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        self.read_at_most(None, work).await
+    }
+
+    /// As [`Self::read`], for a question that a caller makes as large as it likes: what takes longer is stopped.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; [`StoreError::TooLong`].
+    pub async fn read_within<T, E>(
+        &self,
+        time_max: Duration,
+        work: impl FnOnce(&dyn Tx) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.read_at_most(Some(time_max), work).await
+    }
+
+    async fn read_at_most<T, E>(
+        &self,
+        time_max: Option<Duration>,
+        work: impl FnOnce(&dyn Tx) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
         let (job, answer) = Closure::boxed(|tx: &mut dyn Tx| work(tx));
-        self.0.read(Reading::Job(job))?;
+        self.0.read(Reading::Job(job, time_max))?;
         answer.await.unwrap_or_else(|_| Err(closed().into()))
     }
 
@@ -216,8 +244,8 @@ fn read_loop(reader: &mut dyn Reader, queue: &Queue<Reading>, health: &HealthCel
         };
         for reading in items {
             match reading {
-                Reading::Job(mut job) => {
-                    let end = reader.read(job.as_mut());
+                Reading::Job(mut job, time_max) => {
+                    let end = reader.read(job.as_mut(), time_max);
                     health.note(Part::Read, &end);
                     job.answer(end);
                 }

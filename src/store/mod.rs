@@ -26,11 +26,11 @@ pub use record::{
     Account, Activation, ActivationKind, ActorKind, AdminToken, ApiKey, AuditEntry, AuditEvent, Dimension, EgressRule,
     Invitation, InvitationStatus, KeptAnswer, KeyStatus, LedgerEntry, LedgerFilter, LedgerKind, Lifecycle, Member,
     Mode, Organization, OrganizationRole, OrganizationStatus, Owner, Project, ProjectGrant, ProjectRole, ProviderKey,
-    RequestFilter, RequestRow, Rollup, Sealed, SecondFactor, Secret, Session, Span, TagPlace, TagTally, User, Version,
-    VersionState,
+    RequestFilter, RequestRow, Rollup, Rule, RulePlace, RuleStatus, Sealed, SecondFactor, Secret, Session, Span,
+    TagPlace, TagTally, User, Version, VersionState,
 };
 pub use sqlite::OTHER_TAG;
-pub use tx::{Access, Audit, Keys, Notes, Outcome, People, Projects, SealPlace, Seals, Secrets, Tx};
+pub use tx::{Access, Audit, Keys, Notes, Outcome, People, Projects, Rules, SealPlace, Seals, Secrets, Tx};
 pub use usage_tx::{Requests, Rollups};
 
 #[cfg(test)]

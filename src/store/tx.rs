@@ -11,7 +11,7 @@ use super::{
     query::{AuditFilter, KeyFilter, Page, PageRequest, ProjectFilter, VersionFilter},
     record::{
         Activation, AdminToken, ApiKey, AuditEntry, AuditEvent, EgressRule, Invitation, KeptAnswer, Member,
-        Organization, Owner, Project, ProviderKey, SecondFactor, Secret, Session, User, Version,
+        Organization, Owner, Project, ProviderKey, Rule, RulePlace, SecondFactor, Secret, Session, User, Version,
     },
     usage_tx::{Requests, Rollups},
 };
@@ -22,11 +22,14 @@ pub type Outcome<T> = Result<T, StoreError>;
 
 /// Everything that one transaction can do.
 pub trait Tx:
-    People + Access + Projects + Keys + Secrets + Seals + Audit + Notes + Ledger + Rollups + Requests
+    People + Access + Projects + Keys + Rules + Secrets + Seals + Audit + Notes + Ledger + Rollups + Requests
 {
 }
 
-impl<T: People + Access + Projects + Keys + Secrets + Seals + Audit + Notes + Ledger + Rollups + Requests> Tx for T {}
+impl<T> Tx for T where
+    T: People + Access + Projects + Keys + Rules + Secrets + Seals + Audit + Notes + Ledger + Rollups + Requests
+{
+}
 
 /// Organizations, users, members, invitations.
 pub trait People {
@@ -181,6 +184,24 @@ pub trait Keys {
     fn touch_keys(&mut self, used: &[(String, UnixTime)]) -> Outcome<()>;
     /// Disables every active key that a user made in an organization; returns the changed keys.
     fn disable_keys_of(&mut self, organization: &Id, creator: &Id) -> Outcome<Vec<ApiKey>>;
+}
+
+/// IAM rules. They go with the organization, project, member or key at which they stand.
+pub trait Rules {
+    /// Rules of one place, the oldest first.
+    fn rules(&self, place: &RulePlace) -> Outcome<Vec<Rule>>;
+    /// One rule.
+    fn rule(&self, id: &Id) -> Outcome<Option<Rule>>;
+    /// Calls `each` with every rule of the instance, the oldest first: for the start.
+    fn each_rule(&self, each: &mut dyn FnMut(Rule)) -> Outcome<()>;
+    /// Adds a rule.
+    fn insert_rule(&mut self, row: &Rule) -> Outcome<()>;
+    /// Changes type, value and status of a rule.
+    fn update_rule(&mut self, row: &Rule) -> Outcome<()>;
+    /// Deletes a rule if its revision is the stored one.
+    fn delete_rule(&mut self, id: &Id, revision: u64) -> Outcome<()>;
+    /// Every key that a user made in an organization: those that the rules of this member bind.
+    fn keys_made_by(&self, organization: &Id, creator: &Id) -> Outcome<Vec<ApiKey>>;
 }
 
 /// Secrets and provider keys.

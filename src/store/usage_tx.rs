@@ -1,4 +1,4 @@
-//! What a transaction can do with roll-ups and rows of requests.
+//! What a transaction can do with roll-ups and requests.
 
 use super::{
     query::{Page, PageRequest},

@@ -21,10 +21,9 @@ use std::str::FromStr;
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use crate::base::Swap;
+use crate::base::{Cidr, Swap};
 
 pub use bound::{BoundOrigin, BoundOriginError};
-pub use range::{Cidr, CidrError};
 pub use url::{BaseUrl, Host, Scheme, URL_BYTES_MAX, UrlError};
 
 /// Ports that need no administrator: HTTPS, HTTP, the range that model servers use, and Ollama's.

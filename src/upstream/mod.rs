@@ -10,8 +10,8 @@ mod resolve;
 
 pub use address::{Addresses, ResolveError, Status};
 pub use egress::{
-    Allow, BaseUrl, BoundOrigin, BoundOriginError, Cidr, CidrError, EgressError, Guard, Host, Ports, PortsError, Rules,
-    Scheme, URL_BYTES_MAX, UrlError,
+    Allow, BaseUrl, BoundOrigin, BoundOriginError, EgressError, Guard, Host, Ports, PortsError, Rules, Scheme,
+    URL_BYTES_MAX, UrlError,
 };
 pub use origin::{Origin, Origins};
 pub use pool::{Connection, OriginId, PoolLimits, Pools};

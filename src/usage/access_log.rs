@@ -2,7 +2,7 @@
 //!
 //! Holds what operators search for, and never a body, a key, a query or a provider's error text.
 
-use crate::base::JsonLine;
+use crate::base::{JsonLine, NanoUsd};
 
 use super::record::Record;
 
@@ -78,6 +78,13 @@ fn tokens(record: &Record, line: &mut JsonLine<'_>) {
     if record.estimated {
         line.flag("estimated", true);
     }
+    line.text_if_any("credential", record.credential.as_str());
+    if let Some(cost) = record.cost {
+        line.text("cost_usd", &cost.to_string());
+    }
+    if record.fee != NanoUsd::ZERO {
+        line.text("fee_usd", &record.fee.to_string());
+    }
 }
 
 #[cfg(test)]
@@ -90,7 +97,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::super::annotations::Annotations;
-    use super::super::record::tests::record;
+    use super::super::record::{Credential, tests::record};
     use super::*;
     use crate::base::{Caller, Labels, TokenCounts, UnixTime};
 
@@ -129,6 +136,9 @@ mod tests {
             stream: true,
             cancelled: true,
             estimated: true,
+            credential: Credential::Platform,
+            cost: Some(NanoUsd(1_234)),
+            fee: NanoUsd(5),
             annotations: Annotations::parse([&b"team=red"[..]].into_iter(), Some(br#"{"a \"b\"":"c\n"}"#)).unwrap(),
             ..record("req-1")
         };
@@ -146,6 +156,7 @@ mod tests {
                 "attempts": 1, "streamed": true, "cancelled": true, "bytes_in": 800, "bytes_out": 600,
                 "tokens_input": 1, "tokens_output": 2, "tokens_cache_read": 3,
                 "tokens_cache_write": 4, "tokens_reasoning": 5, "estimated": true,
+                "credential": "platform", "cost_usd": "0.000001234", "fee_usd": "0.000000005",
                 "tags": {"team": "red"}, "metadata": {"a \"b\"": "c\n"},
             })
         );
@@ -163,6 +174,9 @@ mod tests {
             "error_code",
             "ttft_ms",
             "estimated",
+            "credential",
+            "cost_usd",
+            "fee_usd",
             "tags",
             "metadata",
         ] {

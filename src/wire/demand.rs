@@ -1,4 +1,4 @@
-//! What a request may cost at most: the output it allows and what multiplies it.
+//! What a request may cost at most.
 //!
 //! Read only where a limit or a cap needs it; the strict pass over the body has noted where the fields stand.
 

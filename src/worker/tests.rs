@@ -100,6 +100,7 @@ pub(super) fn put_key(edit: &mut Edit, hasher: &KeyHasher, (key, project): (&str
         routes: None,
         enabled: true,
         expires: None,
+        policy: None,
     };
     edit.put_grant(hasher.digest(key.as_bytes()), grant);
 }

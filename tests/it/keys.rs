@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Gateway, KEY, Reply, chat};
+use crate::harness::{DEADLINE, Gateway, KEY, Reply, chat, eventually};
 
 const GOOD: &str = "chat_models: [{model_id: m, model: mock/m}]\nroutes: {chat: {chat_models: [m]}}\n";
 /// A configuration whose model names a secret; nothing listens at its address.
@@ -10,15 +10,19 @@ const NAMES: &str = "chat_models:\n  - model_id: m\n    model: openai/m\n    cre
                      base_url: \"https://llm.example/v1\"}\nroutes: {chat: {chat_models: [m]}}\n";
 const CANARY: &str = "sk-canary-7Yt0Qa52LmNx";
 
-struct Project {
-    gateway: Gateway,
-    organization: String,
+/// A project `demo` on a gateway with a store.
+pub(crate) struct Project {
+    pub(crate) gateway: Gateway,
+    pub(crate) organization: String,
     id: String,
 }
 
 impl Project {
-    fn new() -> Self {
-        let gateway = Gateway::stored(tempfile::tempdir().unwrap(), 2);
+    pub(crate) fn new() -> Self {
+        Self::on(Gateway::stored(tempfile::tempdir().unwrap(), 2))
+    }
+
+    pub(crate) fn on(gateway: Gateway) -> Self {
         let mut this = Self { gateway, organization: String::new(), id: String::new() };
         let organizations = this.call(("GET", "/organizations"), &[], &Value::Null, 200);
         this.organization = text(&organizations["data"][0], "id");
@@ -27,18 +31,24 @@ impl Project {
         this
     }
 
-    fn call(&self, (method, path): (&str, &str), extra: &[(&str, &str)], body: &Value, status: u16) -> Value {
+    pub(crate) fn call(
+        &self,
+        (method, path): (&str, &str),
+        extra: &[(&str, &str)],
+        body: &Value,
+        status: u16,
+    ) -> Value {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let reply = self.gateway.admin(method, path, extra, &body);
         assert_eq!(reply.status, status, "{method} {path}: {}", reply.text());
         if reply.body.is_empty() { Value::Null } else { reply.json() }
     }
 
-    fn path(&self, rest: &str) -> String {
+    pub(crate) fn path(&self, rest: &str) -> String {
         format!("/projects/{}{rest}", self.id)
     }
 
-    fn serve(&self, config: &str) {
+    pub(crate) fn serve(&self, config: &str) {
         let path = self.path("/config/draft");
         let open = self.gateway.admin("GET", &path, &[], "");
         let condition = match open.header("etag") {
@@ -52,16 +62,16 @@ impl Project {
     }
 
     /// A call of the data plane with a key.
-    fn ask(&self, key: &str) -> Reply {
+    pub(crate) fn ask(&self, key: &str) -> Reply {
         self.gateway.ask(&with_key(&chat("demo/chat"), key))
     }
 }
 
-fn with_key(request: &[u8], key: &str) -> Vec<u8> {
+pub(crate) fn with_key(request: &[u8], key: &str) -> Vec<u8> {
     String::from_utf8(request.to_vec()).unwrap().replace(KEY, key).into_bytes()
 }
 
-fn text(value: &Value, name: &str) -> String {
+pub(crate) fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_else(|| panic!("no `{name}` in {value}")).to_owned()
 }
 
@@ -112,8 +122,7 @@ fn key_made_over_the_api_works_until_it_is_disabled_rolled_or_deleted() {
 #[test]
 fn fields_of_keys_that_are_not_supported_are_refused() {
     let project = Project::new();
-    for field in ["usage_limit", "period_limit", "requests_per_minute", "tokens_per_minute", "max_concurrent", "rules"]
-    {
+    for field in ["usage_limit", "period_limit", "requests_per_minute", "tokens_per_minute", "max_concurrent"] {
         let body = json!({"description": "x", field: null});
         let refused = project.call(("POST", &project.path("/keys")), &[], &body, 422);
         assert!(refused.to_string().contains(field), "{refused}");
@@ -164,4 +173,41 @@ fn value_of_a_secret_is_answered_logged_and_stored_nowhere() {
         let Ok(bytes) = std::fs::read(&path) else { continue };
         assert!(!bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()), "{}", path.display());
     }
+}
+
+#[test]
+fn what_clients_used_is_summed_up_listed_and_exported_and_outlives_the_process() {
+    let mut project = Project::new();
+    project.serve(GOOD);
+    let key = text(&project.call(("POST", &project.path("/keys")), &[], &json!({"description": "app"}), 201), "key");
+    for _ in 0..20 {
+        assert_eq!(project.ask(&key).status, 200);
+    }
+    let wrong = project.gateway.ask(&with_key(&chat("demo/none"), &key));
+    assert_eq!(wrong.status, 404);
+    let sums = format!("{}?granularity=day&group_by=status", project.path("/analytics"));
+    let requests = |project: &Project| {
+        let answer = project.call(("GET", &sums), &[], &Value::Null, 200);
+        (answer["total"]["requests"].as_u64().unwrap(), answer["total"]["errors"].as_u64().unwrap())
+    };
+    assert!(eventually(DEADLINE, || requests(&project) == (21, 1)), "{:?}", requests(&project));
+    assert!(project.gateway.metric("millrace_usage_stored_rows_total", "") >= Some(21.0));
+
+    // Beside the one that failed there is a share of the others.
+    let failed = project.call(("GET", &project.path("/logs?status=4xx")), &[], &Value::Null, 200);
+    let row = &failed["data"][0];
+    assert_eq!((row["status"].clone(), row["request_id"].clone()), (json!(404), json!(wrong.header("x-request-id"))));
+    let one = format!("/logs/{}", text(row, "request_id"));
+    assert_eq!(project.call(("GET", &project.path(&one)), &[], &Value::Null, 200), *row);
+    let csv = project.gateway.admin("GET", &project.path("/logs/export?format=csv&status=404"), &[], "");
+    assert_eq!(csv.text().lines().count(), 2, "{}", csv.text());
+    assert!(csv.text().starts_with("request_id,at,") && csv.text().contains(&text(row, "request_id")));
+    let lines = project.gateway.admin("GET", &project.path("/logs/export"), &[], "").text();
+    assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{lines}");
+    let ledger = format!("/organizations/{}/ledger", project.organization);
+    project.call(("GET", &ledger), &[], &Value::Null, 200);
+
+    let folder = project.gateway.ended();
+    project.gateway = Gateway::stored(folder, 1);
+    assert_eq!(requests(&project), (21, 1));
 }

@@ -23,6 +23,7 @@ const ROWS: &[(&str, u8)] = &[
     ("provider", 3),
     ("upstream", 3),
     ("limit", 3),
+    ("iam", 3),
     ("cache", 3),
     ("guard", 3),
     ("usage", 3),

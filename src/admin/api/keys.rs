@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::comment::Comment;
 use super::projects::millis;
+use super::rules::IamRuleCreate;
 use super::words::words;
 use crate::admin::rest::{
     Access::Needs, Api, ApiError, Body, Caller, Code, Created, Endpoint, IdText, IfMatch, KeyId, Listed, Listing,
@@ -64,6 +65,10 @@ struct ApiKeyCreate {
     /// The group it is reported under.
     #[schema(min_length = 1, max_length = 64)]
     group: Option<String>,
+    /// IAM rules that bind it from its first moment on; only by who may write rules.
+    #[serde(default)]
+    #[schema(max_items = 100)]
+    rules: Vec<IamRuleCreate>,
 }
 
 /// What is to change; what is absent stays.
@@ -152,7 +157,9 @@ async fn create(
     Body(body): Body<ApiKeyCreate>,
 ) -> Result<Created<ApiKeyShown>, ApiError> {
     let expires_at = body.expires_at.as_deref().map(expiry).transpose()?;
-    let new = NewKey { description: body.description, expires_at, group: body.group };
+    let rules = body.rules.into_iter().enumerate();
+    let rules = rules.map(|(index, rule)| rule.new_rule(&format!("rules.{index}."))).collect::<Result<_, _>>()?;
+    let new = NewKey { description: body.description, expires_at, group: body.group, rules };
     let (made, text) = api.control.create_key(&actor, &project, new).await?;
     let location = format!("/projects/{project}/keys/{}", made.id);
     Ok(Created { revision: made.revision, body: ApiKeyShown::new(made, &text), location })

@@ -15,14 +15,18 @@ use serde_json::Value;
 
 use super::endpoints;
 use crate::admin::rest::{Access, Api, Method, RateLimits, routes};
-use crate::base::{Id, IdKind, Secret, UnixTime, unix_time};
+use crate::base::{Id, IdKind, RequestId, Secret, UnixTime, unix_time};
 use crate::control::tests::{GOOD, Rig, actor, organization_row, person};
 use crate::control::{
-    Actor, Authenticate, ControlError, NewKey, NewPlatformCredential, NewProviderKey, NewSecret, Presented, Proof,
+    Actor, Authenticate, ControlError, NewKey, NewPlatformCredential, NewProviderKey, NewRule, NewSecret, Presented,
+    Proof, RuleSite,
 };
+use crate::iam::RuleType;
 use crate::store::{
-    AdminToken, EgressRule, Invitation, InvitationStatus, OrganizationRole, Owner, ProjectGrant, ProjectRole,
+    AdminToken, Dimension, EgressRule, Invitation, InvitationStatus, OrganizationRole, Owner, ProjectGrant,
+    ProjectRole, RuleStatus, Tx,
 };
+use crate::usage::Record;
 
 /// In the order of the matrix.
 const ROLES: [&str; 8] =
@@ -54,10 +58,15 @@ const BODIES: &[(Method, &str, &str)] = &[
     (Method::Post, "/credits/topup", r#"{"amount":"1"}"#),
     (Method::Post, "/credits/adjust", r#"{"amount":"1","comment":"gift"}"#),
     (Method::Put, "/credits/fee", r#"{"fee_percent":"5"}"#),
+    (Method::Post, "/rules", r#"{"type":"deny_models","value":{"models":["x"]}}"#),
+    (Method::Post, "/explain", r#"{"route":"chat"}"#),
 ];
 
 const DOCUMENT: &str = r#"{"form":"millrace-project/1","name":"Imported","slug":"imported","description":"",
     "environment":"production","tags":{},"mode":"hybrid","caching_enabled":null,"cache_duration_seconds":60,"config":"a: 1"}"#;
+
+/// A stored request of the developer.
+const REQUEST: &str = "req-1";
 
 /// Own memberships, whatever the organization's role: for members only.
 const OF_MEMBERS: &[&str] = &["/organizations/{organization}/members/me", "/users/me"];
@@ -82,8 +91,8 @@ struct World {
     people: HashMap<&'static str, Actor>,
     /// What stands for `{name}` in a path: of the first organization, then of the second.
     places: [HashMap<&'static str, String>; 2],
-    /// A token and a key of each person.
-    own: HashMap<&'static str, [String; 2]>,
+    /// A token and a key of each person, and a rule at that key.
+    own: HashMap<&'static str, [String; 3]>,
     service: TowerToHyperService<axum::Router>,
 }
 
@@ -101,13 +110,16 @@ impl World {
         let other = rig.control.create_project(&stranger, &foreign, new).await.unwrap().project.id;
 
         let people = people(&rig, &project).await;
+        request(&rig, &project, &people["developer"].author).await;
         let member = person(&rig, OrganizationRole::Member, Vec::new()).await;
         let mut own = HashMap::new();
         for (name, person) in &people {
             // Who may make no key looks at one of the owner.
             let maker = if *name == "developer" { person } else { &rig.owner };
             let key = key(&rig, maker, &project).await;
-            own.insert(*name, [token(&rig, &rig.organization, &person.author).await, key]);
+            let at_key = RuleSite::Key { project: project.clone(), key: Id::stored(&key) };
+            let rule = rule(&rig, &rig.owner, at_key).await;
+            own.insert(*name, [token(&rig, &rig.organization, &person.author).await, key, rule]);
         }
         let places = [
             place(&rig, &rig.owner, (&rig.organization, &project), &member.id).await,
@@ -124,8 +136,17 @@ impl World {
     async fn ask(&self, endpoint: &crate::admin::rest::Endpoint, role: &'static str, place: usize) -> (u16, String) {
         let mut path = endpoint.path.to_owned();
         if place == 0 {
-            let [token, key] = &self.own[role];
+            let [token, key, rule] = &self.own[role];
+            path = path.replace("/keys/{key}/rules/{rule}", &format!("/keys/{key}/rules/{rule}"));
             path = path.replace("{token}", token).replace("{key}", key);
+        }
+        for (root, name) in [
+            ("/keys/{key}", "key_rule"),
+            ("/members/{user}", "member_rule"),
+            ("/organizations/{organization}", "organization_rule"),
+            ("/projects/{project}", "project_rule"),
+        ] {
+            path = path.replace(&format!("{root}/rules/{{rule}}"), &format!("{root}/rules/{{{name}}}"));
         }
         if path.starts_with("/organizations") {
             path = path.replace("{secret}", "{organization_secret}");
@@ -220,6 +241,7 @@ async fn place(
         ("egress_rule", egress_rule(rig).await),
         ("version", "1".to_owned()),
         ("route", "chat".to_owned()),
+        ("request_id", REQUEST.to_owned()),
     ]);
     let names = [("secret", "provider_key"), ("organization_secret", "organization_provider_key")];
     for ((secret, provider_key), whose) in
@@ -253,8 +275,18 @@ async fn place(
     place.insert("platform_credential", made.id.as_str().to_owned());
     if *organization != rig.organization {
         place.insert("token", token(rig, organization, user).await);
-        place.insert("key", key(rig, owner, project).await);
+        let key = key(rig, owner, project).await;
+        let at_key = RuleSite::Key { project: project.clone(), key: Id::stored(&key) };
+        place.insert("key_rule", rule(rig, owner, at_key).await);
+        place.insert("key", key);
     }
+    place.insert("organization_rule", rule(rig, owner, RuleSite::Organization(organization.clone())).await);
+    place.insert("project_rule", rule(rig, owner, RuleSite::Project(project.clone())).await);
+    let at_member = RuleSite::Member { organization: organization.clone(), user: user.clone() };
+    // The stranger is a member by its proof alone, so the store knows no member to put a rule at.
+    let is_stored = *organization == rig.organization;
+    let of_member = if is_stored { rule(rig, owner, at_member).await } else { place["key_rule"].clone() };
+    place.insert("member_rule", of_member);
     place
 }
 
@@ -272,9 +304,28 @@ async fn egress_rule(rig: &Rig) -> String {
     id
 }
 
+/// Stores a request that was made with a key of this member.
+async fn request(rig: &Rig, project: &Id, member: &Id) {
+    let of =
+        Dimension { project: project.as_str().to_owned(), member: member.as_str().to_owned(), ..Dimension::default() };
+    let id = RequestId::from_client(REQUEST.as_bytes()).unwrap();
+    let record = Record { status: 200, ..Record::begun(unix_time(), id, "chat") };
+    let write = move |tx: &mut dyn Tx| {
+        let number = tx.dimension(&of)?;
+        tx.insert_request(&of.project, number, &record)
+    };
+    rig.control.store().write(write).await.unwrap();
+}
+
 async fn key(rig: &Rig, maker: &Actor, project: &Id) -> String {
-    let new = NewKey { description: "test".to_owned(), expires_at: None, group: None };
+    let new = NewKey { description: "test".to_owned(), ..NewKey::default() };
     rig.control.create_key(maker, project, new).await.unwrap().0.id.as_str().to_owned()
+}
+
+async fn rule(rig: &Rig, maker: &Actor, site: RuleSite) -> String {
+    let value = serde_json::json!({"models": ["none"]});
+    let new = NewRule { kind: RuleType::DenyModels, value, status: RuleStatus::Active };
+    rig.control.create_rule(maker, site, new).await.unwrap().id.as_str().to_owned()
 }
 
 async fn token(rig: &Rig, organization: &Id, maker: &Id) -> String {

@@ -33,6 +33,8 @@ mod grant;
 mod instance;
 mod invitations;
 mod keys;
+mod log_export;
+mod logs;
 #[cfg(test)]
 mod matrix_tests;
 mod members;
@@ -42,6 +44,7 @@ mod platform_credentials;
 mod project_documents;
 mod projects;
 mod provider_keys;
+mod rules;
 mod secrets;
 mod serving;
 mod sessions;
@@ -49,6 +52,7 @@ mod sessions;
 mod tests;
 mod times;
 mod tokens;
+mod usage;
 mod words;
 
 use super::rest::{Endpoint, document};
@@ -71,12 +75,15 @@ pub fn endpoints() -> Vec<Endpoint> {
         config::endpoints(),
         serving::endpoints(),
         keys::endpoints(),
+        rules::endpoints(),
         secrets::endpoints(),
         provider_keys::endpoints(),
         config_schema::endpoints(),
         instance::endpoints(),
         platform_credentials::endpoints(),
         credits::endpoints(),
+        logs::endpoints(),
+        usage::endpoints(),
     ];
     people.into_iter().chain(resources).flatten().collect()
 }

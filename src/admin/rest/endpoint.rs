@@ -245,12 +245,12 @@ fn file_of(handler: &str) -> &str {
 }
 
 /// `projects_create` for `millrace::admin::api::projects::create`, `secrets_create_of_project` for
-/// `millrace::admin::api::secrets::create<millrace::admin::rest::path::ProjectId>`.
+/// `millrace::admin::api::secrets::create<millrace::admin::rest::path::ProjectId>`. Of two ids in a place the last names it.
 fn name_of(handler: &str) -> String {
     let (path, scope) = handler.split_once('<').unwrap_or((handler, ""));
     let function = path.rsplit("::").next().unwrap_or_default();
     let name = format!("{}_{function}", file_of(path));
-    let scope = scope.trim_end_matches('>').rsplit("::").next().unwrap_or_default();
+    let scope = scope.trim_end_matches(['>', ')']).rsplit("::").next().unwrap_or_default();
     match scope.strip_suffix("Id") {
         Some(scope) => format!("{name}_of_{}", scope.to_ascii_lowercase()),
         None => name,

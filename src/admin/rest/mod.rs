@@ -42,9 +42,9 @@ pub(crate) use openapi::document;
 pub use operation::Operation;
 pub use page::Listing;
 pub use path::{
-    EgressRuleId, InvitationId, KeyId, OrganizationId, ProjectId, ProviderKeyId, RouteName, SecretId, TokenId, UserId,
-    VersionNumber,
+    EgressRuleId, InvitationId, KeyId, OrganizationId, ProjectId, ProviderKeyId, RequestName, RouteName, RuleId,
+    SecretId, TokenId, UserId, VersionNumber,
 };
 pub use query::Query;
-pub use reply::{Answer, Created, Document, Issued, Listed, NoContent, Plain, Tagged, WithCookie};
+pub use reply::{Answer, Created, Document, Issued, Listed, NoContent, Plain, Streamed, Tagged, WithCookie};
 pub use view::{IdText, Time};

@@ -9,7 +9,7 @@ use super::code::Code;
 use super::endpoint::Input;
 use super::error::ApiError;
 use super::operation::{Operation, text, whole};
-use crate::base::{Id, IdKind};
+use crate::base::{Id, IdKind, REQUEST_ID_BYTES_MAX, RequestId};
 use crate::control::ControlError;
 
 async fn segment<S: Send + Sync, T>(
@@ -68,6 +68,8 @@ ids! {
     ProviderKeyId = "provider_key" ProviderKey,
     /// `{egress_rule}`
     EgressRuleId = "egress_rule" EgressRule,
+    /// `{rule}`
+    RuleId = "rule" Rule,
 }
 
 /// `{version}`: number of a version, 1 or more.
@@ -105,6 +107,26 @@ impl<S: Send + Sync> FromRequestParts<S> for RouteName {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         segment(parts, state, "route", |value| Some(value.to_owned())).await.map(Self)
+    }
+}
+
+/// `{request_id}`: id of a request, its client's own or ours.
+#[derive(Debug, Clone)]
+pub struct RequestName(pub String);
+
+impl Input for RequestName {
+    fn describe(operation: &mut Operation) {
+        let schema = text().min_length(Some(1)).max_length(Some(REQUEST_ID_BYTES_MAX));
+        operation.path_parameter("request_id", schema.pattern(Some("^[A-Za-z0-9._-]+$")));
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RequestName {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let read = |value: &str| RequestId::from_client(value.as_bytes()).map(|id| id.as_str().to_owned());
+        segment(parts, state, "request_id", read).await.map(Self)
     }
 }
 

@@ -73,6 +73,15 @@ pub enum Document<T> {
     Yaml(Bytes, u64),
 }
 
+/// 200 with rows that are read while they are sent.
+#[derive(Debug)]
+pub struct Streamed {
+    /// The type of the body.
+    pub content_type: &'static str,
+    /// The rows.
+    pub body: Body,
+}
+
 /// Another answer that sets or ends the session cookie; the text is the header's value.
 #[derive(Debug)]
 pub struct WithCookie<R> {
@@ -221,6 +230,19 @@ impl<T: Serialize + ToSchema> Answer for Document<T> {
         let bytes = RefOr::T(Schema::Object(text().build()));
         operation.answers(200, "The object, or its exact bytes.", vec![(JSON, schema), (YAML, bytes)]);
         operation.answer_header("ETag", TAG_SAYS);
+    }
+}
+
+impl IntoResponse for Streamed {
+    fn into_response(self) -> Response<Body> {
+        with_body(StatusCode::OK, self.content_type, self.body)
+    }
+}
+
+impl Answer for Streamed {
+    fn describe(operation: &mut Operation) {
+        let rows = || RefOr::T(Schema::Object(text().build()));
+        operation.answers(200, "The rows.", vec![("application/x-ndjson", rows()), ("text/csv", rows())]);
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::rule_args::KeyExplainArgs;
 
 /// How the admin API is reached.
 #[derive(Debug, Clone, Args)]
@@ -28,51 +30,6 @@ pub(crate) struct Reach {
     /// Asks nothing before a command that takes something away.
     #[arg(short, long, env = "MILLRACE_YES", value_parser = clap::builder::FalseyValueParser::new(), global = true)]
     pub(crate) yes: bool,
-}
-
-/// Arguments that are described when their command is used, or its help asked for.
-///
-/// The process that stays is `serve`, and what it touches at its start stays in memory: without this, the flags of all
-/// commands that talk to a gateway would be a part of it.
-#[derive(Debug)]
-pub(crate) struct Later<T>(pub(crate) T);
-
-impl<T: Args> Args for Later<T> {
-    fn augment_args(command: Command) -> Command {
-        command.defer(|command| keeping_help(command, T::augment_args))
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        command.defer(|command| keeping_help(command, T::augment_args_for_update))
-    }
-}
-
-/// Describes a command whose help was set before: that of its flags would take the place.
-fn keeping_help(command: Command, describe: fn(Command) -> Command) -> Command {
-    let about = command.get_about().cloned();
-    let described = describe(command).long_about(None);
-    match about {
-        Some(about) => described.about(about),
-        None => described,
-    }
-}
-
-impl<T: Args> FromArgMatches for Later<T> {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        T::from_arg_matches(matches).map(Self)
-    }
-
-    fn from_arg_matches_mut(matches: &mut ArgMatches) -> Result<Self, clap::Error> {
-        T::from_arg_matches_mut(matches).map(Self)
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        self.0.update_from_arg_matches(matches)
-    }
-
-    fn update_from_arg_matches_mut(&mut self, matches: &mut ArgMatches) -> Result<(), clap::Error> {
-        self.0.update_from_arg_matches_mut(matches)
-    }
 }
 
 // A group of commands that all talk to a gateway. No doc comment: clap would show it as the help of each group.
@@ -279,6 +236,8 @@ pub(crate) enum RemoteKeyCommand {
     Enable(Leaf<KeyStateArgs>),
     /// Deletes a key at once on all workers.
     Delete(Leaf<KeyNameArgs>),
+    /// Says how IAM rules would decide on a request with a key. Sends nothing to a provider.
+    Explain(Leaf<KeyExplainArgs>),
 }
 
 #[derive(Debug, Args)]

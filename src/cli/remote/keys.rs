@@ -7,6 +7,7 @@ use super::client::encoded;
 use super::desk::{Desk, object, text};
 use super::failure::Failure;
 use super::people::{from_now, shown_once};
+use super::rules::explain;
 use super::table::Column;
 
 const COLUMNS: &[Column] = &[
@@ -43,6 +44,9 @@ pub(super) fn run(command: RemoteKeyCommand) -> Result<(), (Failure, bool)> {
             .map_err(with(leaf.reach.json)),
         RemoteKeyCommand::Delete(leaf) => {
             Desk::open(&leaf.reach).and_then(|desk| delete(&desk, &leaf.args)).map_err(with(leaf.reach.json))
+        }
+        RemoteKeyCommand::Explain(leaf) => {
+            Desk::open(&leaf.reach).and_then(|desk| explain(&desk, &leaf.args)).map_err(with(leaf.reach.json))
         }
     }
 }

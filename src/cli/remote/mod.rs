@@ -16,12 +16,17 @@ mod failure;
 mod input;
 mod instance;
 mod keys;
+mod later;
 mod login;
 mod people;
 mod project;
 mod project_args;
+mod rule_args;
+mod rules;
 mod secrets;
 mod table;
+mod usage;
+mod usage_args;
 mod version;
 
 use std::process::ExitCode;
@@ -29,13 +34,16 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 pub(crate) use args::{
-    AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Later, LoginArgs, MemberCommand, OrgCommand,
+    AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Leaf, LoginArgs, MemberCommand, OrgCommand,
     ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
 };
 pub(crate) use credits::CreditsCommand;
 use desk::Desk;
 use failure::Failure;
+pub(crate) use later::Later;
 pub(crate) use project_args::ProjectCommand;
+pub(crate) use rule_args::RuleCommand;
+pub(crate) use usage_args::{LogsCommand, UsageArgs};
 
 /// Runs a command of a group.
 pub(crate) fn organizations(group: Group<OrgCommand>) -> ExitCode {
@@ -72,6 +80,11 @@ pub(crate) fn instance(group: Group<InstanceCommand>) -> ExitCode {
     grouped(group, instance::run)
 }
 
+/// `millrace rule`.
+pub(crate) fn rules(group: Group<RuleCommand>) -> ExitCode {
+    grouped(group, rules::run)
+}
+
 /// Runs a command of a group.
 pub(crate) fn credits(group: Group<CreditsCommand>) -> ExitCode {
     grouped(group, credits::run)
@@ -80,6 +93,16 @@ pub(crate) fn credits(group: Group<CreditsCommand>) -> ExitCode {
 /// Runs a command of a group.
 pub(crate) fn audit(group: Group<AuditCommand>) -> ExitCode {
     grouped(group, |desk, command| audit::run(desk, &command))
+}
+
+/// Runs a command of a group.
+pub(crate) fn logs(group: Group<LogsCommand>) -> ExitCode {
+    grouped(group, |desk, command| usage::logs(desk, &command))
+}
+
+/// `millrace usage`.
+pub(crate) fn usage(leaf: &Leaf<UsageArgs>) -> ExitCode {
+    ended(Desk::open(&leaf.reach).and_then(|desk| usage::usage(&desk, &leaf.args)), leaf.reach.json)
 }
 
 /// Runs a command about the keys of a gateway.

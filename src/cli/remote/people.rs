@@ -106,7 +106,8 @@ fn tag_of(row: &Value) -> Option<String> {
 }
 
 /// Path and revision of a member, by id or e-mail.
-fn member(desk: &Desk, organization: &str, user: &str) -> Result<(String, Option<String>), Failure> {
+/// Path of a member, by id or e-mail, and the tag of its revision.
+pub(super) fn member(desk: &Desk, organization: &str, user: &str) -> Result<(String, Option<String>), Failure> {
     let rows = desk.all(&format!("{organization}/members"), &[])?;
     let field = if is_id(user, "usr") { "user_id" } else { "email" };
     let row = rows.iter().find(|row| text(row, field).eq_ignore_ascii_case(user));

@@ -7,8 +7,9 @@ use super::super::{
     error::ControlError,
     gate,
     instance::Control,
-    permit::{Capability, Extent},
+    permit::{Capability, Extent, Scope, permit},
     project_settings::{check_comment, checked_name},
+    rules::{NewRule, RULES_MAX, add_rules, check_new},
     vault::{Pepper, last4},
 };
 use super::live::KeyChange;
@@ -33,6 +34,8 @@ pub struct NewKey {
     pub expires_at: Option<UnixTime>,
     /// Name of the group it is reported under.
     pub group: Option<String>,
+    /// Rules that bind it from its first moment on.
+    pub rules: Vec<NewRule>,
 }
 
 /// What is to change; absent fields stay, `Some(None)` clears.
@@ -83,6 +86,7 @@ impl Control {
         let (actor, project, pepper) = (actor.clone(), project.clone(), self.pepper().clone());
         self.change_keys(move |tx| {
             let (found, _) = gate::active_project_for(tx, &actor, Capability::KeysWrite, &project)?;
+            check_rules(&actor, &found, &new.rules)?;
             check_counts(tx, &found.organization, &actor.author)?;
             let text = if found.environment == PRODUCTION { live } else { test };
             let now = unix_time();
@@ -110,7 +114,12 @@ impl Control {
             let deed = Deed::silent("key.create", None);
             note(tx, &actor, deed, &found, (None, Some(&key)))?;
             let mut change = KeyChange::default();
-            change.replace(tx, None, Some(&key))?;
+            if new.rules.is_empty() {
+                change.replace(tx, None, Some(&key))?;
+            } else {
+                add_rules(tx, (&actor, &found), &key.id, &new.rules)?;
+                change.with_rules_of(tx, &key.id)?;
+            }
             Ok((change, (key, text)))
         })
         .await
@@ -305,6 +314,18 @@ fn check_counts(tx: &dyn Tx, organization: &Id, maker: &Id) -> Result<(), Contro
         }
     }
     Ok(())
+}
+
+/// Only who may write rules makes a key that has some.
+fn check_rules(actor: &Actor, project: &Project, rules: &[NewRule]) -> Result<(), ControlError> {
+    if rules.is_empty() {
+        return Ok(());
+    }
+    permit(actor, Capability::RulesWrite, Scope::Project(&project.organization, &project.id))?;
+    if rules.len() > RULES_MAX {
+        return Err(ControlError::field("rules", format!("at most {RULES_MAX} rules")));
+    }
+    rules.iter().enumerate().try_for_each(|(index, rule)| check_new(&format!("rules.{index}."), rule))
 }
 
 /// An expired key is not brought back, because whoever held it may have lost it; one that is enabled counts again.

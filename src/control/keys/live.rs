@@ -11,12 +11,13 @@ use super::super::{
     grants::{digests_of, grants_of},
     instance::Control,
     publish::Publisher,
+    rules::RuleChange,
     start,
 };
 use crate::{
-    base::Digest,
-    snapshot::{Edit, Grant, ProjectPart},
-    store::{ApiKey, Lifecycle, OrganizationStatus, Owner, Project, Tx},
+    base::{Digest, Id},
+    snapshot::{Edit, Grant, ProjectPart, RuleOwner},
+    store::{ApiKey, Lifecycle, OrganizationStatus, Owner, Project, RulePlace, Tx},
 };
 
 /// What workers have to be told about API keys.
@@ -24,6 +25,10 @@ use crate::{
 pub(in crate::control) struct KeyChange {
     gone: Vec<Digest>,
     grants: Vec<(Digest, Grant)>,
+    /// Rules of keys, as they are now.
+    rules: Vec<RuleChange>,
+    /// Keys whose rules went with them.
+    without_rules: Vec<RuleOwner>,
 }
 
 impl KeyChange {
@@ -39,13 +44,26 @@ impl KeyChange {
     ) -> Result<(), ControlError> {
         self.gone.extend(before.map(digests_of).unwrap_or_default());
         let Some(key) = after else {
+            self.without_rules.extend(before.map(|key| RuleOwner::Key(key.id.as_str().into())));
             return Ok(());
         };
         self.grants.extend(grants_of(key, organization_status(tx, key)?));
         Ok(())
     }
 
-    fn put(self, edit: &mut Edit) {
+    /// Adds the rules of a key that was just made.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(in crate::control) fn with_rules_of(&mut self, tx: &dyn Tx, key: &Id) -> Result<(), ControlError> {
+        self.rules.push(RuleChange::read(tx, &RulePlace::Key(key.clone()))?);
+        Ok(())
+    }
+
+    /// Shows it. Rules come before the grants that they bind.
+    pub(in crate::control) fn put(self, edit: &mut Edit) {
+        self.rules.into_iter().for_each(|rules| rules.put(edit));
+        self.without_rules.into_iter().for_each(|owner| edit.put_rules(owner, Vec::new()));
         for digest in &self.gone {
             edit.remove_grant(digest);
         }

@@ -18,6 +18,7 @@ mod uses;
 pub use api_key::{KeyPatch, NewKey};
 pub use credentials::{CredentialHealth, keep_credentials};
 pub use last_used::{KeyUse, keep_key_use};
+pub(in crate::control) use live::KeyChange;
 pub use provider_key::{NewProviderKey, ProviderKeyPatch};
 pub use secret::{Force, NewSecret, SecretPatch};
 pub use uses::Uses;

@@ -1,4 +1,4 @@
-//! Requests that count under one dimension, told apart without reading a text.
+//! Requests that count under one dimension, told apart fast.
 //!
 //! Names are shared by pointer: what a configuration compiled once is one allocation, so its address tells it from another.
 //! A group holds on to what its key points to; an address is not used again as long as the group is known.

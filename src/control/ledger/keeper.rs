@@ -13,6 +13,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
+use super::super::error::ControlError;
 use super::{
     batch::{Batch, COST, FEE},
     commit::{Commit, close_leases},
@@ -26,7 +27,6 @@ use crate::{
         log::{Level, Value, emit},
         now, push_random, unix_time,
     },
-    control::ControlError,
     store::{Store, StoreError},
     usage::Record,
 };
@@ -59,6 +59,8 @@ pub struct Keeper {
     bell: Notify,
     failing: AtomicBool,
     stored: AtomicU64,
+    /// How far the books were apart when they were compared last.
+    apart: AtomicU64,
 }
 
 /// Records that are in no commit yet.
@@ -110,6 +112,7 @@ impl Keeper {
             bell: Notify::new(),
             failing: AtomicBool::new(false),
             stored: AtomicU64::new(0),
+            apart: AtomicU64::new(0),
         })
     }
 
@@ -141,6 +144,32 @@ impl Keeper {
     #[must_use]
     pub fn stored(&self) -> u64 {
         self.stored.load(Ordering::Relaxed)
+    }
+
+    /// Records that are in no commit yet.
+    #[must_use]
+    pub fn collected(&self) -> u64 {
+        self.collecting().batch.records
+    }
+
+    /// How far the books were apart when they were compared last; anything but 0 is a fault of ours.
+    #[must_use]
+    pub fn apart(&self) -> u64 {
+        self.apart.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_difference(&self, apart: u64) {
+        if self.apart.swap(apart, Ordering::Relaxed) == 0 && apart > 0 {
+            emit(
+                Level::Error,
+                "the books of usage are apart; keep a backup and report this",
+                &[("nanousd", Value::Uint(apart))],
+            );
+        }
+    }
+
+    pub(super) fn book(&self) -> &Store {
+        &self.store
     }
 
     /// How long the oldest record waits to be stored; zero if none does.

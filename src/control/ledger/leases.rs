@@ -1,8 +1,8 @@
 //! What the keeper and the meters of limits say to each other.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::interval};
 
 use super::keeper::Keeper;
 use crate::{
@@ -52,10 +52,16 @@ impl Leases for Meters {
     }
 }
 
-/// Passes the bell of workers whose requests wait for a lease on to the keeper, until `shutdown` says so.
+/// How often counters that no limit holds are let go.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Passes the bell of workers whose requests wait for a lease on to the keeper, and lets go of counters that nobody uses,
+/// until `shutdown` says so.
 pub async fn ring_keeper(shared: Arc<Shared>, keeper: Arc<Keeper>, mut shutdown: watch::Receiver<bool>) {
+    let mut sweeps = interval(SWEEP);
     loop {
         tokio::select! {
+            _ = sweeps.tick() => drop(shared.meters.idle_sweep(shared.meters.now())),
             () = shared.ledger_bell.notified() => keeper.ring(),
             _ = shutdown.wait_for(|stop| *stop) => return,
         }

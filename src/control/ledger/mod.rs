@@ -5,15 +5,23 @@
 //! when it is on disk, never before. A batch that cannot be stored is kept and tried again; meanwhile records wait in their
 //! queue, and a full queue admits no request. Numbers of batches make a repeated commit known, so nothing counts twice.
 
+mod analytics;
 mod batch;
 mod commit;
 mod group;
 mod keeper;
 mod leases;
+mod read;
+#[cfg(test)]
+mod read_tests;
 mod sample;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
+pub use analytics::{Analytics, Granularity, GroupBy, Only, UsageQuestion, UsageRow};
 pub use keeper::{Keeper, keep};
 pub use leases::{Leases, WantedLease, ring_keeper};
+pub use read::UsageScope;
 pub use sample::RequestRows;
+pub use upkeep::look_after_book;

@@ -6,10 +6,11 @@
 use super::super::{
     error::ControlError,
     grants::{digests_of, grants_of},
+    rules::forgotten,
 };
 use crate::{
     base::{Digest, Id},
-    snapshot::Edit,
+    snapshot::{Edit, RuleOwner},
     store::{ApiKey, OrganizationStatus, Tx},
 };
 
@@ -17,6 +18,7 @@ use crate::{
 pub(super) struct Gone {
     projects: Vec<Id>,
     digests: Vec<Digest>,
+    rules: Vec<RuleOwner>,
 }
 
 impl Gone {
@@ -25,8 +27,10 @@ impl Gone {
     /// # Errors
     /// The store's.
     pub(super) fn of(tx: &dyn Tx, organization: &Id) -> Result<Self, ControlError> {
+        let projects = projects_of(tx, organization)?;
         Ok(Self {
-            projects: projects_of(tx, organization)?,
+            rules: forgotten(tx, Some(organization), &projects)?,
+            projects,
             digests: keys_of(tx, organization)?.iter().flat_map(digests_of).collect(),
         })
     }
@@ -35,6 +39,7 @@ impl Gone {
     pub(super) fn hide(&self, edit: &mut Edit) {
         self.projects.iter().for_each(|project| edit.remove_project(project.as_str()));
         self.digests.iter().for_each(|digest| edit.remove_grant(digest));
+        self.rules.iter().for_each(|owner| edit.put_rules(owner.clone(), Vec::new()));
     }
 }
 

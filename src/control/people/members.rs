@@ -13,6 +13,7 @@ use super::super::{
 use super::live::show_keys;
 use crate::{
     base::Id,
+    snapshot::RuleOwner,
     store::{ApiKey, Member, Order, OrganizationRole, OrganizationStatus, Page, PageRequest, ProjectGrant, Tx},
 };
 
@@ -118,8 +119,15 @@ impl Control {
     ) -> Result<(), ControlError> {
         let actor = actor.clone();
         self.commit_and_show(
-            move |tx| Ok((remove(tx, &actor, (&organization, &user), expected)?, ())),
-            |edit, (keys, status)| show_keys(edit, &keys, status),
+            move |tx| {
+                let removed = remove(tx, &actor, (&organization, &user), expected)?;
+                let (organization, user) = (organization.as_str().into(), user.as_str().into());
+                Ok(((removed, RuleOwner::Member { organization, user }), ()))
+            },
+            |edit, ((keys, status), rules)| {
+                edit.put_rules(rules, Vec::new());
+                show_keys(edit, &keys, status);
+            },
         )
         .await
     }

@@ -8,6 +8,7 @@ mod key;
 mod ledger;
 mod people;
 mod project;
+mod rule;
 mod text_enum;
 mod usage;
 
@@ -20,4 +21,5 @@ pub use people::{
     ProjectRole, SecondFactor, Session, User,
 };
 pub use project::{Activation, ActivationKind, Lifecycle, Mode, Project, Version, VersionState};
+pub use rule::{Rule, RulePlace, RuleStatus};
 pub use usage::{Dimension, RequestFilter, RequestRow, Rollup, Span, TagPlace, TagTally};

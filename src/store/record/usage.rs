@@ -1,4 +1,4 @@
-//! What roll-ups are counted under, and rows of single requests.
+//! What roll-ups are counted under; rows of single requests.
 
 use std::time::Duration;
 

@@ -10,9 +10,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     base::{Id, UnixTime},
+    iam::RuleType,
     store::record::{
         ActivationKind, ActorKind, InvitationStatus, KeyStatus, LedgerKind, Lifecycle, Mode, OrganizationRole,
-        OrganizationStatus, ProjectGrant, ProjectRole, VersionState,
+        OrganizationStatus, ProjectGrant, ProjectRole, RuleStatus, VersionState,
     },
 };
 
@@ -149,5 +150,7 @@ words!(
     Mode,
     OrganizationRole,
     OrganizationStatus,
+    RuleStatus,
+    RuleType,
     VersionState
 );

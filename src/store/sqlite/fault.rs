@@ -41,7 +41,10 @@ pub(super) fn store_error(error: Error) -> StoreError {
 pub(super) fn is_fault(error: &Error) -> bool {
     match error.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation) | None => false,
-        Some(code) => !matches!(code, ErrorCode::Unknown | ErrorCode::TypeMismatch | ErrorCode::TooBig),
+        Some(code) => !matches!(
+            code,
+            ErrorCode::Unknown | ErrorCode::TypeMismatch | ErrorCode::TooBig | ErrorCode::OperationInterrupted
+        ),
     }
 }
 
@@ -61,6 +64,7 @@ fn failure_error(failure: ffi::Error, text: Option<String>) -> StoreError {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
             StoreError::Unavailable(format!("another program holds a lock on the file ({text})"))
         }
+        ErrorCode::OperationInterrupted => StoreError::TooLong,
         ErrorCode::OutOfMemory => StoreError::Unavailable("there is no memory left".to_owned()),
         _ => StoreError::Internal(text),
     }

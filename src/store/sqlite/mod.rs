@@ -18,6 +18,7 @@ mod projects;
 mod reader;
 mod requests;
 mod rollups;
+mod rules;
 mod schema;
 mod seals;
 mod secrets;

@@ -66,7 +66,10 @@ pub(in crate::store) fn open(path: &Path) -> Outcome<Engine> {
     if mode != "wal" {
         return Err(StoreError::Unavailable(format!("the file system of {} allows no shared memory", path.display())));
     }
+    // A step whose sync failed must not be synced again by the close: the system may have dropped what was not written.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(store_error)?;
     schema::migrate(&mut connection)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(store_error)?;
     // A process that was killed may have left a log whose sync had failed. Where this fails, the disk is full or read-only: the
     // store can be read all the same, and a change that fails settles the log before the next one.
     let _ = settle(&connection);

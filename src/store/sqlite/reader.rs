@@ -1,16 +1,31 @@
 //! A connection that reads beside the one that writes.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use rusqlite::Connection;
 
 use super::{backup::backup, fault::store_error, open::StoreFile, schema, tx::SqliteTx};
-use crate::store::{
-    engine::{Job, Reader},
-    tx::Outcome,
+use crate::{
+    base::{Instant, now},
+    store::{
+        engine::{Job, Reader},
+        tx::Outcome,
+    },
 };
 
+/// Set by the thread that reads, looked at by SQLite on the same one.
+type Deadline = Arc<Mutex<Option<Instant>>>;
+
+/// Steps of a statement between two looks at the clock.
+const STEPS: i32 = 20_000;
+
 pub(super) struct SqliteReader {
+    /// When the job that runs must be done.
+    deadline: Deadline,
     /// None after a failure. Before `file`, so that it is closed before the lock goes.
     connection: Option<Connection>,
     file: Arc<StoreFile>,
@@ -19,15 +34,24 @@ pub(super) struct SqliteReader {
 
 impl SqliteReader {
     pub(super) fn new(file: Arc<StoreFile>, checked: bool) -> Outcome<Self> {
-        let connection = file.connect_read_only()?;
-        Ok(Self { connection: Some(connection), file, checked })
+        let mut reader = Self { deadline: Deadline::default(), connection: None, file, checked };
+        reader.connection = Some(reader.connect()?);
+        Ok(reader)
+    }
+
+    fn connect(&self) -> Outcome<Connection> {
+        let mut connection = self.file.connect_read_only()?;
+        let deadline = Arc::clone(&self.deadline);
+        let is_late = move || lock(&deadline).is_some_and(|deadline| now() >= deadline);
+        connection.progress_handler(STEPS, Some(is_late)).map_err(store_error)?;
+        Ok(connection)
     }
 
     /// Runs `work` over one state of the file. A connection that failed is not used again.
     fn with_snapshot(&mut self, work: impl FnOnce(&Connection) -> Outcome<()>) -> Outcome<()> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.file.connect_read_only()?,
+            None => self.connect()?,
         };
         connection.execute_batch("BEGIN").map_err(store_error)?;
         work(&connection)?;
@@ -38,10 +62,14 @@ impl SqliteReader {
 }
 
 impl Reader for SqliteReader {
-    fn read(&mut self, job: &mut dyn Job) -> Outcome<()> {
+    fn read(&mut self, job: &mut dyn Job, time_max: Option<Duration>) -> Outcome<()> {
+        let deadline = Arc::clone(&self.deadline);
+        let set = |to: Option<Instant>| *lock(&deadline) = to;
         self.with_snapshot(|connection| {
             let mut tx = SqliteTx::new(connection);
+            set(time_max.map(|time_max| now() + time_max));
             job.run(&mut tx);
+            set(None);
             tx.take_fault().map_or(Ok(()), Err)
         })
     }
@@ -58,4 +86,8 @@ impl Reader for SqliteReader {
         self.checked = true;
         Ok(())
     }
+}
+
+fn lock(deadline: &Mutex<Option<Instant>>) -> MutexGuard<'_, Option<Instant>> {
+    deadline.lock().unwrap_or_else(PoisonError::into_inner)
 }

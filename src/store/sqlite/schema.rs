@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_1.sql"),
     include_str!("schema_operators.sql"),
     include_str!("schema_ledger.sql"),
+    include_str!("schema_rules.sql"),
     include_str!("schema_credits.sql"),
 ];
 

@@ -88,14 +88,14 @@ fn checked(tx: &dyn Tx) -> Result<(Option<Vec<u8>>, Chain), StoreError> {
 #[test]
 fn flipped_bits_never_change_a_text_or_an_event_unseen() {
     let fixture = Fixture::with_project();
-    let text = "routes: [1, 2, 3]\n".repeat(1_000);
+    let text = "routes: [1, 2, 3]\n".repeat(4_000);
     let row = crate::store::Version {
         digest: <sha2::Sha256 as sha2::Digest>::digest(text.as_bytes()).into(),
         ..version(1, VersionState::Draft)
     };
     let bytes = text.clone();
     fixture.write(move |tx| tx.insert_version(&row, bytes.as_bytes())).unwrap();
-    fixture.write(|tx| (0..60).try_for_each(|_| tx.append_audit(&event("x")).map(drop))).unwrap();
+    fixture.write(|tx| (0..300).try_for_each(|_| tx.append_audit(&event("x")).map(drop))).unwrap();
     let truth = fixture.read(|tx| checked(tx)).unwrap();
     let (path, Fixture { store, folder }) = (fixture.path(), fixture);
     drop(store);

@@ -12,5 +12,6 @@ mod notes;
 mod open;
 mod people;
 mod projects;
+mod rules;
 mod secrets;
 mod versions;

@@ -3,47 +3,9 @@
 //! The list is that of the IANA special-purpose registries and everything outside `2000::/3`. An IPv6 address that carries
 //! an IPv4 address inside is judged by both, because a translator on the way would deliver it to the inner one.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
 
 use smallvec::SmallVec;
-use thiserror::Error;
-
-/// A block of addresses, such as `10.0.0.0/8`, `fd00::/8` or a single `192.0.2.7`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Cidr {
-    address: IpAddr,
-    prefix: u8,
-}
-
-/// Why a text is not a [`Cidr`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum CidrError {
-    /// The part before `/` is not an address in its canonical form.
-    #[error("not an address in its canonical form")]
-    Address,
-    /// The part after `/` is not a number, or larger than 32 (IPv4) or 128 (IPv6).
-    #[error("prefix length must be 0 to 32 for IPv4, 0 to 128 for IPv6")]
-    Prefix,
-    /// Bits are set behind the prefix, so the writer may have meant another block.
-    #[error("bits are set behind the prefix; the first address of the block is wanted")]
-    HostBits,
-}
-
-impl Cidr {
-    /// Tells whether `address` lies in this block. IPv4 and IPv6 never match each other.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(block), IpAddr::V4(other)) => {
-                in_block(widen(block.to_bits()), widen(other.to_bits()), self.prefix + 96)
-            }
-            (IpAddr::V6(block), IpAddr::V6(other)) => in_block(block.to_bits(), other.to_bits(), self.prefix),
-            _ => false,
-        }
-    }
-}
 
 fn widen(bits: u32) -> u128 {
     u128::from(bits)
@@ -55,46 +17,6 @@ fn in_block(block: u128, other: u128, prefix: u8) -> bool {
         Some(128) => true,
         Some(host_bits) => (block ^ other) >> host_bits == 0,
         None => false,
-    }
-}
-
-impl FromStr for Cidr {
-    type Err = CidrError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (address_text, prefix_text) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let address: IpAddr = address_text.parse().map_err(|_| CidrError::Address)?;
-        if address.to_string() != address_text {
-            return Err(CidrError::Address);
-        }
-        let prefix_max = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix_text {
-            None => prefix_max,
-            Some(digits) if digits.len() > 3 || !digits.bytes().all(|b| b.is_ascii_digit()) => {
-                return Err(CidrError::Prefix);
-            }
-            Some(digits) => digits.parse().map_err(|_| CidrError::Prefix)?,
-        };
-        if prefix > prefix_max {
-            return Err(CidrError::Prefix);
-        }
-        let host_bits_clear = match address {
-            IpAddr::V4(v4) => v4.to_bits().checked_shl(u32::from(prefix)).unwrap_or(0) == 0,
-            IpAddr::V6(v6) => v6.to_bits().checked_shl(u32::from(prefix)).unwrap_or(0) == 0,
-        };
-        if !host_bits_clear {
-            return Err(CidrError::HostBits);
-        }
-        Ok(Self { address, prefix })
-    }
-}
-
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
     }
 }
 

@@ -134,17 +134,22 @@ impl Gateway {
 
     /// `millrace serve` without files of projects: what is served is kept in this folder and changed by the admin API.
     pub(crate) fn stored(folder: TempDir, workers: u16) -> Self {
-        Self::stored_by(folder, workers, &[("MILLRACE_ADMIN_TOKEN", OPERATOR)])
+        Self::stored_by(folder, workers, ("", &[("MILLRACE_ADMIN_TOKEN", OPERATOR)]))
+    }
+
+    /// As [`Self::stored`], with more lines in its settings.
+    pub(crate) fn stored_with(folder: TempDir, workers: u16, more_lines: &str) -> Self {
+        Self::stored_by(folder, workers, (more_lines, &[("MILLRACE_ADMIN_TOKEN", OPERATOR)]))
     }
 
     /// As [`Self::stored`], with two workers, another token of the first operator and these variables.
     pub(crate) fn stored_as(folder: TempDir, operator: &str, variables: &[(&str, &str)]) -> Self {
-        Self { operator: operator.to_owned(), ..Self::stored_by(folder, 2, variables) }
+        Self { operator: operator.to_owned(), ..Self::stored_by(folder, 2, ("", variables)) }
     }
 
-    fn stored_by(folder: TempDir, workers: u16, variables: &[(&str, &str)]) -> Self {
+    fn stored_by(folder: TempDir, workers: u16, (more_lines, variables): (&str, &[(&str, &str)])) -> Self {
         let at = folder.path();
-        let mut text = "listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\ndata_dir: stored\n".to_owned();
+        let mut text = format!("listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\ndata_dir: stored\n{more_lines}");
         writeln!(text, "runtime: {{workers: {workers}}}").unwrap();
         text.push_str("limits: {admin_reads_per_minute: 1000000, admin_writes_per_minute: 1000000}\n");
         write_private(&at.join("millrace.yaml"), &text);

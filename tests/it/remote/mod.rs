@@ -236,6 +236,72 @@ fn secret_comes_from_a_pipe_and_is_never_shown() {
 }
 
 #[test]
+fn rule_is_sent_to_its_place_in_the_form_of_its_type() {
+    const KEY: &str = "key_00000000000000000001";
+    const MEMBERS: &str = "GET /organizations/org_00000000000000000001/members?";
+    let admin = Admin::start(|asked, _| {
+        if asked.line.starts_with(MEMBERS) {
+            let row = json!({"user_id": "usr_00000000000000000001", "email": "ann@example.com", "revision": 3});
+            return told(200, &json!({"data": [row], "next_cursor": null, "has_more": false}));
+        }
+        if asked.line.starts_with("POST") && asked.line.ends_with("/explain") {
+            let step = json!({"scope": "key", "step": "models", "rule_ids": ["rul_a", "rul_b"], "decided_by": ["rul_b"],
+                "removed": ["small"]});
+            return told(200, &json!({"allowed": false, "targets": [], "steps": [step]}));
+        }
+        found(asked).unwrap_or_else(|| told(201, &json!({"id": "rul_00000000000000000001"})))
+    });
+    let at = |place: &[&'static str], rest: &[&'static str]| {
+        let mut args = vec!["rule", "add"];
+        args.extend(rest);
+        args.extend(place);
+        run(&admin.url(), &args, "")
+    };
+    let organization = "/organizations/org_00000000000000000001";
+    let key_place = format!("{PROJECT}/keys/{KEY}");
+    for (place, rest, path, value) in [
+        (&[][..], &["deny_providers", "custom:*"][..], organization, json!({"providers": ["custom:*"]})),
+        (&["--project", "support"], &["allow_models", "a*", "b"], PROJECT, json!({"models": ["a*", "b"]})),
+        (
+            &["--project", "support", "--key", KEY],
+            &["allow_pricing", "--max-input-price", "2.50", "--pricing-type", "paid"],
+            &key_place,
+            json!({"max_input_price": "2.50", "pricing_type": "paid"}),
+        ),
+        (
+            &["--member", "ann@example.com"],
+            &["allow_ip_cidrs", "10.0.0.0/8"],
+            "/organizations/org_00000000000000000001/members/usr_00000000000000000001",
+            json!({"cidrs": ["10.0.0.0/8"]}),
+        ),
+    ] {
+        let ran = at(place, rest);
+        assert_eq!((ran.exit, ran.out.as_str()), (0, "made rule rul_00000000000000000001\n"), "{}", ran.err);
+        let asked = admin.asked().pop().unwrap();
+        assert_eq!(asked.line, format!("POST {path}/rules"));
+        let kind = rest.first().unwrap();
+        assert_eq!(asked.json(), json!({"type": kind, "value": value, "status": "active"}));
+    }
+    let sent = admin.changes().len();
+    for rest in [
+        &["allow_models"][..],
+        &["allow_models", "a", "--max-input-price", "1"],
+        &["allow_pricing"],
+        &["allow_pricing", "a"],
+        &["allow_everything", "a"],
+    ] {
+        assert_eq!(at(&[], rest).exit, 2, "{rest:?}");
+    }
+    assert_eq!(admin.changes().len(), sent, "wrong usage sends nothing");
+
+    let args = ["key", "explain", KEY, "--project", "support", "--route", "assistant", "--client-ip", "10.1.2.3"];
+    let ran = run(&admin.url(), &args, "");
+    assert!(ran.exit == 0 && ran.out.starts_with("refused\n") && ran.out.contains("rul_b"), "{}{}", ran.out, ran.err);
+    let asked = admin.asked().pop().unwrap();
+    assert_eq!(asked.json(), json!({"route": "assistant", "endpoint": "chat", "client_ip": "10.1.2.3"}));
+}
+
+#[test]
 fn change_whose_answer_is_lost_is_sent_again_under_its_key() {
     let admin = Admin::start(|asked, before| match (found(asked), before) {
         (Some(told), _) => told,

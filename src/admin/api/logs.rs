@@ -1,0 +1,256 @@
+//! Rows of requests: what was asked, by whom, how it ended.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::log_export::{Export, Form};
+use super::projects::millis;
+use super::times::optional_time;
+use super::usage::{Money, TokensView};
+use crate::admin::rest::{
+    Access::Needs, Api, ApiError, Caller, Code, Endpoint, Listed, Listing, Plain, ProjectId, Query, RequestName,
+    Streamed, Time,
+};
+use crate::control::Capability;
+use crate::store::{Order, PageRequest, RequestFilter, RequestRow};
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get(
+            "/projects/{project}/logs",
+            Needs(Capability::UsageRead),
+            "Lists stored requests of a project, newest first.",
+            list,
+        ),
+        Endpoint::get(
+            "/projects/{project}/logs/export",
+            Needs(Capability::UsageRead),
+            "Streams stored requests of a project, oldest first, at most 1,000,000.",
+            export,
+        ),
+        Endpoint::get(
+            "/projects/{project}/logs/{request_id}",
+            Needs(Capability::UsageRead),
+            "Shows one stored request.",
+            show,
+        )
+        .refuses(&[Code::NotFound]),
+    ]
+}
+
+/// Which requests are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct LogQuery {
+    /// Id of a key.
+    #[param(nullable = false, max_length = 128)]
+    key: Option<String>,
+    /// Name of a route.
+    #[param(nullable = false, max_length = 255)]
+    route: Option<String>,
+    /// Such as `openai`.
+    #[param(nullable = false, max_length = 255)]
+    provider: Option<String>,
+    /// The model as its provider names it.
+    #[param(nullable = false, max_length = 255)]
+    model: Option<String>,
+    /// A status such as `429`, or a class such as `5xx`.
+    #[param(nullable = false, pattern = "^([0-9]{3}|[1-5]xx|none)$")]
+    status: Option<String>,
+    /// Code of an error, such as `upstream_error`.
+    #[param(nullable = false, max_length = 64)]
+    error: Option<String>,
+    /// `name` or `name=value` of a tag.
+    #[param(nullable = false, max_length = 321)]
+    tag: Option<String>,
+    /// Text in the request's id, taken literally.
+    #[param(nullable = false, max_length = 200)]
+    q: Option<String>,
+    /// From then on, as RFC 3339 has it.
+    #[param(nullable = false, format = "date-time")]
+    from: Option<String>,
+    /// Before, as RFC 3339 has it.
+    #[param(nullable = false, format = "date-time")]
+    to: Option<String>,
+}
+
+/// The form of an export.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct FormQuery {
+    /// `ndjson`: an object a line. `csv`: a heading and a line each; a cell that a spreadsheet would take for a formula
+    /// has `'` before it.
+    #[param(nullable = false, pattern = "^(ndjson|csv)$")]
+    format: Option<String>,
+}
+
+/// One stored request.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RequestLog)]
+pub(super) struct RequestView {
+    request_id: String,
+    /// When its first byte arrived.
+    at: Time,
+    trace_id: Option<String>,
+    project: String,
+    route: String,
+    /// Id of the key; empty when none was accepted.
+    key_id: String,
+    /// Id of who made the key.
+    member_id: String,
+    group: String,
+    endpoint: String,
+    provider: String,
+    model: String,
+    target: String,
+    generation: u64,
+    config_version: Option<u64>,
+    /// Status sent to the client; 0 when it left before.
+    status: u16,
+    /// Code of the error; empty when there was none.
+    error_code: String,
+    duration_ms: f64,
+    /// To the first content.
+    ttft_ms: Option<f64>,
+    overhead_ms: f64,
+    upstream_ms: f64,
+    attempts: u32,
+    streamed: bool,
+    cancelled: bool,
+    tokens: TokensView,
+    bytes_in: u64,
+    bytes_out: u64,
+    /// `own`, `platform`; empty when no provider was asked.
+    credential: String,
+    /// USD; null when no price is known.
+    cost: Option<Money>,
+    /// USD.
+    fee: Money,
+    /// The tokens were estimated.
+    estimated: bool,
+    /// The provider's own figures could not be true.
+    usage_suspect: bool,
+    /// A provider was asked and no price is known.
+    unpriced: bool,
+    client_ip: Option<String>,
+    tags: BTreeMap<String, String>,
+    metadata: BTreeMap<String, String>,
+}
+
+async fn list(
+    State(api): State<Arc<Api>>,
+    Caller(actor): Caller,
+    ProjectId(project): ProjectId,
+    Query(query): Query<LogQuery>,
+    listing: Listing,
+) -> Result<Listed<RequestView>, ApiError> {
+    let page = api.control.requests(&actor, &project, query.filter()?, listing.page.clone()).await?;
+    let mark = |row: &RequestRow| (millis(row.at), row.id.to_string());
+    Ok(Listed::new(&listing, page, mark, RequestView::from))
+}
+
+async fn show(
+    State(api): State<Arc<Api>>,
+    Caller(actor): Caller,
+    ProjectId(project): ProjectId,
+    RequestName(request_id): RequestName,
+) -> Result<Plain<RequestView>, ApiError> {
+    Ok(Plain(api.control.request(&actor, &project, &request_id).await?.into()))
+}
+
+async fn export(
+    State(api): State<Arc<Api>>,
+    Caller(actor): Caller,
+    ProjectId(project): ProjectId,
+    Query(query): Query<LogQuery>,
+    Query(form): Query<FormQuery>,
+) -> Result<Streamed, ApiError> {
+    let form = match form.format.as_deref() {
+        None | Some("ndjson") => Form::Lines,
+        Some("csv") => Form::Csv,
+        Some(_) => return Err(ApiError::field("format", "expected `ndjson` or `csv`")),
+    };
+    let page = PageRequest { limit: 100, after: None, order: Order::Ascending };
+    let filter = query.filter()?;
+    // The first page is read before the answer begins, so that a refusal is one.
+    let first = api.control.requests(&actor, &project, filter.clone(), page.clone()).await?;
+    Ok(Export { control: Arc::clone(&api.control), actor, project, filter, form }.start(first))
+}
+
+impl LogQuery {
+    fn filter(self) -> Result<RequestFilter, ApiError> {
+        let wrong = || ApiError::field("status", "expected a status such as `429`, a class such as `5xx`, or `none`");
+        let (status, status_class) = match self.status {
+            Some(class) if class == "none" || class.ends_with("xx") => (None, Some(class)),
+            Some(status) => (Some(status.parse().map_err(|_| wrong())?), None),
+            None => (None, None),
+        };
+        let has_value = self.tag.as_ref().is_some_and(|tag| tag.contains('='));
+        let (tag, tag_name) = if has_value { (self.tag, None) } else { (None, self.tag) };
+        Ok(RequestFilter {
+            project: String::new(),
+            key: self.key,
+            member: None,
+            route: self.route,
+            provider: self.provider,
+            model: self.model,
+            status,
+            status_class,
+            error: self.error,
+            tag_name,
+            tag,
+            text: self.q,
+            since: optional_time("from", self.from.as_deref())?,
+            until: optional_time("to", self.to.as_deref())?,
+        })
+    }
+}
+
+impl From<RequestRow> for RequestView {
+    fn from(row: RequestRow) -> Self {
+        let of = row.dimension;
+        let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1_000.0;
+        let texts = |json: Option<String>| json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+        Self {
+            request_id: row.request_id,
+            at: row.at.into(),
+            trace_id: row.trace_id.map(|id| id.iter().map(|byte| format!("{byte:02x}")).collect()),
+            project: of.project,
+            route: of.route,
+            key_id: of.key,
+            member_id: of.member,
+            group: of.group,
+            endpoint: of.endpoint,
+            provider: of.provider,
+            model: of.model,
+            target: of.target,
+            generation: row.generation,
+            config_version: row.version,
+            status: row.status,
+            error_code: of.error,
+            duration_ms: ms(row.duration),
+            ttft_ms: row.ttft.map(ms),
+            overhead_ms: ms(row.overhead),
+            upstream_ms: ms(row.upstream_time),
+            attempts: row.attempts,
+            streamed: of.stream,
+            cancelled: row.cancelled,
+            tokens: row.tokens.into(),
+            bytes_in: row.bytes_in,
+            bytes_out: row.bytes_out,
+            credential: of.credential,
+            cost: row.cost.map(Money),
+            fee: Money(row.fee),
+            estimated: row.estimated,
+            usage_suspect: row.usage_suspect,
+            unpriced: row.unpriced,
+            client_ip: row.client_ip,
+            tags: texts(row.tags),
+            metadata: texts(row.metadata),
+        }
+    }
+}
