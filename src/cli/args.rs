@@ -8,9 +8,9 @@ use millrace::config::{DocumentKind, Server};
 
 use super::prices::PricesCommand;
 use super::remote::{
-    AccountCommand, AuditCommand, BackupArgs, CreditsCommand, Group, InstanceCommand, Later, Leaf, LoginArgs, LogsCommand,
-    MemberCommand, OrgCommand, ProjectCommand, ProviderKeyCommand, RemoteKeyCommand, RuleCommand, SecretCommand,
-    SetupArgs, TokenCommand, UsageArgs,
+    AccountCommand, AuditCommand, BackupArgs, CreditsCommand, Group, InstanceCommand, Later, Leaf, LoginArgs,
+    LogsCommand, MemberCommand, OrgCommand, ProjectCommand, ProviderKeyCommand, RemoteKeyCommand, RuleCommand,
+    SecretCommand, SetupArgs, TokenCommand, UsageArgs,
 };
 
 /// An LLM gateway: projects, routes and keys in front of model providers.
