@@ -293,3 +293,87 @@ fn post(
 fn nano(units: u64) -> NanoUsd {
     NanoUsd(i64::try_from(units).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Rig, kind};
+    use super::super::{InstanceSettingsPatch, NewPlatformCredential};
+    use super::*;
+    use crate::base::Secret;
+
+    fn payment(amount: i64, operation: &str) -> Payment {
+        Payment { amount: NanoUsd(amount), comment: "test".to_owned(), operation: operation.to_owned() }
+    }
+
+    #[tokio::test]
+    async fn operation_is_booked_once_and_survives_a_restart() {
+        let rig = Rig::new().await;
+        let admin = Actor { instance_admin: true, ..rig.owner.clone() };
+        let organization = rig.organization.clone();
+        let top_up = async |amount, name: &str| {
+            rig.control.top_up(&admin, &organization, payment(amount, name)).await.map(|state| state.paid_in.0)
+        };
+        assert_eq!(kind(&rig.control.top_up(&rig.owner, &organization, payment(5, "a")).await), "not_permitted");
+        assert_eq!(top_up(5, "a").await.ok(), Some(5));
+        assert_eq!(kind(&top_up(5, "a").await), "in_use");
+        assert_eq!(top_up(2, "b").await.ok(), Some(7));
+        let adjust = |amount, name| rig.control.adjust_credits(&admin, &organization, payment(amount, name));
+        assert_eq!(kind(&adjust(-8, "c").await), "invalid", "more than ever came in");
+        assert_eq!(adjust(-3, "c").await.unwrap().balance(), NanoUsd(4));
+        assert_eq!(kind(&adjust(i64::MAX, "d").await), "invalid", "more than can be held");
+        let unknown = Id::random(crate::base::IdKind::Organization).unwrap();
+        assert_eq!(kind(&rig.control.top_up(&admin, &unknown, payment(5, "e")).await), "not_found");
+        let rig = rig.restarted().await;
+        let state = rig.control.credits(&rig.owner, &organization).await.unwrap();
+        assert_eq!((state.paid_in, state.spent, state.balance()), (NanoUsd(4), NanoUsd::ZERO, NanoUsd(4)));
+        // Nothing of what was paid in counts as leased when a process ends.
+        assert!(rig.control.store().read(|tx| tx.open_leases()).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn fee_of_an_organization_comes_before_that_of_the_instance_after_a_restart_too() {
+        let rig = Rig::new().await;
+        let admin = Actor { instance_admin: true, ..rig.owner.clone() };
+        let patch =
+            InstanceSettingsPatch { fee_percent: Some("5".parse().unwrap()), ..InstanceSettingsPatch::default() };
+        rig.control.change_instance_settings(&admin, 1, patch).await.unwrap();
+        let organization = rig.organization.clone();
+        let fee = async |rig: &Rig| {
+            let state = rig.control.credits(&rig.owner, &organization).await.unwrap();
+            (state.fee.to_string(), state.own_fee.is_some())
+        };
+        assert_eq!(fee(&rig).await, ("5.00".to_owned(), false));
+        let own = Some("0.25".parse().unwrap());
+        assert_eq!(kind(&rig.control.set_fee(&rig.owner, &organization, own).await), "not_permitted");
+        rig.control.set_fee(&admin, &organization, own).await.unwrap();
+        let rig = rig.restarted().await;
+        assert_eq!(fee(&rig).await, ("0.25".to_owned(), true));
+        rig.control.set_fee(&admin, &organization, None).await.unwrap();
+        let rig = rig.restarted().await;
+        assert_eq!(fee(&rig).await, ("5.00".to_owned(), false));
+    }
+
+    #[tokio::test]
+    async fn platform_credential_is_replaced_in_its_place_and_opens_after_a_restart() {
+        let rig = Rig::new().await;
+        let admin = Actor { instance_admin: true, ..rig.owner.clone() };
+        let enter = async |rig: &Rig, provider: &str, value: &str| {
+            let (provider, value) = (provider.to_owned(), Secret::new(value.to_owned()));
+            let new = NewPlatformCredential { provider, value, base_url: None };
+            rig.control.enter_platform_credential(&admin, new).await.map(|(row, _)| row)
+        };
+        assert_eq!(kind(&enter(&rig, "mock", "sk-0123456789ab").await), "invalid");
+        let first = enter(&rig, "openai", "sk-first-0123456789").await.unwrap();
+        let second = enter(&rig, "openai", "sk-second-0123456789").await.unwrap();
+        assert_eq!((&first.id, second.value.as_ref().unwrap().last4.as_str()), (&second.id, "6789"));
+        assert_ne!(first.value.unwrap().version, second.value.unwrap().version);
+        assert_eq!(kind(&rig.control.platform_credentials(&rig.owner).await), "not_permitted");
+        let rig = rig.restarted().await;
+        let project = rig.project_id("chat").await;
+        let text = "mode: credits\nchat_models: [{model_id: m, model: openai/gpt-4o-mini}]\nroutes: {chat: {chat_models: [m]}}\n";
+        rig.serve(&project, text).await;
+        let rig = rig.restarted().await;
+        assert_eq!(rig.live(&project).len(), 1);
+        assert_eq!(kind(&rig.control.delete_platform_credential(&admin, second.id.clone()).await), "in_use");
+    }
+}

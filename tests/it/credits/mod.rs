@@ -364,7 +364,7 @@ fn platform_credential_that_is_needed_stays_and_its_value_is_shown_nowhere() {
     let listed = scene.gateway.admin("GET", "/instance/platform-credentials", &[], "");
     assert!(listed.status == 200 && !listed.text().contains(PLATFORM), "{}", listed.text());
     let row = &listed.json()["data"][0];
-    assert_eq!((row["provider"].as_str(), row["used_by"][0].as_str()), (Some("openai"), Some("`chat` version 1")));
+    assert_eq!((row["provider"].as_str(), row["used_by"][0].as_str()), (Some("openai"), Some("`chat` version 2")));
     let path = format!("/instance/platform-credentials/{}", row["id"].as_str().unwrap());
     assert_eq!(scene.gateway.admin("DELETE", &path, &[], "").status, 409);
     scene.serve("routes: {}\n");
