@@ -265,14 +265,7 @@ async fn place(
         let made = rig.control.create_provider_key(owner, &whose, new).await.unwrap();
         place.insert(provider_key, made.id.as_str().to_owned());
     }
-    let operator = Actor { instance_admin: true, ..owner.clone() };
-    let new = NewPlatformCredential {
-        provider: "openai".to_owned(),
-        value: Secret::new("0123456789abcdef".to_owned()),
-        base_url: None,
-    };
-    let (made, _) = rig.control.enter_platform_credential(&operator, new).await.unwrap();
-    place.insert("platform_credential", made.id.as_str().to_owned());
+    place.insert("platform_credential", platform_credential(rig, owner).await);
     if *organization != rig.organization {
         place.insert("token", token(rig, organization, user).await);
         let key = key(rig, owner, project).await;
@@ -288,6 +281,17 @@ async fn place(
     let of_member = if is_stored { rule(rig, owner, at_member).await } else { place["key_rule"].clone() };
     place.insert("member_rule", of_member);
     place
+}
+
+async fn platform_credential(rig: &Rig, owner: &Actor) -> String {
+    let operator = Actor { instance_admin: true, ..owner.clone() };
+    let new = NewPlatformCredential {
+        provider: "openai".to_owned(),
+        value: Secret::new("0123456789abcdef".to_owned()),
+        base_url: None,
+    };
+    let (made, _) = rig.control.enter_platform_credential(&operator, new).await.unwrap();
+    made.id.as_str().to_owned()
 }
 
 async fn egress_rule(rig: &Rig) -> String {
