@@ -1,4 +1,4 @@
-//! Credits: what organizations pay in, and the fee on what they use.
+//! Credits: what organizations pay in, and their fee.
 //!
 //! What was paid in is an account of the ledger, what is spent of it is that of a limit: so the sum of all entries of both is
 //! the balance. Entries never change; a mistake is corrected by another one.

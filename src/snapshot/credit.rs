@@ -1,4 +1,4 @@
-//! Credits of organizations: what a platform credential draws on.
+//! Credits of organizations: what the platform draws on.
 //!
 //! A balance is a limit in money over all time: its counter holds what was spent, its maximum is what was paid in. So
 //! reservations, leases and crashes are those of any other limit. Both change without a new snapshot: a top-up replaces the
