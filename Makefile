@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 60
 export MILLRACE_CORPUS
 
 .PHONY: help setup check format clippy unit tidy test socket clients clients-python clients-node \
-	release fuzz e2e-real admin loadtest flamegraph openapi prices-table clean
+	release fuzz e2e-real admin soak loadtest flamegraph openapi prices-table clean
 
 help: ## Prints this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,9 @@ admin: release ## Generated requests at the admin API; start and changes at scal
 	@scripts/setup.sh --admin
 	@$(STAGE) admin-schema .venv-admin/bin/python tests/admin/schema.py $(EXAMPLES)
 	@$(STAGE) admin-scale .venv-admin/bin/python tests/admin/scale.py
+
+soak: release ## Twenty minutes of changes under mixed load with 500 open streams. Not run by `make test`
+	@$(STAGE) soak python3 tests/admin/soak.py $(ARGS)
 
 loadtest: ## Gateways side by side on one core, with ratios
 	@$(STAGE) release $(CARGO) build --locked --release --workspace

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 /// Limits of a set that need no memory of their own.
-const INLINE: usize = 8;
+const INLINE: usize = 4;
 
 /// What one request has taken from the limits of one set. By default nothing.
 ///

@@ -2,16 +2,17 @@
 
 use std::{fmt::Write as _, time::Duration};
 
+use smallvec::SmallVec;
+
 use crate::{
+    base::NanoUsd,
     http::Buffer,
-    limit::{CalendarUnit, Kind, Kinds, LimitSet, LimitState, Reason, Refused, Scope, Window},
+    limit::{CalendarUnit, Kind, Kinds, LimitSet, Reason, Refused, Scope, Window},
+    usage::Credential,
     wire::ErrorCase,
 };
 
-use super::{
-    exchange::Exchange,
-    reply::{Refusal, number},
-};
+use super::{exchange::Exchange, reply::Refusal};
 
 /// A client that is told to wait longer than this for money would hold on for nothing.
 const QUOTA_WAIT_MAX: Duration = Duration::from_secs(120);
@@ -123,61 +124,126 @@ fn window(window: Window) -> String {
 /// A time as Go writes it, which the clients of the OpenAI API read: `6ms`, `1s`, `2m59.56s`, `1h0m0s`. Rounded up to
 /// milliseconds.
 pub(super) fn go_duration(time: Duration) -> String {
-    let millis = time.as_nanos().div_ceil(1_000_000);
-    if millis < 1_000 {
-        return if millis == 0 { "0s".to_owned() } else { format!("{millis}ms") };
-    }
-    let (hours, minutes) = (millis / 3_600_000, millis / 60_000 % 60);
-    let mut text = String::new();
-    if hours > 0 {
-        let _ = write!(text, "{hours}h");
-    }
-    if hours > 0 || minutes > 0 {
-        let _ = write!(text, "{minutes}m");
-    }
-    let (seconds, rest) = (millis / 1_000 % 60, millis % 1_000);
-    let _ = write!(text, "{seconds}");
-    if rest > 0 {
-        let fraction = format!("{rest:03}");
-        let _ = write!(text, ".{}", fraction.trim_end_matches('0'));
-    }
-    text.push('s');
-    text
+    let mut text = Text::new();
+    push_go_duration(&mut text, time);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Writes the rate-limit fields: those of the tightest limit in requests, and in tokens. Nothing without such limits.
-pub(super) fn rate_fields(out: &mut Buffer, exchange: &Exchange<'_>) {
+/// Appends the same to a head, without a text of its own.
+fn push_go_duration(out: &mut Text, time: Duration) {
+    let millis = u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+    if millis < 1_000 {
+        push_number(out, millis);
+        out.extend_from_slice(if millis == 0 { b"s" } else { b"ms" });
+        return;
+    }
+    let (hours, minutes) = (millis / 3_600_000, millis / 60_000 % 60);
+    if hours > 0 {
+        push_number(out, hours);
+        out.push(b'h');
+    }
+    if hours > 0 || minutes > 0 {
+        push_number(out, minutes);
+        out.push(b'm');
+    }
+    push_number(out, millis / 1_000 % 60);
+    push_fraction(out, millis % 1_000, 3);
+    out.push(b's');
+}
+
+/// Fields in the making: on the stack, so that an answer with limits allocates nothing for them.
+type Text = SmallVec<[u8; 384]>;
+
+fn push_number(out: &mut Text, mut value: u64) {
+    let mut digits = [b'0'; 20];
+    let mut at = digits.len();
+    for slot in digits.iter_mut().rev() {
+        *slot = b'0' + u8::try_from(value % 10).unwrap_or(0);
+        value /= 10;
+        at -= 1;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(at..).unwrap_or_default());
+}
+
+/// Appends the digits behind the point, without zeros at their end; nothing at all for zero.
+fn push_fraction(out: &mut Text, fraction: u64, digits: u32) {
+    let (mut left, mut unit) = (fraction, 10u64.pow(digits.saturating_sub(1)));
+    if left > 0 {
+        out.push(b'.');
+    }
+    while left > 0 && unit > 0 {
+        out.push(b'0' + u8::try_from(left / unit).unwrap_or(9));
+        left %= unit;
+        unit /= 10;
+    }
+}
+
+/// Writes what an answer tells of limits and money: the tightest limit in requests and in tokens, and the cost of an answer
+/// that is no stream. Nothing without limits and price.
+pub(super) fn limit_fields(out: &mut Buffer, exchange: &Exchange<'_>) {
+    let mut text = Text::new();
+    if exchange.is_metered {
+        rate_fields(&mut text, exchange);
+    }
+    if let Some(cost) = exchange.cost.filter(|_| !exchange.stream) {
+        push_usd(&mut text, b"x-millrace-cost-usd: ", cost);
+        if exchange.credential == Credential::Platform {
+            push_usd(&mut text, b"x-millrace-fee-usd: ", exchange.fee);
+        }
+    }
+    if !text.is_empty() {
+        out.extend(&text);
+    }
+}
+
+fn push_usd(text: &mut Text, name: &[u8], amount: NanoUsd) {
+    let units = amount.units();
+    text.extend_from_slice(name);
+    push_number(text, units / 1_000_000_000);
+    // Behind a 1 that becomes the point all nine digits stand.
+    let point = text.len();
+    push_number(text, 1_000_000_000 + units % 1_000_000_000);
+    if let Some(one) = text.get_mut(point) {
+        *one = b'.';
+    }
+    text.extend_from_slice(b"\r\n");
+}
+
+fn rate_fields(out: &mut Text, exchange: &Exchange<'_>) {
     let Some(grant) = &exchange.grant else { return };
     let keyed = exchange.holds.as_ref().and_then(|holds| holds.keyed_set.as_deref());
     let route = exchange.route.as_ref().map(|route| &route.limits);
     let sets = [Some(&grant.limits), route, keyed];
     let limited = sets.iter().flatten().fold(Kinds::NONE, |kinds, set| kinds.union(set.kinds()));
-    for (name, kinds) in [("requests", Kinds::of(Kind::Requests)), ("tokens", Kinds::TOKENS)] {
+    if !limited.meets(Kinds::of(Kind::Requests).union(Kinds::TOKENS)) {
+        return;
+    }
+    let at = exchange.limit_moment(exchange.latest());
+    for (names, kinds) in [(&REQUESTS, Kinds::of(Kind::Requests)), (&TOKENS, Kinds::TOKENS)] {
         if !limited.meets(kinds) {
             continue;
         }
-        let at = exchange.limit_moment(exchange.latest());
         let states = sets.iter().flatten().filter_map(|set: &&LimitSet| set.tightest(kinds, at));
         if let Some(state) = states.min_by_key(|state| state.remaining) {
-            rate_field(out, name, &state);
+            let [limit, remaining, reset] = names;
+            out.extend_from_slice(limit);
+            push_number(out, state.max);
+            out.extend_from_slice(remaining);
+            push_number(out, state.remaining);
+            out.extend_from_slice(reset);
+            push_go_duration(out, state.resets_in.unwrap_or_default());
+            out.extend_from_slice(b"\r\n");
         }
     }
 }
 
-fn rate_field(out: &mut Buffer, name: &str, state: &LimitState) {
-    for (field, value) in [("x-ratelimit-limit-", state.max), ("x-ratelimit-remaining-", state.remaining)] {
-        out.extend(field.as_bytes());
-        out.extend(name.as_bytes());
-        out.extend(b": ");
-        number(out, value);
-        out.extend(b"\r\n");
-    }
-    out.extend(b"x-ratelimit-reset-");
-    out.extend(name.as_bytes());
-    out.extend(b": ");
-    out.extend(go_duration(state.resets_in.unwrap_or_default()).as_bytes());
-    out.extend(b"\r\n");
-}
+const REQUESTS: [&[u8]; 3] =
+    [b"x-ratelimit-limit-requests: ", b"\r\nx-ratelimit-remaining-requests: ", b"\r\nx-ratelimit-reset-requests: "];
+const TOKENS: [&[u8]; 3] =
+    [b"x-ratelimit-limit-tokens: ", b"\r\nx-ratelimit-remaining-tokens: ", b"\r\nx-ratelimit-reset-tokens: "];
 
 #[cfg(test)]
 mod tests {

@@ -4,14 +4,13 @@ use std::{io::Write as _, time::Duration};
 
 use crate::{
     http::{Buffer, Downstream, Gone, RequestHead},
-    usage::Credential,
     wire::{ErrorCase, write_error_body},
 };
 
 use super::{
     exchange::{Exchange, Sent},
     passed::Passed,
-    refused::rate_fields,
+    refused::limit_fields,
 };
 
 /// What happens to the connection after an answer.
@@ -62,19 +61,7 @@ pub(super) fn served_by(out: &mut Buffer, exchange: &Exchange<'_>, overhead: Dur
     if let Some(target) = &exchange.target {
         out.extend(&target.answer_lines);
     }
-    if exchange.is_metered {
-        rate_fields(out, exchange);
-    }
-    if let Some(cost) = exchange.cost.filter(|_| !exchange.stream) {
-        out.extend(b"x-millrace-cost-usd: ");
-        out.extend(cost.to_string().as_bytes());
-        out.extend(b"\r\n");
-        if exchange.credential == Credential::Platform {
-            out.extend(b"x-millrace-fee-usd: ");
-            out.extend(exchange.fee.to_string().as_bytes());
-            out.extend(b"\r\n");
-        }
-    }
+    limit_fields(out, exchange);
     if exchange.attempts > 0 {
         out.extend(b"x-millrace-credential: ");
         out.extend(exchange.credential.as_str().as_bytes());

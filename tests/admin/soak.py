@@ -1,0 +1,171 @@
+"""Serves, rollbacks and key changes under mixed load with open streams; ends with 1 when anything failed.
+
+Usage: soak.py [MINUTES [CHANGES [STREAMS [PROJECTS [KEYS]]]]], 20, 1000, 500, 1000 and 100000 by default. Every answer must be of
+one configuration, every stream must end as it began, and the counter of the route's limit must have counted each request once.
+"""
+
+import http.client
+import json
+import selectors
+import socket
+import statistics
+import sys
+import threading
+import time
+
+from gateway import Gateway
+from scale import fill, percentile, resident_kib
+
+LIMIT = 1_000_000_000
+# Twelve words at one a second: a stream outlives several configurations, and never sixteen.
+TEXT = """chat_models:
+  - {{model_id: m, model: mock/m{number}, params: {{token_delay_ms: {delay}}}}}
+routes:
+  chat:
+    chat_models: [m]
+    rate_limiting: {{algorithm: aligned_fixed_window, window_size: 1 day, max_requests: %d}}
+""" % LIMIT
+BODY = {"messages": [{"role": "user", "content": "x"}]}
+
+
+def text(number, delay=1000):
+    return TEXT.format(number=number, delay=delay)
+
+
+class Plain(threading.Thread):
+    """Asks one route at a steady pace; remembers what failed or was mixed."""
+
+    def __init__(self, gateway, key, pause):
+        super().__init__(daemon=True)
+        self.gateway, self.key, self.pause, self.stop = gateway, key, pause, threading.Event()
+        self.latencies, self.failed, self.mixed = [], [], 0
+
+    def run(self):
+        connection = http.client.HTTPConnection(self.gateway.data, timeout=30)
+        body = json.dumps({"model": "first/chat", **BODY})
+        fields = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
+        while not self.stop.is_set():
+            began = time.perf_counter()
+            try:
+                connection.request("POST", "/v1/chat/completions", body, fields)
+                answer = connection.getresponse()
+                read = answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.failed.append(repr(error))
+                connection.close()
+                continue
+            took = time.perf_counter() - began
+            self.latencies.append(took)
+            if answer.status != 200:
+                self.failed.append(f"{answer.status} {read[:100]}")
+            elif answer.headers["x-millrace-model"] != json.loads(read)["model"]:
+                self.mixed += 1
+            time.sleep(max(0.0, self.pause - took))
+
+
+class Streams(threading.Thread):
+    """Holds so many streams open; each one that ends well is opened again."""
+
+    def __init__(self, gateway, key, count):
+        super().__init__(daemon=True)
+        self.gateway, self.count, self.stop = gateway, count, threading.Event()
+        host, port = gateway.data.split(":")
+        self.address = (host, int(port))
+        body = json.dumps({"model": "first/chat", "stream": True, **BODY}).encode()
+        self.request = (f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\nconnection: close\r\n"
+                        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n").encode() + body
+        self.opened, self.ended, self.failed = 0, 0, []
+
+    def open(self, selector):
+        one = socket.create_connection(self.address, 30)
+        one.sendall(self.request)
+        one.setblocking(False)
+        self.opened += 1
+        selector.register(one, selectors.EVENT_READ, bytearray())
+
+    def run(self):
+        selector = selectors.DefaultSelector()
+        while selector.get_map() or not self.stop.is_set():
+            while not self.stop.is_set() and len(selector.get_map()) < self.count:
+                self.open(selector)
+            for key, _ in selector.select(1):
+                try:
+                    read = key.fileobj.recv(65536)
+                except ConnectionError as error:
+                    self.failed.append(repr(error))
+                    read = b""
+                key.data.extend(read)
+                if not read:
+                    selector.unregister(key.fileobj)
+                    key.fileobj.close()
+                    self.judge(bytes(key.data))
+
+    def judge(self, answer):
+        self.ended += 1
+        head, _, body = answer.partition(b"\r\n\r\n")
+        events = [line[6:] for line in body.split(b"\n") if line.startswith(b"data: {")]
+        models = {json.loads(event).get("model") for event in events}
+        told = next((line.split(b": ")[1].decode() for line in head.split(b"\r\n") if line.startswith(b"x-millrace-model")), None)
+        if not head.startswith(b"HTTP/1.1 200") or b"data: [DONE]" not in body or models != {told}:
+            self.failed.append(f"{head[:60]} {len(events)} events of {models}, told {told}, {body[-120:]}")
+
+
+def main():
+    minutes, changes, streams, projects, keys = (
+        int(sys.argv[place]) if len(sys.argv) > place else default
+        for place, default in ((1, 20), (2, 1000), (3, 500), (4, 1000), (5, 100_000)))
+    gateway = Gateway(settings="log: {access: false}\n").start()
+    try:
+        organization = gateway.api("GET", "/organizations")[0]["data"][0]["id"]
+        project = gateway.serve_project(organization, "first", text(0))
+        made = gateway.api("POST", f"/projects/{project}/keys", {"description": "load"})[0]
+        gateway.stop()
+        fill(gateway.folder / "data/millrace.db", project, made["id"], projects, keys)
+        gateway.start()
+        load = [Plain(gateway, made["key"], 0.014) for _ in range(4)]
+        held = Streams(gateway, made["key"], streams)
+        for one in [*load, held]:
+            one.start()
+        time.sleep(15)
+        quiet = [len(one.latencies) for one in load]
+        before, times, began = resident_kib(gateway), [], time.monotonic()
+        for number in range(1, changes + 1):
+            due = began + number * minutes * 60 / changes
+            started = time.perf_counter()
+            if number % 3 == 0:
+                gateway.serve(project, text(number))
+            elif number % 3 == 1:
+                extra = gateway.api("POST", f"/projects/{project}/keys", {"description": "more"})[0]
+                gateway.api("POST", f"/projects/{project}/keys/{extra['id']}/disable", {})
+            elif number > 3:
+                gateway.api("POST", f"/projects/{project}/config/rollback", {})
+            times.append(time.perf_counter() - started)
+            time.sleep(max(0.0, due - time.monotonic()))
+        after = resident_kib(gateway)
+        for one in [*load, held]:
+            one.stop.set()
+        for one in [*load, held]:
+            one.join(120)
+        answered = sum(len(one.latencies) for one in load) + held.ended
+        plain_before = [x for one, count in zip(load, quiet) for x in one.latencies[:count]]
+        plain_during = [x for one, count in zip(load, quiet) for x in one.latencies[count:]]
+        failed = [one for client in load for one in client.failed] + held.failed
+        mixed = sum(one.mixed for one in load)
+        fields = {"authorization": f"Bearer {made['key']}", "content-type": "application/json"}
+        last = gateway.call("POST", "/v1/chat/completions", {"model": "first/chat", **BODY}, fields, gateway.data)
+        counted = LIMIT - int(dict((k.lower(), v) for k, v in dict(last[1]).items())["x-ratelimit-remaining-requests"])
+        print(f"{changes} changes in {minutes} min with {projects} projects and {keys} keys: median "
+              f"{statistics.median(times) * 1000:.1f} ms, p99 {percentile(times, 0.99):.1f} ms")
+        print(f"{answered} requests, {held.ended} of them streams ({streams} open at once): {len(failed)} failed, {mixed} mixed {failed[:3]}")
+        print(f"p99 before the changes {percentile(plain_before, 0.99):.2f} ms, during {percentile(plain_during, 0.99):.2f} ms; "
+              f"p50 {percentile(plain_before, 0.5):.2f} and {percentile(plain_during, 0.5):.2f} ms")
+        print(f"limit counted {counted} of {answered + 1} requests; resident {before} KiB before, {after} KiB after")
+        whole = gateway.api("GET", "/audit/verify")[0]
+        print(f"audit log: {whole['entries']} entries, whole: {whole['ok']}")
+        return 1 if failed or mixed or counted != answered + 1 or not whole["ok"] else 0
+    finally:
+        gateway.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
