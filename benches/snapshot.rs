@@ -63,6 +63,7 @@ fn project(number: usize, routes: usize) -> ProjectSource {
         secrets: Arc::default(),
         provider_keys: Vec::new(),
         organization_prices: Vec::new(),
+        funding: Default::default(),
     }
 }
 

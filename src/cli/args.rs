@@ -8,9 +8,9 @@ use millrace::config::{DocumentKind, Server};
 
 use super::prices::PricesCommand;
 use super::remote::{
-    AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Later, Leaf, LimitCommand, LoginArgs,
-    LogsCommand, MemberCommand, OrgCommand, ProjectCommand, ProviderKeyCommand, RemoteKeyCommand, RuleCommand,
-    SecretCommand, SetupArgs, TokenCommand, UsageArgs,
+    AccountCommand, AuditCommand, BackupArgs, CreditsCommand, Group, InstanceCommand, Later, Leaf, LimitCommand,
+    LoginArgs, LogsCommand, MemberCommand, OrgCommand, ProjectCommand, ProviderKeyCommand, RemoteKeyCommand,
+    RuleCommand, SecretCommand, SetupArgs, TokenCommand, UsageArgs,
 };
 
 /// An LLM gateway: projects, routes and keys in front of model providers.
@@ -67,6 +67,8 @@ pub(crate) enum Command {
     /// Shows how a gateway fares, sets what new organizations begin with, opens private networks. Needs the token that the
     /// gateway was started with (`MILLRACE_ADMIN_TOKEN`): one of `millrace login` acts in its organization only.
     Instance(Later<Group<InstanceCommand>>),
+    /// Shows the credits of an organization; tops up and corrects them.
+    Credits(Later<Group<CreditsCommand>>),
     /// Reads and checks the audit log.
     Audit(Later<Group<AuditCommand>>),
     /// Sums up what an organization or a project used.

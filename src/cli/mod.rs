@@ -45,6 +45,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Login(args) => Ok(remote::login(&args)),
         Command::Account(Later(group)) => Ok(remote::account(group)),
         Command::Instance(Later(group)) => Ok(remote::instance(group)),
+        Command::Credits(Later(group)) => Ok(remote::credits(group)),
         Command::Audit(Later(group)) => Ok(remote::audit(group)),
         Command::Usage(Later(leaf)) => Ok(remote::usage(&leaf)),
         Command::Logs(Later(group)) => Ok(remote::logs(group)),

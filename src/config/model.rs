@@ -16,6 +16,22 @@ pub struct Project {
     pub routes: Vec<Route>,
     /// `prices`, in the order of the document; no two of one model.
     pub prices: Vec<PriceEntry>,
+    /// Whose credentials are used; none leaves it to the project's setting.
+    pub mode: Option<Mode>,
+    /// Whether credits pay when an own key fails, in [`Mode::Hybrid`]. Default true.
+    pub allow_paid_fallback: Option<bool>,
+}
+
+/// Whose credentials are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Own ones where there are some, else those of the platform.
+    #[default]
+    Hybrid,
+    /// Own ones only.
+    ApiKeys,
+    /// Those of the platform only, paid from credits.
+    Credits,
 }
 
 /// The list in which a model is declared.

@@ -11,7 +11,7 @@ use super::fields::{Fields, Item};
 use super::hint::{did_you_mean, listing};
 use super::limits::read_limits;
 use super::model::{
-    Costs, Model, ModelList, OnCancel, OnExhausted, PriceEntry, Project, Provider, Route, TimeoutsPatch,
+    Costs, Mode, Model, ModelList, OnCancel, OnExhausted, PriceEntry, Project, Provider, Route, TimeoutsPatch,
 };
 use super::params::read_params;
 use super::problem::{At, Checked, Code, Position, Problem, Problems, shown};
@@ -27,6 +27,10 @@ pub struct ProjectContext<'a> {
     pub secret_names: Option<&'a BTreeSet<String>>,
     /// Providers for which a key of the project or its organization is stored: their models need no `credentials`.
     pub provider_keys: &'a [Provider],
+    /// The project's setting, which holds where the document has no `mode`.
+    pub mode: Mode,
+    /// Providers for which the platform has a credential.
+    pub platform: &'a [Provider],
 }
 
 /// Checks a project document.
@@ -43,16 +47,33 @@ pub fn check_project(text: &[u8], context: ProjectContext<'_>) -> Result<Checked
         return problems.finish(None);
     }
     let root = Fields::new(&PROJECT, &root, String::new());
-    let mut reader =
-        Reader { problems: &mut problems, context, models: Vec::new(), declared: Vec::new(), by_id: HashMap::new() };
+    let mode = written_mode(&root);
+    let mut reader = Reader {
+        problems: &mut problems,
+        context,
+        mode: mode.unwrap_or(context.mode),
+        models: Vec::new(),
+        declared: Vec::new(),
+        by_id: HashMap::new(),
+    };
     reader.models(&root, ModelList::Chat);
     reader.models(&root, ModelList::Embedding);
     reader.models(&root, ModelList::Transcription);
     reader.transcription(&root);
     let routes = reader.routes(&root);
     let prices = reader.prices(&root);
-    let project = Project { models: reader.models, routes, prices };
+    let allow_paid_fallback = reader.paid_fallback(&root);
+    let project = Project { models: reader.models, routes, prices, mode, allow_paid_fallback };
     problems.finish(Some(project))
+}
+
+/// The `mode` of the document.
+fn written_mode(root: &Fields<'_>) -> Option<Mode> {
+    match root.choice("mode")? {
+        "api-keys" => Some(Mode::ApiKeys),
+        "credits" => Some(Mode::Credits),
+        _ => Some(Mode::Hybrid),
+    }
 }
 
 /// A `model_id` and where it was first written. Known even when the rest of the model is refused, so that one
@@ -68,6 +89,8 @@ struct Declared {
 struct Reader<'p> {
     problems: &'p mut Problems,
     context: ProjectContext<'p>,
+    /// The mode that holds.
+    mode: Mode,
     models: Vec<Model>,
     declared: Vec<Declared>,
     by_id: HashMap<String, usize>,
@@ -96,6 +119,15 @@ impl Reader<'_> {
         {
             self.warn(&item, Code::NoEffect, "checked, but no route can use them: speech to text is not served yet");
         }
+    }
+
+    fn paid_fallback(&mut self, root: &Fields<'_>) -> Option<bool> {
+        if let Some(item) = root.item("allow_paid_fallback")
+            && self.mode != Mode::Hybrid
+        {
+            self.warn(&item, Code::NoEffect, "only `mode: hybrid` has own keys and credits");
+        }
+        root.boolean("allow_paid_fallback")
     }
 
     fn declare(&mut self, id: &At<String>, list: ModelList) {
@@ -199,15 +231,30 @@ impl Reader<'_> {
                 self.problems.push(url.warn(Code::Suspicious, message));
             }
         }
-        if ["api_key", "base_url", "azure_ad_token"].iter().any(|name| credentials.has(name))
-            || self.context.provider_keys.contains(&provider)
-        {
+        let is_written = ["api_key", "base_url", "azure_ad_token"].iter().any(|name| credentials.has(name));
+        if is_written {
+            if let Some(item) = fields.item("credentials").filter(|_| self.mode == Mode::Credits) {
+                let message =
+                    "`mode: credits` uses the platform's credential only: remove `credentials`, or change `mode`";
+                self.problems.push(Problem::error(item.path, item.node.at, Code::Conflict, message));
+            }
             return;
         }
-        let message = format!("provider `{}` needs a key: add `credentials.api_key`", provider.name());
+        let has_own = self.mode != Mode::Credits && self.context.provider_keys.contains(&provider);
+        let has_platform = self.mode != Mode::ApiKeys && self.context.platform.contains(&provider);
+        if has_own || has_platform {
+            return;
+        }
+        let name = provider.name();
+        let message = match self.mode {
+            Mode::Credits => {
+                format!("the platform has no credential for provider `{name}`; its administrator enters it")
+            }
+            Mode::Hybrid | Mode::ApiKeys => format!("provider `{name}` needs a key: add `credentials.api_key`"),
+        };
         let path = fields.path.as_str();
-        // The other providers refuse such requests too, but only `openai` is documented to be refused here.
-        self.problems.push(if provider == Provider::OpenAi {
+        // Without a word about the mode only `openai` is documented to be refused here; others refuse the requests.
+        self.problems.push(if provider == Provider::OpenAi || self.mode != Mode::Hybrid {
             Problem::error(path, fields.at, Code::NoCredential, message)
         } else {
             Problem::warning(path, fields.at, Code::NoCredential, message)

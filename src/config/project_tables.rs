@@ -33,8 +33,19 @@ pub(super) static PROJECT: Table = Table {
         Field::unsupported("routing", "Rules that choose a model by the request."),
         Field::unsupported("mcp_servers", "Tool servers."),
         Field::unsupported("cache", "Address of a cache store."),
-        Field::unsupported("mode", "Which credential pays."),
-        Field::unsupported("allow_paid_fallback", "Whether credits pay when an own key fails."),
+        Field::new(
+            "mode",
+            Kind::Choice(&["hybrid", "api-keys", "credits"]),
+            "Whose credentials are used: `api-keys` own ones, `credits` those of the platform, `hybrid` own ones where there are \
+             some, else the platform's. Wins over the project's setting, which is `hybrid` by default.",
+        ),
+        Field::new(
+            "allow_paid_fallback",
+            Kind::Bool,
+            "With `hybrid`: whether the platform's credential serves, paid from credits, when the provider refuses an own key \
+             (401 or 403). Default true.",
+        )
+        .default("true"),
         Field::new(
             "prices",
             Kind::List { of: &Kind::Table(&PRICE), max: MODELS_MAX },

@@ -45,7 +45,7 @@ fn check(name: &str, text: &[u8]) -> Result<Vec<Problem>, Vec<Problem>> {
     if name.starts_with("keys") {
         return check_keys(text).map(|checked| checked.warnings);
     }
-    let context = ProjectContext { secret_names: Some(&secrets), provider_keys: &[] };
+    let context = ProjectContext { secret_names: Some(&secrets), provider_keys: &[], ..ProjectContext::default() };
     check_project(text, context).map(|checked| checked.warnings)
 }
 
@@ -91,7 +91,10 @@ fn model_needs_no_key_where_one_of_its_provider_is_stored() {
         ("another provider's", &[Provider::Groq], Err(Code::NoCredential)),
         ("its own", &[Provider::Groq, Provider::OpenAi], Ok(0)),
     ] {
-        let checked = check_project(text.as_bytes(), ProjectContext { secret_names: None, provider_keys });
+        let checked = check_project(
+            text.as_bytes(),
+            ProjectContext { secret_names: None, provider_keys, ..ProjectContext::default() },
+        );
         let got = checked.map(|checked| checked.warnings.len()).map_err(|problems| problems[0].code);
         assert_eq!(got, want, "{name}");
     }

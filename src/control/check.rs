@@ -12,11 +12,16 @@ use crate::{
     config::{Code, Position, Problem, ProjectContext, Provider, Severity, check_project},
     limit::Meters,
     metrics::Registry,
-    snapshot::{ProjectPart, ProjectSource, Refusal, Registries, compile_project, unpriced},
+    snapshot::{Funding, ProjectPart, ProjectSource, Refusal, Registries, compile_project, unpriced},
     store::{Project, Tx},
 };
 
-use super::{error::ControlError, limits::is_money_limited, sealed_keys::SealedKeys, vault::Vault};
+use super::{
+    error::ControlError,
+    limits::is_money_limited,
+    sealed_keys::{SealedKeys, mode_of},
+    vault::Vault,
+};
 
 /// Longest check.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(5);
@@ -68,7 +73,10 @@ impl Candidate {
     pub(super) fn judge(&self, vault: &Vault, registries: &Registries) -> Verdict {
         let opened = self.keys.open(vault);
         let providers: Vec<Provider> = opened.provider_keys.iter().map(|key| key.provider).collect();
-        let context = ProjectContext { secret_names: Some(&opened.names), provider_keys: &providers };
+        let platform: Vec<Provider> = opened.platform_keys.iter().map(|key| key.provider).collect();
+        let mode = mode_of(self.project.mode);
+        let context =
+            ProjectContext { secret_names: Some(&opened.names), provider_keys: &providers, mode, platform: &platform };
         let checked = match check_project(&self.text, context) {
             Ok(checked) => checked,
             Err(problems) => return Verdict { part: None, problems },
@@ -85,6 +93,7 @@ impl Candidate {
             secrets: opened.secrets,
             provider_keys: opened.provider_keys,
             organization_prices: Vec::new(),
+            funding: Funding { mode, platform_keys: opened.platform_keys },
         };
         let mut problems = checked.warnings;
         match compile_project(&source, registries) {

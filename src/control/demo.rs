@@ -48,7 +48,7 @@ impl Demo {
             secrets.insert(SECRET_NAME.to_owned(), BoundSecret { value, origins: None, record: None });
         }
         let names: BTreeSet<String> = secrets.keys().cloned().collect();
-        let context = ProjectContext { secret_names: Some(&names), provider_keys: &[] };
+        let context = ProjectContext { secret_names: Some(&names), provider_keys: &[], ..ProjectContext::default() };
         let text = self.project_yaml();
         let refuse = |problems: Vec<Problem>| {
             problems.into_iter().map(|problem| Refusal { file: "demo".to_owned(), problem }).collect::<Vec<_>>()
@@ -67,6 +67,7 @@ impl Demo {
                 secrets: Arc::new(secrets),
                 provider_keys: Vec::new(),
                 organization_prices: Vec::new(),
+                funding: Default::default(),
             }],
             keys: keys.config,
             keys_file: "demo keys".to_owned(),

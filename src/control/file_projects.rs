@@ -122,7 +122,8 @@ impl FileProjects {
     pub(super) fn validate(&self, actor: &Actor, id: &Id, text: &[u8]) -> Result<Vec<Problem>, ControlError> {
         self.with_row(actor, Capability::DraftWrite, id, |_| ())?;
         check_storable(text)?;
-        let context = ProjectContext { secret_names: Some(&self.secret_names), provider_keys: &[] };
+        let context =
+            ProjectContext { secret_names: Some(&self.secret_names), provider_keys: &[], ..ProjectContext::default() };
         Ok(check_project(text, context).map_or_else(|problems| problems, |checked| checked.warnings))
     }
 

@@ -117,6 +117,7 @@ impl FileSet {
             secrets,
             provider_keys: Vec::new(),
             organization_prices: Vec::new(),
+            funding: Default::default(),
         }
     }
 
@@ -275,7 +276,7 @@ fn read_project(
             return None;
         }
     };
-    let context = ProjectContext { secret_names: Some(secret_names), provider_keys: &[] };
+    let context = ProjectContext { secret_names: Some(secret_names), provider_keys: &[], ..ProjectContext::default() };
     match check_project(&text, context) {
         Ok(checked) => {
             warnings.extend(in_file(&file, checked.warnings));

@@ -11,7 +11,7 @@ use super::{
     instance::Control,
     permit::{Capability, Scope, permit},
 };
-use crate::store::Tx;
+use crate::{base::FeeRate, store::Tx};
 
 /// Note that holds the settings, as JSON.
 const NOTE: &str = "instance_settings";
@@ -28,13 +28,15 @@ pub struct InstanceSettings {
     pub default_project_limit: u32,
     /// Days that request logs of a new organization are kept, 1 to 3,650. Default 30.
     pub default_retention_days: u32,
+    /// Fee on what platform credentials cost, for organizations without one of their own. Default 0.
+    pub fee_percent: FeeRate,
     /// Rises by one with each change.
     pub revision: u64,
 }
 
 impl Default for InstanceSettings {
     fn default() -> Self {
-        Self { default_project_limit: 10, default_retention_days: 30, revision: 1 }
+        Self { default_project_limit: 10, default_retention_days: 30, fee_percent: FeeRate::ZERO, revision: 1 }
     }
 }
 
@@ -45,6 +47,8 @@ pub struct InstanceSettingsPatch {
     pub default_project_limit: Option<u32>,
     /// Days that request logs of a new organization are kept.
     pub default_retention_days: Option<u32>,
+    /// Fee on what platform credentials cost.
+    pub fee_percent: Option<FeeRate>,
 }
 
 /// The settings as they are stored, else the defaults.
@@ -80,7 +84,10 @@ impl Control {
     ) -> Result<InstanceSettings, ControlError> {
         permit(actor, Capability::InstanceSettings, Scope::Instance)?;
         let actor = actor.clone();
-        self.store()
+        // The last change is what requests pay.
+        let _publisher = self.publication().await;
+        let changed = self
+            .store()
             .write(move |tx| {
                 let before = instance_settings(tx)?;
                 gate::expect_revision(before.revision, expected)?;
@@ -94,9 +101,12 @@ impl Control {
                 let mut event = actor.event("instance.update", "settings");
                 (event.before, event.after) = (shown(&before), shown(&after));
                 tx.append_audit(&event)?;
-                Ok(after)
+                Ok::<_, ControlError>(after)
             })
-            .await
+            .await?;
+        let registries = self.registries();
+        registries.credits.set_instance_fee(changed.fee_percent, &registries.meters);
+        Ok(changed)
     }
 }
 
@@ -110,6 +120,7 @@ fn applied(mut row: InstanceSettings, patch: &InstanceSettingsPatch) -> Result<I
     if !(1..=RETENTION_DAYS_MAX).contains(&row.default_retention_days) {
         problems.push(FieldProblem::new("default_retention_days", format!("1 to {RETENTION_DAYS_MAX}")));
     }
+    row.fee_percent = patch.fee_percent.unwrap_or(row.fee_percent);
     if problems.is_empty() { Ok(row) } else { Err(ControlError::Invalid(problems)) }
 }
 
@@ -118,6 +129,7 @@ fn shown(row: &InstanceSettings) -> String {
     serde_json::json!({
         "default_project_limit": row.default_project_limit,
         "default_retention_days": row.default_retention_days,
+        "fee_percent": row.fee_percent,
     })
     .to_string()
 }
@@ -143,7 +155,11 @@ mod tests {
         assert_eq!(kind(&rig.control.change_instance_settings(&admin, 1, patch.clone()).await), "stale");
         assert_eq!(rig.control.change_instance_settings(&admin, 2, patch).await.unwrap(), changed, "nothing to change");
         assert_eq!(limits("after").await, (3, 30));
-        let bad = InstanceSettingsPatch { default_project_limit: Some(100_001), default_retention_days: Some(0) };
+        let bad = InstanceSettingsPatch {
+            default_project_limit: Some(100_001),
+            default_retention_days: Some(0),
+            fee_percent: None,
+        };
         let Err(ControlError::Invalid(problems)) = rig.control.change_instance_settings(&admin, 2, bad).await else {
             panic!("accepted");
         };

@@ -60,6 +60,10 @@ matrix! {
     InstanceSettings = b"Y-------",
     /// Create and suspend organizations, change their `project_limit`.
     OrganizationCreate = b"Y-------",
+    /// See the credits of an organization.
+    CreditsRead = b"YYYY----",
+    /// Top up and correct credits, set the fee of an organization: the platform's money, never by its consumers.
+    CreditsWrite = b"Y-------",
     /// See an organization and its settings.
     OrganizationRead = b"YYYY----",
     /// Change the settings of an organization.

@@ -1,20 +1,25 @@
 //! Projects: create, list, read, change settings.
 
+use std::sync::Arc;
+
 use crate::{
     base::{Id, IdKind, unix_time},
     config::project_slug,
     store::{
-        Lifecycle, Mode, OrganizationRole, Page, PageRequest, Project, ProjectFilter, StoreError, Tx, VersionState,
+        Lifecycle, Mode, OrganizationRole, Owner, Page, PageRequest, Project, ProjectFilter, StoreError, Tx,
+        VersionState,
     },
 };
 
 use super::{
     actor::Actor,
+    check::{Candidate, rehearsal},
     error::ControlError,
     gate::{self, expect_revision, project_json},
     instance::Control,
     permit::{Capability, Scope, permit},
     project_settings::{Effective, FieldCheck, NewProject, ProjectPatch, SettingSource, numbered, slug_of},
+    sealed_keys::setting_of,
     versions::{NewText, new_version},
 };
 
@@ -70,10 +75,11 @@ impl Control {
         page: PageRequest,
     ) -> Result<Page<ProjectState>, ControlError> {
         if let Some(files) = self.files() {
-            return files.projects(actor, organization, &filter, &page);
+            return files.projects(actor, organization, &filter, &page).map(|found| self.with_modes(found));
         }
         let (actor, organization) = (actor.clone(), organization.clone());
-        self.store().read(move |tx| list(tx, &actor, &organization, filter, &page)).await
+        let found = self.store().read(move |tx| list(tx, &actor, &organization, filter, &page)).await;
+        found.map(|found| self.with_modes(found))
     }
 
     /// Reads a project.
@@ -82,15 +88,25 @@ impl Control {
     /// [`ControlError::NotFound`].
     pub async fn project(&self, actor: &Actor, id: &Id) -> Result<ProjectState, ControlError> {
         if let Some(files) = self.files() {
-            return files.project(actor, id);
+            return files.project(actor, id).map(|state| self.with_mode(state));
         }
         let (actor, id) = (actor.clone(), id.clone());
-        self.store()
-            .read(move |tx| {
-                let found = gate::project(tx, &actor, Capability::ProjectRead, &id)?;
-                state_of(tx, found)
-            })
-            .await
+        let read = self.store().read(move |tx| {
+            let found = gate::project(tx, &actor, Capability::ProjectRead, &id)?;
+            state_of(tx, found)
+        });
+        read.await.map(|state| self.with_mode(state))
+    }
+
+    /// What is served may state a mode, which then comes before the setting.
+    fn with_mode(&self, mut state: ProjectState) -> ProjectState {
+        // In file mode slugs stand for ids.
+        let of_files = self.files().is_some();
+        let id = if of_files { state.project.slug.as_str() } else { state.project.id.as_str() };
+        if let Some(mode) = self.served().project(id).and_then(|part| part.mode()) {
+            state.mode = Effective { value: setting_of(mode), from: SettingSource::Configuration };
+        }
+        state
     }
 
     /// Changes settings. They take effect at once; an empty patch changes nothing.
@@ -99,7 +115,7 @@ impl Control {
     /// [`ControlError::Stale`] when the project changed since `revision`, [`ControlError::SlugLocked`] after the first
     /// serve, [`ControlError::Invalid`], or the permission's.
     pub async fn change_project(
-        &self,
+        self: &Arc<Self>,
         actor: &Actor,
         id: &Id,
         revision: u64,
@@ -107,7 +123,35 @@ impl Control {
     ) -> Result<ProjectState, ControlError> {
         self.refuse_if_files_own("settings of projects")?;
         let (actor, id) = (actor.clone(), id.clone());
-        self.store().write(move |tx| change(tx, &actor, &id, revision, patch)).await
+        let Some(mode) = patch.mode else {
+            let changed = self.store().write(move |tx| change(tx, &actor, &id, revision, patch)).await;
+            return changed.map(|state| self.with_mode(state));
+        };
+        self.check_mode(&actor, &id, mode).await?;
+        // What is served uses other credentials from now on.
+        let owner = Owner::Project(id.clone());
+        let changed = self.change_secrets(&owner, move |tx| change(tx, &actor, &id, revision, patch)).await;
+        changed.map(|state| self.with_mode(state))
+    }
+
+    /// Refuses a mode in which what is served would not work.
+    async fn check_mode(&self, actor: &Actor, id: &Id, mode: Mode) -> Result<(), ControlError> {
+        let (actor, id) = (actor.clone(), id.clone());
+        let read = self.store().read(move |tx| {
+            let project = gate::active_project(tx, &actor, Capability::ProjectWrite, &id)?;
+            let Some(number) = project.served_version.filter(|_| project.mode != mode) else { return Ok(None) };
+            Candidate::read(tx, &Project { mode, ..project }, number).map(Some)
+        });
+        if let Some(candidate) = read.await? {
+            let (candidate, verdict) = candidate.judge_aside(self.vault(), rehearsal(&self.registries())).await?;
+            verdict.accept(&candidate.place())?;
+        }
+        Ok(())
+    }
+
+    fn with_modes(&self, found: Page<ProjectState>) -> Page<ProjectState> {
+        let rows = found.rows.into_iter().map(|state| self.with_mode(state)).collect();
+        Page { rows, has_more: found.has_more }
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     base::Id,
-    config::Provider,
+    config::{self, Provider},
     snapshot::{BoundSecret, ProviderKey as OpenKey},
     store::{KeyStatus, Mode, Owner, Project, ProviderKey, Secret, Tx},
 };
@@ -26,6 +26,8 @@ pub struct SealedKeys {
     secrets: Vec<Secret>,
     /// Those for models without a key of their own, in order.
     provider_keys: Vec<ProviderKey>,
+    /// Those of the platform.
+    platform_keys: Vec<ProviderKey>,
 }
 
 /// What is stored for a project, opened: as long as a configuration is checked and compiled.
@@ -36,6 +38,8 @@ pub struct OpenedKeys {
     pub secrets: Arc<BTreeMap<String, BoundSecret>>,
     /// Keys in order.
     pub provider_keys: Vec<OpenKey>,
+    /// Keys of the platform.
+    pub platform_keys: Vec<OpenKey>,
     /// Ids of records whose seal does not open: made under another master key, or damaged.
     pub unreadable: Vec<Id>,
 }
@@ -53,14 +57,12 @@ impl SealedKeys {
         secrets.extend(
             shared.filter(|secret| secret.shared_with.as_ref().is_none_or(|projects| projects.contains(&project.id))),
         );
-        let mut provider_keys = Vec::new();
-        // SealedKeys of its own are not used where credits pay.
-        if project.mode != Mode::Credits {
-            provider_keys = tx.provider_keys(&own)?;
-            provider_keys.extend(tx.provider_keys(&of_organization)?);
-            provider_keys.retain(|key| key.status == KeyStatus::Active);
-        }
-        Ok(Self { secrets, provider_keys })
+        // Which of them may be used is for the configuration's mode to say.
+        let mut provider_keys = tx.provider_keys(&own)?;
+        provider_keys.extend(tx.provider_keys(&of_organization)?);
+        provider_keys.retain(|key| key.status == KeyStatus::Active);
+        let platform_keys = tx.provider_keys(&Owner::Instance)?;
+        Ok(Self { secrets, provider_keys, platform_keys })
     }
 
     /// Opens the seals.
@@ -70,6 +72,7 @@ impl SealedKeys {
             names: self.secrets.iter().map(|secret| secret.name.clone()).collect(),
             secrets: Arc::default(),
             provider_keys: Vec::new(),
+            platform_keys: Vec::new(),
             unreadable: Vec::new(),
         };
         let mut secrets: BTreeMap<String, BoundSecret> = BTreeMap::new();
@@ -88,20 +91,45 @@ impl SealedKeys {
             }
         }
         opened.secrets = Arc::new(secrets);
-        for key in &self.provider_keys {
-            let (Some(sealed), Some(provider)) = (&key.value, provider_named(&key.provider)) else {
-                continue;
-            };
-            let origins = origins_of(key);
-            match vault.open_text(place_of_provider_key(key, sealed.version, &origins), &sealed.bytes) {
-                Ok(value) => {
-                    let (base_url, record) = (key.base_url.clone(), key.id.as_str().into());
-                    opened.provider_keys.push(OpenKey { provider, value, base_url, record });
-                }
-                Err(_) => opened.unreadable.push(key.id.clone()),
-            }
-        }
+        opened.provider_keys = opened_keys(&self.provider_keys, vault, &mut opened.unreadable);
+        opened.platform_keys = opened_keys(&self.platform_keys, vault, &mut opened.unreadable);
         opened
+    }
+}
+
+fn opened_keys(keys: &[ProviderKey], vault: &Vault, unreadable: &mut Vec<Id>) -> Vec<OpenKey> {
+    let mut opened = Vec::with_capacity(keys.len());
+    for key in keys {
+        let (Some(sealed), Some(provider)) = (&key.value, provider_named(&key.provider)) else {
+            continue;
+        };
+        let origins = origins_of(key);
+        match vault.open_text(place_of_provider_key(key, sealed.version, &origins), &sealed.bytes) {
+            Ok(value) => {
+                let (base_url, record) = (key.base_url.clone(), key.id.as_str().into());
+                opened.push(OpenKey { provider, value, base_url, record });
+            }
+            Err(_) => unreadable.push(key.id.clone()),
+        }
+    }
+    opened
+}
+
+/// The mode of a project's setting, as configurations have it.
+pub(super) fn mode_of(setting: Mode) -> config::Mode {
+    match setting {
+        Mode::Hybrid => config::Mode::Hybrid,
+        Mode::ApiKeys => config::Mode::ApiKeys,
+        Mode::Credits => config::Mode::Credits,
+    }
+}
+
+/// The mode of a configuration, as settings have it.
+pub(super) fn setting_of(mode: config::Mode) -> Mode {
+    match mode {
+        config::Mode::Hybrid => Mode::Hybrid,
+        config::Mode::ApiKeys => Mode::ApiKeys,
+        config::Mode::Credits => Mode::Credits,
     }
 }
 
@@ -138,6 +166,7 @@ pub fn origins_of(key: &ProviderKey) -> Vec<String> {
 fn owner_id(owner: &Owner) -> &str {
     match owner {
         Owner::Organization(id) | Owner::Project(id) => id.as_str(),
+        Owner::Instance => "instance",
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
 
 use super::{
     check::{Candidate, listed},
+    credits::load_credits,
     error::ControlError,
     limits::LimitBook,
     rules::stored_rules,
@@ -54,6 +55,7 @@ pub async fn load(
     (vault, pepper): (&Vault, &Pepper),
     registries: &Registries,
 ) -> Result<Edit, ControlError> {
+    load_credits(store, registries).await?;
     let stored = store.read(read).await?;
     let mut edit = Edit::empty(KeyHasher::keyed(pepper.bytes()));
     for (owner, rules) in stored.rules {

@@ -209,6 +209,8 @@ pub enum Scope {
     Group,
     /// A route.
     Route,
+    /// What an organization has paid in.
+    Credits,
 }
 
 impl Scope {
@@ -222,6 +224,7 @@ impl Scope {
             Self::Key => "key",
             Self::Group => "group",
             Self::Route => "route",
+            Self::Credits => "credits",
         }
     }
 }

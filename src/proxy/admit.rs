@@ -5,11 +5,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use smallvec::SmallVec;
+
 use crate::{
     base::Instant,
     http::{Downstream, sleep},
-    limit::{Claim, Held, Kinds, LimitSet, Moment, Reason, Refused, Waiting, take_all},
-    snapshot::{Route, Target},
+    limit::{Claim, Held, Kind, Kinds, LimitSet, Moment, Reason, Refused, Waiting, take_all},
+    snapshot::{CreditTerms, Paid, Route, Target},
+    usage::Credential,
     wire::{CapText, Demand, Endpoint, ErrorCase, RequestView},
 };
 
@@ -33,6 +36,9 @@ pub(super) struct Holds {
     pub(super) keyed: Held,
     /// The limits of the route for this key.
     pub(super) keyed_set: Option<Arc<LimitSet>>,
+    pub(super) credits: Held,
+    /// The credits of its organization, once the platform's credential is used.
+    pub(super) credit_terms: Option<Arc<CreditTerms>>,
     /// What was reserved.
     pub(super) claim: Claim,
     /// What a stream took beyond it.
@@ -107,9 +113,15 @@ pub(super) async fn admit(
     let Some(grant) = exchange.grant.clone() else { return Ok(Admitted::default()) };
     let keyed = route.keyed.as_ref().map(|keyed| keyed.set_for(&grant.caller));
     let keyed_kinds = keyed.as_ref().map_or(Kinds::NONE, |set| set.kinds());
-    let kinds = grant.limits.kinds().union(route.limits.kinds()).union(keyed_kinds);
+    let credit_terms = match &target.paid {
+        Some(paid) if target.credential() == Credential::Platform => credit_terms(paid),
+        _ => None,
+    };
+    let credit_kinds = credit_terms.as_ref().map_or(Kinds::NONE, |terms| terms.limits.kinds());
+    let kinds = grant.limits.kinds().union(route.limits.kinds()).union(keyed_kinds).union(credit_kinds);
     let bounds_amounts = kinds.meets(Kinds::AMOUNTS);
-    let enforces = route.enforce_output_cap.unwrap_or(bounds_amounts);
+    // What is spent of somebody else's account never passes what was reserved.
+    let enforces = credit_terms.is_some() || route.enforce_output_cap.unwrap_or(bounds_amounts);
     if kinds == Kinds::NONE && !enforces {
         return Ok(Admitted::default());
     }
@@ -117,10 +129,7 @@ pub(super) async fn admit(
     let mut admitted = Admitted::default();
     if bounds_amounts || enforces {
         let body = down.input().get(asked.body_at..asked.body_at + asked.body_len).unwrap_or_default();
-        let demand = asked
-            .view
-            .demand(asked.endpoint, body)
-            .map_err(|error| Failure::Client(Refusal::new(error.case(), error.to_string()).param(error.param())))?;
+        let demand = demand(asked, body)?;
         let cap = output_cap(&demand, target, asked.endpoint);
         if enforces && asked.endpoint != Endpoint::Embeddings {
             admitted.cap = Some((cap, CapText::new(asked.endpoint, target.is_openai, cap)));
@@ -134,9 +143,46 @@ pub(super) async fn admit(
     let holds = exchange.holds.get_or_insert_default();
     holds.claim = claim;
     holds.keyed_set = keyed;
+    holds.credit_terms = credit_terms;
     exchange.route = Some(Arc::clone(route));
     take(exchange, down, kinds).await?;
     Ok(admitted)
+}
+
+/// Takes the most that a request can cost from the credits of its organization, after the provider refused the own key.
+///
+/// # Errors
+/// As [`admit`].
+pub(super) async fn admit_paid(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    (target, paid): (&Target, &Paid),
+    asked: &Asked<'_>,
+) -> Result<Admitted, Failure> {
+    let body = down.input().get(asked.body_at..asked.body_at + asked.body_len).unwrap_or_default();
+    let demand = demand(asked, body)?;
+    let cap = output_cap(&demand, target, asked.endpoint);
+    let mut admitted = Admitted::default();
+    if asked.endpoint != Endpoint::Embeddings {
+        admitted.cap = Some((cap, CapText::new(asked.endpoint, target.is_openai, cap)));
+    }
+    let holds = exchange.holds.get_or_insert_default();
+    holds.credit_terms = credit_terms(paid);
+    reserve(&mut holds.claim, target, &demand, (asked.body_len, cap));
+    if holds.credit_terms.is_some() {
+        take(exchange, down, Kinds::of(Kind::Money)).await?;
+    }
+    Ok(admitted)
+}
+
+/// What pays; none for a model that costs nothing.
+fn credit_terms(paid: &Paid) -> Option<Arc<CreditTerms>> {
+    (!paid.price.is_free()).then(|| paid.credit.terms())
+}
+
+fn demand(asked: &Asked<'_>, body: &[u8]) -> Result<Demand, Failure> {
+    let demand = asked.view.demand(asked.endpoint, body);
+    demand.map_err(|error| Failure::Client(Refusal::new(error.case(), error.to_string()).param(error.param())))
 }
 
 /// The most that one answer may have: what the request says, if that is less than route and model allow.
@@ -154,6 +200,10 @@ fn reserve(claim: &mut Claim, target: &Target, demand: &Demand, (body_len, outpu
     claim.output_tokens = output.saturating_mul(demand.answers);
     if let Some(price) = &target.price {
         claim.money_nano = price.upper_bound(claim.input_tokens, claim.output_tokens).units();
+    }
+    if let Some(paid) = &target.paid {
+        let cost = paid.price.upper_bound(claim.input_tokens, claim.output_tokens);
+        claim.money_nano = claim.money_nano.max(paid.with_fee(cost).units());
     }
 }
 
@@ -196,17 +246,14 @@ fn join_queue(exchange: &Exchange<'_>, refused: &Refused) -> Option<(Waiting, Du
 
 fn take_once(exchange: &mut Exchange<'_>, kinds: Kinds) -> Result<(), Refused> {
     let at = exchange.limit_moment(exchange.received_at());
-    let (Some(grant), Some(route), Some(holds)) = (&exchange.grant, &exchange.route, &mut exchange.holds) else {
-        return Ok(());
-    };
-    let Holds { grant: of_grant, route: of_route, keyed, keyed_set, claim, .. } = &mut **holds;
-    match keyed_set {
-        Some(set) => {
-            let mut sets = [(&grant.limits, of_grant), (&route.limits, of_route), (&**set, keyed)];
-            take_all(&mut sets, kinds, claim, at)
-        }
-        None => take_all(&mut [(&grant.limits, of_grant), (&route.limits, of_route)], kinds, claim, at),
-    }
+    let Some(holds) = &mut exchange.holds else { return Ok(()) };
+    let Holds { grant: of_grant, route: of_route, keyed, keyed_set, credits, credit_terms, claim, .. } = &mut **holds;
+    let mut sets: SmallVec<[(&LimitSet, &mut Held); 4]> = SmallVec::new();
+    sets.extend(exchange.grant.as_ref().map(|grant| (&grant.limits, of_grant)));
+    sets.extend(exchange.route.as_ref().map(|route| (&route.limits, of_route)));
+    sets.extend(keyed_set.as_deref().map(|set| (set, keyed)));
+    sets.extend(credit_terms.as_ref().map(|terms| (&terms.limits, credits)));
+    take_all(&mut sets, kinds, claim, at)
 }
 
 /// A refused request has used nothing: what it took before is given back.

@@ -66,7 +66,7 @@ pub(super) async fn attempt(
 ) -> Result<Answer, Failure> {
     let started = now();
     down.begin_wait(started);
-    exchange.attempts = 1;
+    exchange.attempts += 1;
     let (mut fresh_only, mut at) = (false, started);
     let result = loop {
         let left = outgoing.total.saturating_sub(at.saturating_duration_since(exchange.received_at()));

@@ -52,6 +52,8 @@ pub(super) struct Exchange<'a> {
     pub is_metered: bool,
     /// Whether the provider was told the most that the answer may have.
     pub is_capped: bool,
+    /// Whose credential the last attempt was sent with.
+    pub credential: Credential,
     /// What it cost; none without a price.
     pub cost: Option<NanoUsd>,
     /// What the gateway takes on top.
@@ -122,6 +124,7 @@ impl<'a> Exchange<'a> {
             holds: None,
             is_metered: false,
             is_capped: false,
+            credential: Credential::None,
             cost: None,
             fee: NanoUsd::ZERO,
             usage_suspect: false,
@@ -266,7 +269,7 @@ impl Drop for Exchange<'_> {
             stream: self.stream,
             cancelled: self.cancelled,
             estimated: self.estimated,
-            credential: if self.attempts > 0 { Credential::Own } else { Credential::None },
+            credential: self.credential,
             cost: self.cost,
             fee: self.fee,
             usage_suspect: self.usage_suspect,

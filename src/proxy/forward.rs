@@ -4,12 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     http::{Downstream, RequestHead},
-    snapshot::{Reach, Target},
+    metrics::Outcome,
+    snapshot::{HttpTarget, Paid, Reach, Target},
+    usage::Credential,
     wire::{CapText, Edits, Endpoint, ErrorCase, RequestView},
 };
 
 use super::{
-    attempt::{Failure, Outgoing, attempt},
+    admit::{Admitted, Asked, admit_paid},
+    attempt::{Answer, Failure, Outgoing, attempt},
     exchange::Exchange,
     mock::answer_mock,
     outlet::Outlet,
@@ -59,20 +62,26 @@ pub(super) async fn forward(
     let chunked_wire = matches!(request.endpoint, Endpoint::Chat | Endpoint::Completions);
     let asks_usage = request.view.stream && chunked_wire && target.asks_usage;
     let hide_usage = asks_usage && !request.view.wants_usage(body);
-    exchange.is_capped = request.cap.is_some();
-    let edits = edits(target, request, body, hide_usage);
     let total = total_time(target, down, request.head)?;
-    let outgoing = Outgoing {
-        endpoint: request.endpoint,
-        edits: &edits,
-        body: request.head.len..request.head.len + request.body_len,
-        tracestate: request.head.tracestate.filter(|_| exchange.trace.is_continued()),
-        total,
-    };
-    let answer = attempt(exchange, down, (target, http), &outgoing).await;
+    exchange.credential = target.credential();
+    let mut http = http;
+    let mut answered = send(exchange, down, (target, http), request, (hide_usage, total)).await;
+    if let Some((paid, way)) = paid_instead(target, down, request.head)
+        && answered.as_ref().is_ok_and(|answer| matches!(answer.head.status, 401 | 403))
+    {
+        exchange.count_attempt(Outcome::Auth);
+        // The refusal's connection goes with it: nobody reads the rest.
+        drop(answered);
+        http = way;
+        // On the heap, since few requests come here.
+        answered = Box::pin(send_paid(exchange, down, (target, paid, way), request, (hide_usage, total))).await;
+        if matches!(answered, Err(Failure::Client(_))) {
+            return Err(answered.err().unwrap_or(Failure::ClientGone));
+        }
+    }
     // From here on nothing is sent again: the body's memory goes back before the answer is relayed.
     down.finish_request(request.head, request.body_len);
-    let mut answer = answer?;
+    let mut answer = answered?;
     let left = total.saturating_sub(exchange.answered.saturating_duration_since(exchange.received_at()));
     let relayed = if is_stream(exchange, &answer)? {
         let plan = Plan {
@@ -98,6 +107,50 @@ pub(super) async fn forward(
         exchange.context.pools.borrow_mut().give(http.origin.id(), answer.connection, exchange.latest());
     }
     Ok(relayed)
+}
+
+/// The platform's way, if it may serve after the own key was refused.
+fn paid_instead<'a>(target: &'a Target, down: &Downstream, head: &RequestHead) -> Option<(&'a Paid, &'a HttpTarget)> {
+    let paid = target.paid.as_ref()?;
+    let is_forbidden = head.no_fallback.is_some_and(|part| part.of(down.input()) == b"true");
+    paid.instead.as_ref().filter(|_| !is_forbidden).map(|way| (paid, way))
+}
+
+/// Sends the request with the platform's credential, once its cost is taken from the credits.
+async fn send_paid(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    (target, paid, way): (&Target, &Paid, &HttpTarget),
+    request: &Request<'_>,
+    (hide_usage, total): (bool, Duration),
+) -> Result<Answer, Failure> {
+    let Request { head, endpoint, view, body_len, .. } = *request;
+    let asked = Asked { endpoint, view, body_len, body_at: head.len };
+    let Admitted { cap } = admit_paid(exchange, down, (target, paid), &asked).await?;
+    exchange.credential = Credential::Platform;
+    let request = Request { head, endpoint, view, body_len, cap };
+    send(exchange, down, (target, way), &request, (hide_usage, total)).await
+}
+
+/// Sends the request as the target takes it.
+async fn send(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    (target, http): (&Target, &HttpTarget),
+    request: &Request<'_>,
+    (hide_usage, total): (bool, Duration),
+) -> Result<Answer, Failure> {
+    let body = down.input().get(request.head.len..request.head.len + request.body_len).unwrap_or_default();
+    exchange.is_capped = request.cap.is_some();
+    let edits = edits(target, request, body, hide_usage);
+    let outgoing = Outgoing {
+        endpoint: request.endpoint,
+        edits: &edits,
+        body: request.head.len..request.head.len + request.body_len,
+        tracestate: request.head.tracestate.filter(|_| exchange.trace.is_continued()),
+        total,
+    };
+    attempt(exchange, down, (target, http), &outgoing).await
 }
 
 /// What is changed in the client's body; everything else goes out as the same bytes.

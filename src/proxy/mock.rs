@@ -7,6 +7,7 @@ use crate::{
     http::{Downstream, Gone, sleep},
     metrics::Outcome,
     provider::{Draw, Mock},
+    usage::Credential,
     wire::{Endpoint, RequestView, StreamErrorAt, view_answer},
 };
 
@@ -40,6 +41,7 @@ pub(super) async fn answer_mock(
     };
     let wants_usage = view.wants_usage(body);
     exchange.attempts = 1;
+    exchange.credential = Credential::Own;
     pause(exchange, down, mock.latency()).await?;
     exchange.upstream_wait += mock.latency();
     let whole = mock.answer(endpoint, draw);

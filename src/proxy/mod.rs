@@ -243,7 +243,7 @@ fn check_content(down: &Downstream, head: &RequestHead) -> Result<(), Refusal> {
 
 /// Reads what the client says about its request beside the body.
 fn read_options(down: &Downstream, head: &RequestHead) -> Result<Option<Box<Annotations>>, Refusal> {
-    // A request has one target in any case; a word that is no answer to the question is refused all the same.
+    // A word that is no answer to the question is refused; what it forbids is the credential of the platform.
     if let Some(value) = head.no_fallback.map(|part| part.of(down.input()))
         && !matches!(value, b"true" | b"false")
     {

@@ -5,8 +5,10 @@ use std::{fmt::Write as _, time::Duration};
 use smallvec::SmallVec;
 
 use crate::{
+    base::NanoUsd,
     http::Buffer,
-    limit::{CalendarUnit, Kind, Kinds, LimitSet, Reason, Refused, Window},
+    limit::{CalendarUnit, Kind, Kinds, LimitSet, Reason, Refused, Scope, Window},
+    usage::Credential,
     wire::ErrorCase,
 };
 
@@ -20,6 +22,9 @@ const RESERVED_WAIT: Duration = Duration::from_secs(1);
 /// The answer to a request that a limit refuses. It names scope, amount and reset, and nothing about others.
 pub(super) fn refusal_of(refused: &Refused) -> Refusal {
     let is_money = refused.kind == Kind::Money;
+    if refused.scope == Scope::Credits && (refused.reason == Reason::Reached || refused.never_fits()) {
+        return Refusal::new(ErrorCase::InsufficientCredits, credits_message(refused));
+    }
     let case = match (refused.kind, refused.reason) {
         (_, Reason::Unleased) => ErrorCase::LedgerUnavailable,
         (Kind::Concurrent, _) => ErrorCase::ConcurrencyLimit,
@@ -42,6 +47,14 @@ pub(super) fn refusal_of(refused: &Refused) -> Refusal {
         refusal.should_retry = Some(false);
     }
     refusal
+}
+
+/// What a request is told that the credits of its organization do not cover.
+fn credits_message(refused: &Refused) -> String {
+    let (asked, free) = (amount(Kind::Money, refused.asked), amount(Kind::Money, refused.free));
+    format!(
+        "the organization's credits do not cover this request: it may need {asked}, {free} left; top up, or use an own key"
+    )
 }
 
 fn message(refused: &Refused) -> String {
@@ -176,20 +189,27 @@ pub(super) fn limit_fields(out: &mut Buffer, exchange: &Exchange<'_>) {
         rate_fields(&mut text, exchange);
     }
     if let Some(cost) = exchange.cost.filter(|_| !exchange.stream) {
-        let units = cost.units();
-        text.extend_from_slice(b"x-millrace-cost-usd: ");
-        push_number(&mut text, units / 1_000_000_000);
-        // Behind a 1 that becomes the point all nine digits stand.
-        let point = text.len();
-        push_number(&mut text, 1_000_000_000 + units % 1_000_000_000);
-        if let Some(one) = text.get_mut(point) {
-            *one = b'.';
+        push_usd(&mut text, b"x-millrace-cost-usd: ", cost);
+        if exchange.credential == Credential::Platform {
+            push_usd(&mut text, b"x-millrace-fee-usd: ", exchange.fee);
         }
-        text.extend_from_slice(b"\r\n");
     }
     if !text.is_empty() {
         out.extend(&text);
     }
+}
+
+fn push_usd(text: &mut Text, name: &[u8], amount: NanoUsd) {
+    let units = amount.units();
+    text.extend_from_slice(name);
+    push_number(text, units / 1_000_000_000);
+    // Behind a 1 that becomes the point all nine digits stand.
+    let point = text.len();
+    push_number(text, 1_000_000_000 + units % 1_000_000_000);
+    if let Some(one) = text.get_mut(point) {
+        *one = b'.';
+    }
+    text.extend_from_slice(b"\r\n");
 }
 
 fn rate_fields(out: &mut Text, exchange: &Exchange<'_>) {
@@ -228,7 +248,7 @@ const TOKENS: [&[u8]; 3] =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::{Scope, Terms};
+    use crate::limit::Terms;
 
     #[test]
     fn times_are_written_as_go_does() {
@@ -279,6 +299,18 @@ mod tests {
         }
         let late = Refused { resets_in: Some(Duration::from_secs(121)), ..refused(Kind::Money, Reason::Reached) };
         assert_eq!(refusal_of(&late).retry_after, None, "no client should hold on so long");
+    }
+
+    #[test]
+    fn used_up_credits_are_told_apart_from_reserved_ones() {
+        let credits = |reason| Refused { scope: Scope::Credits, window: Window::Total, ..refused(Kind::Money, reason) };
+        let reached = refusal_of(&credits(Reason::Reached));
+        assert_eq!((reached.case, reached.retry_after), (ErrorCase::InsufficientCredits, None));
+        assert_eq!(reached.case.should_retry(), Some(false));
+        let reserved = refusal_of(&credits(Reason::Reserved));
+        assert_eq!((reserved.case, reserved.retry_after), (ErrorCase::QuotaReserved, Some(RESERVED_WAIT)));
+        let empty = Refused { terms: Terms::max(0), ..credits(Reason::Reserved) };
+        assert_eq!(refusal_of(&empty).case, ErrorCase::InsufficientCredits, "waiting does not help");
     }
 
     #[test]

@@ -63,7 +63,9 @@ pub(super) fn served_by(out: &mut Buffer, exchange: &Exchange<'_>, overhead: Dur
     }
     limit_fields(out, exchange);
     if exchange.attempts > 0 {
-        out.extend(b"x-millrace-credential: own\r\nx-millrace-attempts: ");
+        out.extend(b"x-millrace-credential: ");
+        out.extend(exchange.credential.as_str().as_bytes());
+        out.extend(b"\r\nx-millrace-attempts: ");
         number(out, u64::from(exchange.attempts));
         out.extend(b"\r\nx-millrace-overhead-us: ");
         number(out, u64::try_from(overhead.as_micros()).unwrap_or(u64::MAX));

@@ -8,6 +8,7 @@ use crate::{
     base::{Charge, Instant, NanoUsd, TokenCounts, now},
     limit::{Claim, Held, LimitSet, Moment},
     snapshot::OnCancel,
+    usage::Credential,
 };
 
 use super::{admit::Holds, exchange::Exchange};
@@ -25,10 +26,19 @@ impl Exchange<'_> {
         self.check_usage();
         let Some(target) = &self.target else { return };
         let is_free = self.cancelled && self.stream && target.on_cancel == OnCancel::Free;
-        self.cost = target.price.as_ref().map(|price| match is_free || self.tokens == TokenCounts::default() {
+        let paid = target.paid.as_ref().filter(|_| self.credential == Credential::Platform);
+        // What a customer writes does not make free what the platform pays.
+        let is_free = is_free && paid.is_none();
+        let price = paid.map(|paid| &paid.price).or(target.price.as_ref());
+        self.cost = price.map(|price| match is_free || self.tokens == TokenCounts::default() {
             true => NanoUsd::ZERO,
             false => price.cost(&self.tokens),
         });
+        if let (Some(paid), Some(cost)) = (paid, self.cost) {
+            // The fee that was reserved, also when the operator has changed it since.
+            let terms = self.holds.as_ref().and_then(|holds| holds.credit_terms.as_ref());
+            self.fee = terms.map_or_else(|| paid.credit.fee_on(cost), |terms| terms.fee.of(cost));
+        }
         if !self.estimated && self.tokens.output > 0 {
             target.learned.observe(self.tokens.output);
         }
@@ -91,7 +101,7 @@ impl Exchange<'_> {
     fn end_holds(&mut self, ended: Instant, mut end: impl FnMut(&LimitSet, &mut Held, Moment)) {
         let at = self.limit_moment(ended);
         let Some(holds) = &mut self.holds else { return };
-        let Holds { grant, route, keyed, keyed_set, .. } = &mut **holds;
+        let Holds { grant, route, keyed, keyed_set, credits, credit_terms, .. } = &mut **holds;
         if let Some(of_grant) = &self.grant {
             end(&of_grant.limits, grant, at);
         }
@@ -100,6 +110,9 @@ impl Exchange<'_> {
         }
         if let Some(set) = keyed_set {
             end(set, keyed, at);
+        }
+        if let Some(terms) = credit_terms {
+            end(&terms.limits, credits, at);
         }
     }
 }

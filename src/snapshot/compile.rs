@@ -16,11 +16,12 @@ use crate::{
     limit::{Keyed, LimitSet, route_limits},
     provider::asks_usage,
     upstream::BoundOrigin,
-    usage::Price,
+    usage::{Catalogue, Price},
     wire::{Defaults, Prompt},
 };
 
 use super::{
+    credit::Paid,
     edit::Edit,
     footprint::too_large,
     grant::{Grant, Scope},
@@ -28,8 +29,8 @@ use super::{
     limits::rules,
     part::ProjectPart,
     pricing::{Pricing, pricing, unpriced, unpriced_problem},
-    reach::reach,
-    route::{OnCancel, OnExhausted, Reach, Route, RoutePlace, Target, TargetTimeouts},
+    reach::{Ways, ways},
+    route::{HttpTarget, OnCancel, OnExhausted, Reach, Route, RoutePlace, Target, TargetTimeouts},
     source::{ProjectSource, Refusal, Registries, Sources},
     view::Snapshot,
 };
@@ -84,7 +85,8 @@ pub fn compile_project(project: &ProjectSource, registries: &Registries) -> Resu
     if problems.is_empty() {
         let organization = Arc::from(&*project.organization);
         let versioned = (project.version, tenure);
-        return Ok(ProjectPart::served(project.slug.clone(), organization, versioned, routes));
+        let part = ProjectPart::served(project.slug.clone(), organization, versioned, routes);
+        return Ok(part.with_mode(project.config.mode));
     }
     problems.sort_by_key(|problem| problem.at);
     Err(problems.into_iter().map(|problem| Refusal { file: project.file.clone(), problem }).collect())
@@ -189,9 +191,31 @@ impl Compiler<'_> {
         let unused = models.filter(|(index, _)| !used.contains(index)).map(|(_, model)| model);
         problems.extend(
             unused
-                .filter_map(|model| reach(self.project, model, &self.registries.origins).err())
+                .filter_map(|model| ways(self.project, model, &self.registries.origins).err())
                 .map(|problem| *problem),
         );
+    }
+
+    /// Finds what pays for the platform's credential: without a price of the platform it serves nobody.
+    fn funded(&self, model: &Model, ways: Ways, catalogue: &Catalogue) -> Result<(Reach, Option<Paid>), Box<Problem>> {
+        let price = || catalogue.lookup(model.provider.name(), &model.name).map(|listed| listed.price);
+        let credit = || self.registries.credits.of(&self.project.organization, &self.registries.meters);
+        match ways {
+            Ways::Own(reach) => Ok((reach, None)),
+            Ways::Platform(way) => {
+                let Some(price) = price() else {
+                    let full_name = format!("{}/{}", model.provider.name(), model.name);
+                    let message = format!("`{full_name}` has no price in the catalogue, so credits cannot pay it");
+                    let hint = "use an own key, or ask the platform's administrator for a price";
+                    return Err(Box::new(model.id.refuse(Code::UnpricedModel, message).hint(hint)));
+                };
+                Ok((Reach::Http(way), Some(Paid { credit: credit(), price, instead: None })))
+            }
+            Ways::Both(reach, way) => {
+                let paid = price().map(|price| Paid { credit: credit(), price, instead: Some(way) });
+                Ok((reach, paid))
+            }
+        }
     }
 
     fn target(&self, route: &RouteConfig, model: &Model) -> Result<Target, Box<Problem>> {
@@ -207,8 +231,15 @@ impl Compiler<'_> {
         for (name, value) in &model.params {
             defaults.push(name, &value.to_string());
         }
-        let reach = reach(self.project, model, &self.registries.origins)?;
-        let Pricing { price, output_max } = pricing(self.project, model, &reach, &self.registries.prices.load());
+        let ways = ways(self.project, model, &self.registries.origins)?;
+        let catalogue = self.registries.prices.load();
+        let is_own_address =
+            model.base_url.is_none() && !matches!(&ways, Ways::Platform(way) if !is_at_home(model, way));
+        let (reach, paid) = self.funded(model, ways, &catalogue)?;
+        let Pricing { mut price, output_max } = pricing(self.project, model, &reach, &catalogue);
+        if let Some(paid) = paid.as_ref().filter(|paid| paid.instead.is_none()) {
+            price = Some(Arc::clone(&paid.price));
+        }
         let output_max = model.max_output_tokens.unwrap_or(output_max);
         let timeouts = Timeouts::resolve(&route.timeouts, &model.timeouts);
         Ok(Target {
@@ -216,6 +247,7 @@ impl Compiler<'_> {
             facts: facts(model, &reach, price.as_deref()),
             reach,
             price,
+            paid,
             output_max: route.max_output_tokens.map_or(output_max, |route| route.min(output_max)),
             on_cancel: match model.on_cancel {
                 config::OnCancel::Estimate => OnCancel::Estimate,
@@ -227,7 +259,7 @@ impl Compiler<'_> {
             prompt: model.prompt.as_ref().map(|prompt| Prompt::new(prompt.role.as_str(), &prompt.text)),
             defaults,
             asks_usage: asks_usage(model.provider),
-            is_openai: model.provider == Provider::OpenAi && model.base_url.is_none(),
+            is_openai: model.provider == Provider::OpenAi && is_own_address,
             learned: Learned::default(),
             timeouts: TargetTimeouts {
                 connect: timeouts.connect,
@@ -242,6 +274,12 @@ impl Compiler<'_> {
             labels,
         })
     }
+}
+
+/// Whether a way leads to the provider's own address.
+fn is_at_home(model: &Model, way: &HttpTarget) -> bool {
+    let own = model.provider.default_base_url().and_then(|url| url.split('/').nth(2));
+    own == Some(&*way.origin.url().host_name())
 }
 
 /// Money that is not counted cannot be limited. A limit in shadow mode needs prices as well.
@@ -319,7 +357,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let resolver = Resolver::new(Arc::clone(&guard), Vec::new(), TtlBounds { min: second, max: second }, |_| {});
         let origins = Arc::new(Origins::new(guard, resolver));
-        let context = ProjectContext { secret_names: None, provider_keys: &[] };
+        let context = ProjectContext { secret_names: None, provider_keys: &[], ..ProjectContext::default() };
         let config = check_project(project.as_bytes(), context).unwrap().config;
         let source = ProjectSource {
             id: "p".into(),
@@ -332,6 +370,7 @@ mod tests {
             secrets: Arc::default(),
             provider_keys: Vec::new(),
             organization_prices: Vec::new(),
+            funding: Default::default(),
         };
         let compiled = compile_project(&source, &Registries::new(Arc::new(Registry::new(1)), origins));
         let refusals = compiled.err().unwrap_or_default();

@@ -5,12 +5,15 @@
 //! cannot fail. A request loads it once, so no request ever sees two configurations.
 
 mod compile;
+mod credit;
 mod edit;
 mod footprint;
 mod grant;
 mod handle;
 mod learned;
 mod limits;
+#[cfg(test)]
+mod mode_tests;
 mod part;
 mod pricing;
 mod reach;
@@ -25,6 +28,7 @@ pub(crate) mod tests;
 mod view;
 
 pub use compile::{compile, compile_project};
+pub use credit::{Credit, CreditTerms, Credits, Paid};
 pub use edit::Edit;
 pub use footprint::COMPILED_BYTES_MAX;
 pub use grant::{Grant, Scope};
@@ -34,5 +38,5 @@ pub use part::ProjectPart;
 pub use pricing::{unpriced, unpriced_problem};
 pub use route::{HttpTarget, OnCancel, OnExhausted, Reach, Route, RoutePlace, Target, TargetTimeouts};
 pub use rule_book::RuleOwner;
-pub use source::{BoundSecret, ProjectSource, ProviderKey, Refusal, Registries, Sources};
+pub use source::{BoundSecret, Funding, ProjectSource, ProviderKey, Refusal, Registries, Sources};
 pub use view::{Found, NoRoute, Snapshot};

@@ -6,6 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     base::Tenure,
+    config::Mode,
     iam::{Facts, Policy, RouteFacts, TargetFacts, Window},
 };
 
@@ -19,6 +20,7 @@ pub struct ProjectPart {
     organization: Arc<str>,
     version: Option<u64>,
     tenure: Option<Arc<Tenure>>,
+    mode: Option<Mode>,
     standing: Standing,
     /// What the rules of the organization and of the project allow; none without such rules.
     policy: Option<Arc<Policy>>,
@@ -56,7 +58,18 @@ impl ProjectPart {
         let by_name = listed.iter().map(|route| (name(route), Arc::clone(route))).collect();
         let by_full_name = listed.iter().map(|route| (route.full_name.clone(), Arc::clone(route))).collect();
         let standing = Standing::Served(Arc::new(Routes { by_full_name, by_name, listed, facts }));
-        Self { slug: slug.into(), organization, version, tenure: Some(tenure), standing, policy: None }
+        Self { slug: slug.into(), organization, version, tenure: Some(tenure), mode: None, standing, policy: None }
+    }
+
+    /// Notes the `mode` of its configuration.
+    pub(super) fn with_mode(self, mode: Option<Mode>) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// The `mode` that its configuration states; none leaves it to the project's setting.
+    #[must_use]
+    pub fn mode(&self) -> Option<Mode> {
+        self.mode
     }
 
     /// A project whose stored configuration cannot be compiled: its routes answer 503 `config_error`.
@@ -73,7 +86,7 @@ impl ProjectPart {
 
     fn without_routes(slug: &str, standing: Standing) -> Self {
         let organization = Arc::default();
-        Self { slug: slug.into(), organization, version: None, tenure: None, standing, policy: None }
+        Self { slug: slug.into(), organization, version: None, tenure: None, mode: None, standing, policy: None }
     }
 
     /// Id of the organization that owns it; empty where nothing is served.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::{
     base::Secret,
-    config::{At, Code, Model, Problem, Provider},
+    config::{At, Code, Mode, Model, Problem, Provider},
     http::ServerName,
     provider::{HeadTextError, Mock, request_head},
     upstream::{BaseUrl, BoundOrigin, Origin, Origins, Scheme},
@@ -17,14 +17,64 @@ use super::{
     source::{BoundSecret, ProjectSource, ProviderKey},
 };
 
-/// Finds the address and the credential of a model and builds the heads of its requests.
+/// With whose credentials a model is reached.
+pub(super) enum Ways {
+    /// With an own one, or with none.
+    Own(Reach),
+    /// With the platform's.
+    Platform(HttpTarget),
+    /// With an own one, and with the platform's when that is refused.
+    Both(Reach, HttpTarget),
+}
+
+/// Finds addresses and credentials of a model, as the mode of its project allows, and builds the heads of its requests.
 ///
 /// # Errors
 /// The first problem of the model.
-pub(super) fn reach(project: &ProjectSource, model: &Model, origins: &Origins) -> Result<Reach, Box<Problem>> {
+pub(super) fn ways(project: &ProjectSource, model: &Model, origins: &Origins) -> Result<Ways, Box<Problem>> {
     if model.provider == Provider::Mock {
-        return Ok(Reach::Mock(Mock::new(&model.mock, &model.name)));
+        return Ok(Ways::Own(Reach::Mock(Mock::new(&model.mock, &model.name))));
     }
+    let mode = project.mode();
+    let written = model.api_key.as_ref().or(model.base_url.as_ref());
+    if let Some(written) = written.filter(|_| mode == Mode::Credits) {
+        let message = "`mode: credits` uses the platform's credential only: remove `credentials`, or change `mode`";
+        return Err(Box::new(written.refuse(Code::Conflict, message)));
+    }
+    let platform = if mode == Mode::ApiKeys { None } else { platform(project, model, origins)? };
+    let has_own = mode != Mode::Credits && (written.is_some() || stored_key(project, model).is_some());
+    let name = model.provider.name();
+    match (has_own, platform) {
+        (false, Some(platform)) => Ok(Ways::Platform(platform)),
+        (false, None) if mode == Mode::Credits => {
+            let message = format!("the platform has no credential for provider `{name}`; its administrator enters it");
+            Err(Box::new(model.id.refuse(Code::NoCredential, message)))
+        }
+        (false, None) if mode == Mode::ApiKeys => {
+            let message = format!("no key for provider `{name}`: add `credentials.api_key`");
+            Err(Box::new(model.id.refuse(Code::NoCredential, message)))
+        }
+        (true, Some(platform)) if project.config.allow_paid_fallback.unwrap_or(true) => {
+            Ok(Ways::Both(own(project, model, origins)?, platform))
+        }
+        _ => Ok(Ways::Own(own(project, model, origins)?)),
+    }
+}
+
+/// The way with the platform's key, if it has one for the provider, and for the address that the model states.
+fn platform(project: &ProjectSource, model: &Model, origins: &Origins) -> Result<Option<HttpTarget>, Box<Problem>> {
+    let Some(key) = fitting(&project.funding.platform_keys, model) else { return Ok(None) };
+    let Some(text) = key.base_url.as_deref().or(model.provider.default_base_url()) else { return Ok(None) };
+    let origin = origins
+        .track(&project.id, text)
+        .map_err(|error| Box::new(model.id.refuse(Code::EgressDenied, format!("the platform's address: {error}"))))?;
+    let mut target = http_target(model, origin, Some(&key.value))?;
+    target.credential = Some(Arc::clone(&key.record));
+    Ok(Some(target))
+}
+
+/// The way with an own credential.
+fn own(project: &ProjectSource, model: &Model, origins: &Origins) -> Result<Reach, Box<Problem>> {
     let stored = stored_key(project, model);
     let written = model.base_url.as_ref().map(|url| url.value.as_str());
     let entered_for = stored.and_then(|key| key.base_url.as_deref());
@@ -58,9 +108,13 @@ fn stored_key<'a>(project: &'a ProjectSource, model: &Model) -> Option<&'a Provi
     if model.api_key.is_some() {
         return None;
     }
+    fitting(&project.provider_keys, model)
+}
+
+fn fitting<'a>(keys: &'a [ProviderKey], model: &Model) -> Option<&'a ProviderKey> {
     let place = |text: &str| BoundOrigin::of_url(text).ok();
     let wanted = model.base_url.as_ref().map(|url| place(&url.value));
-    project.provider_keys.iter().filter(|key| key.provider == model.provider).find(|key| match &wanted {
+    keys.iter().filter(|key| key.provider == model.provider).find(|key| match &wanted {
         None => true,
         Some(wanted) => {
             let entered_for = key.base_url.as_deref().or(key.provider.default_base_url());

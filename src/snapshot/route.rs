@@ -10,11 +10,11 @@ use crate::{
     metrics::Series,
     provider::Mock,
     upstream::Origin,
-    usage::Price,
+    usage::{Credential, Price},
     wire::{Defaults, Endpoint, Prompt},
 };
 
-use super::learned::Learned;
+use super::{credit::Paid, learned::Learned};
 
 /// A named entry of a project, called as `project/route`.
 pub struct Route {
@@ -127,6 +127,8 @@ pub struct Target {
     pub on_cancel: OnCancel,
     /// Whether a resend on a dead reused connection is silent and uncounted.
     pub retry_safe: bool,
+    /// The platform's credential, if it may serve; none for own ones alone.
+    pub paid: Option<Paid>,
     /// What it costs; none when nobody states it.
     pub price: Option<Arc<Price>>,
     /// Most tokens of one answer, for reservations.
@@ -135,6 +137,17 @@ pub struct Target {
     pub version: Option<u64>,
     /// Header lines that tell the client what served: route, provider, model, target, version.
     pub answer_lines: Box<[u8]>,
+}
+
+impl Target {
+    /// Whose credential a request is sent with first.
+    #[must_use]
+    pub fn credential(&self) -> Credential {
+        match &self.paid {
+            Some(Paid { instead: None, .. }) => Credential::Platform,
+            _ => Credential::Own,
+        }
+    }
 }
 
 /// How a target is reached.

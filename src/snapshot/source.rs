@@ -6,12 +6,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     base::{Secret, Swap},
-    config::{KeyEntry, PriceEntry, Problem, Project, Provider},
+    config::{KeyEntry, Mode, PriceEntry, Problem, Project, Provider},
     limit::Meters,
     metrics::Registry,
     upstream::{BoundOrigin, Origins},
     usage::Catalogue,
 };
+
+use super::credit::Credits;
 
 /// One project to be served.
 pub struct ProjectSource {
@@ -36,6 +38,25 @@ pub struct ProjectSource {
     pub provider_keys: Vec<ProviderKey>,
     /// Prices of its organization: they hold where the project states none, before the catalogue.
     pub organization_prices: Vec<PriceEntry>,
+    /// Whose credentials may be used.
+    pub funding: Funding,
+}
+
+/// Whose credentials a project may use. By default own ones, since there are no others.
+#[derive(Debug, Clone, Default)]
+pub struct Funding {
+    /// The project's setting, which holds where the configuration has no `mode`.
+    pub mode: Mode,
+    /// Keys of the platform, one a provider.
+    pub platform_keys: Vec<ProviderKey>,
+}
+
+impl ProjectSource {
+    /// The mode that holds.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.config.mode.unwrap_or(self.funding.mode)
+    }
 }
 
 /// A secret and where it may be sent.
@@ -83,6 +104,8 @@ pub struct Registries {
     pub prices: Arc<Swap<Catalogue>>,
     /// Counters of limits.
     pub meters: Arc<Meters>,
+    /// What organizations have paid in.
+    pub credits: Arc<Credits>,
 }
 
 impl Registries {
@@ -94,6 +117,7 @@ impl Registries {
             origins,
             prices: Arc::new(Swap::new(Catalogue::default())),
             meters: Arc::new(Meters::in_memory()),
+            credits: Arc::default(),
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn registries() -> Registries {
 /// A project with this text.
 pub(crate) fn source(id: &str, slug: &str, text: &str) -> ProjectSource {
     let every = Provider::ALL;
-    let context = ProjectContext { secret_names: None, provider_keys: &every };
+    let context = ProjectContext { secret_names: None, provider_keys: &every, ..ProjectContext::default() };
     ProjectSource {
         id: id.into(),
         slug: slug.into(),
@@ -33,6 +33,7 @@ pub(crate) fn source(id: &str, slug: &str, text: &str) -> ProjectSource {
         secrets: Arc::default(),
         provider_keys: Vec::new(),
         organization_prices: Vec::new(),
+        funding: Default::default(),
     }
 }
 

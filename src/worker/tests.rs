@@ -86,6 +86,7 @@ pub(super) fn served(slug: &str, text: &str, registry: &Arc<Registry>) -> Projec
         secrets: Arc::default(),
         provider_keys: Vec::new(),
         organization_prices: Vec::new(),
+        funding: Default::default(),
     };
     compile_project(&source, &registries).ok().unwrap()
 }

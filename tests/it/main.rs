@@ -16,6 +16,7 @@ mod api_faults;
 mod blocked;
 mod canary;
 mod corpus;
+mod credits;
 mod drain;
 mod edge;
 mod faults;

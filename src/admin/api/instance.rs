@@ -6,6 +6,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::credits::fee_rate;
 use crate::admin::rest::{
     Access::Needs, Api, ApiError, Body, Caller, Code, Created, EgressRuleId, Endpoint, IdText, IfMatch, Listed,
     NoContent, Plain, Tagged, Time,
@@ -44,6 +45,9 @@ struct InstanceSettingsChange {
     /// Days that request logs of a new organization are kept.
     #[schema(minimum = 1, maximum = 3_650)]
     default_retention_days: Option<u32>,
+    /// Fee on what platform credentials cost, in percent with at most 2 decimals.
+    #[schema(pattern = "^[0-9]{1,3}([.][0-9]{1,2})?$")]
+    fee_percent: Option<String>,
 }
 
 /// A network to open.
@@ -70,6 +74,8 @@ struct InstanceSettingsView {
     default_project_limit: u32,
     /// Days that request logs of a new organization are kept.
     default_retention_days: u32,
+    /// Fee on what platform credentials cost, in percent, for organizations without one of their own.
+    fee_percent: String,
 }
 
 /// A private network that may be reached.
@@ -167,6 +173,7 @@ async fn change_settings(
     let patch = InstanceSettingsPatch {
         default_project_limit: body.default_project_limit,
         default_retention_days: body.default_retention_days,
+        fee_percent: body.fee_percent.as_deref().map(fee_rate).transpose()?,
     };
     Ok(tagged(&api.control.change_instance_settings(&actor, revision, patch).await?))
 }
@@ -200,6 +207,7 @@ fn tagged(settings: &InstanceSettings) -> Tagged<InstanceSettingsView> {
     let body = InstanceSettingsView {
         default_project_limit: settings.default_project_limit,
         default_retention_days: settings.default_retention_days,
+        fee_percent: settings.fee_percent.to_string(),
     };
     Tagged { revision: settings.revision, body }
 }

@@ -18,8 +18,8 @@ use crate::admin::rest::{Access, Api, Method, RateLimits, routes};
 use crate::base::{Id, IdKind, RequestId, Secret, UnixTime, unix_time};
 use crate::control::tests::{GOOD, Rig, actor, organization_row, person};
 use crate::control::{
-    Actor, Authenticate, ControlError, LimitSite, NewKey, NewLimit, NewProviderKey, NewRule, NewSecret, Presented,
-    Proof, RuleSite,
+    Actor, Authenticate, ControlError, LimitSite, NewKey, NewLimit, NewPlatformCredential, NewProviderKey, NewRule,
+    NewSecret, Presented, Proof, RuleSite,
 };
 use crate::iam::RuleType;
 use crate::store::{
@@ -55,6 +55,10 @@ const BODIES: &[(Method, &str, &str)] = &[
     (Method::Post, "/egress-rules", r#"{"network":"10.0.0.0/8","ports":"443"}"#),
     (Method::Put, "/value", r#"{"value":"0123456789abcdef"}"#),
     (Method::Post, "/limits", r#"{"kind":"requests","amount":1000,"window":"1 day"}"#),
+    (Method::Put, "/platform-credentials", r#"{"provider":"groq","value":"0123456789abcdef"}"#),
+    (Method::Post, "/credits/topup", r#"{"amount":"1"}"#),
+    (Method::Post, "/credits/adjust", r#"{"amount":"1","comment":"gift"}"#),
+    (Method::Put, "/credits/fee", r#"{"fee_percent":"5"}"#),
     (Method::Post, "/rules", r#"{"type":"deny_models","value":{"models":["x"]}}"#),
     (Method::Post, "/explain", r#"{"route":"chat"}"#),
 ];
@@ -154,6 +158,9 @@ impl World {
             path = path.replace("{secret}", "{organization_secret}");
             path = path.replace("{provider_key}", "{organization_provider_key}");
         }
+        if path.starts_with("/instance") {
+            path = path.replace("{provider_key}", "{platform_credential}");
+        }
         for (name, id) in &self.places[place] {
             path = path.replace(&format!("{{{name}}}"), id);
         }
@@ -164,6 +171,9 @@ impl World {
             .header("authorization", format!("Bearer {role}"));
         if endpoint.takes_revision() {
             request = request.header("if-match", "\"999999\"");
+        }
+        if endpoint.path.contains("/credits/") {
+            request = request.header("idempotency-key", format!("matrix-{place}"));
         }
         let fits =
             |(method, end, _): &&(Method, &str, &str)| *method == endpoint.method && endpoint.path.ends_with(end);
@@ -261,6 +271,7 @@ async fn place(
         let made = rig.control.create_provider_key(owner, &whose, new).await.unwrap();
         place.insert(provider_key, made.id.as_str().to_owned());
     }
+    place.insert("platform_credential", platform_credential(rig, owner).await);
     if *organization != rig.organization {
         place.insert("token", token(rig, organization, user).await);
         let key = key(rig, owner, project).await;
@@ -283,6 +294,17 @@ async fn place(
     let of_member = if is_stored { limit(rig, owner, at_member).await } else { place["key_limit"].clone() };
     place.insert("member_limit", of_member);
     place
+}
+
+async fn platform_credential(rig: &Rig, owner: &Actor) -> String {
+    let operator = Actor { instance_admin: true, ..owner.clone() };
+    let new = NewPlatformCredential {
+        provider: "openai".to_owned(),
+        value: Secret::new("0123456789abcdef".to_owned()),
+        base_url: None,
+    };
+    let (made, _) = rig.control.enter_platform_credential(&operator, new).await.unwrap();
+    made.id.as_str().to_owned()
 }
 
 async fn egress_rule(rig: &Rig) -> String {

@@ -28,6 +28,7 @@ mod comment;
 mod config;
 mod config_problem;
 mod config_schema;
+mod credits;
 mod grant;
 mod instance;
 mod invitations;
@@ -41,6 +42,7 @@ mod matrix_tests;
 mod members;
 mod organizations;
 mod owner;
+mod platform_credentials;
 mod project_documents;
 mod projects;
 mod provider_keys;
@@ -81,6 +83,8 @@ pub fn endpoints() -> Vec<Endpoint> {
         provider_keys::endpoints(),
         config_schema::endpoints(),
         instance::endpoints(),
+        platform_credentials::endpoints(),
+        credits::endpoints(),
         logs::endpoints(),
         usage::endpoints(),
     ];

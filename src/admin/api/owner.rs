@@ -32,6 +32,7 @@ impl OwnerPath for OrganizationId {
 pub(super) fn location(owner: &Owner, collection: &str, id: &crate::base::Id) -> String {
     match owner {
         Owner::Project(project) => format!("/projects/{project}/{collection}/{id}"),
+        Owner::Instance => format!("/instance/{collection}/{id}"),
         Owner::Organization(organization) => format!("/organizations/{organization}/{collection}/{id}"),
     }
 }

@@ -135,7 +135,7 @@ struct ProviderKeyView {
 /// What providers say to a key.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum HealthWord {
+pub(super) enum HealthWord {
     /// Nothing against it.
     Ok,
     /// The provider answered 401 or 403 and has accepted nothing since.

@@ -7,7 +7,8 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use axum::body::{Body, to_bytes};
-use axum::extract::Request;
+use axum::extract::{FromRequestParts, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
@@ -17,6 +18,7 @@ use utoipa::openapi::Required;
 
 use super::body::BODY_BYTES_MAX;
 use super::code::Code;
+use super::endpoint::Input;
 use super::error::{ApiError, render};
 use super::gate::Desk;
 use super::operation::{Operation, text};
@@ -46,6 +48,30 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// The key of a request that is not taken without one: 400.
+#[derive(Debug, Clone)]
+pub struct IdempotencyKey(pub String);
+
+impl Input for IdempotencyKey {
+    fn describe(operation: &mut Operation) {
+        let schema = text().pattern(Some("^[!-~]{1,255}$"));
+        let schema =
+            schema.description(Some("Names the operation: it is carried out once, however often it is asked for."));
+        operation.header("Idempotency-Key", Required::True, schema);
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        // The gate has checked its form.
+        let value = parts.headers.get(HEADER).and_then(|value| value.to_str().ok());
+        let missing = || ApiError::new(Code::BadRequest, "send an `Idempotency-Key`, so that a repetition acts once");
+        value.map(|value| Self(value.to_owned())).ok_or_else(missing)
+    }
+}
+
 /// A kept answer as it is sealed.
 #[derive(Serialize, Deserialize)]
 struct Envelope {
@@ -55,10 +81,14 @@ struct Envelope {
 
 /// Adds the header to a description.
 pub(super) fn describe(operation: &mut Operation) {
+    let is_described = operation.has_header("Idempotency-Key");
+    operation.refuses(&[Code::IdempotencyRunning, Code::Invalid]);
+    if is_described {
+        return;
+    }
     let schema = text().pattern(Some("^[!-~]{1,255}$"));
     let schema = schema.description(Some("The same key and body within 24 hours get the first answer again."));
     operation.header("Idempotency-Key", Required::False, schema);
-    operation.refuses(&[Code::IdempotencyRunning, Code::Invalid]);
 }
 
 /// Runs a change, or repeats the answer to the same request.

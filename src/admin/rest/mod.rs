@@ -35,6 +35,7 @@ pub(crate) use error::render;
 pub use error::{ApiError, ErrorItem};
 pub(crate) use gate::routes;
 pub use gate::{Api, BASE, RateLimits};
+pub use idempotency::IdempotencyKey;
 pub use if_match::{IfMatch, Known};
 pub use json::present;
 pub(crate) use openapi::document;

@@ -47,6 +47,11 @@ impl Operation {
         self
     }
 
+    /// Whether a header is described.
+    pub(super) fn has_header(&self, name: &str) -> bool {
+        self.parameters.iter().any(|parameter| parameter.name == name)
+    }
+
     /// Adds the fields of `T` as parameters of the query.
     pub(super) fn query<T: IntoParams>(&mut self) {
         self.parameters.extend(T::into_params(|| Some(ParameterIn::Query)));

@@ -414,6 +414,9 @@ pub(crate) enum InstanceCommand {
         /// Days that request logs of a new organization are kept.
         #[arg(long, value_name = "DAYS")]
         retention_days: Option<u32>,
+        /// Fee on what platform credentials cost, such as `2.5`.
+        #[arg(long, value_name = "PERCENT")]
+        fee_percent: Option<String>,
     },
     /// Lists private networks that were opened.
     Egress,

@@ -16,10 +16,11 @@ pub(super) fn run(desk: &Desk, command: InstanceCommand) -> Result<(), Failure> 
     match command {
         InstanceCommand::Status => desk.show(&desk.get("/instance/status")?),
         InstanceCommand::Settings => desk.show(&desk.get("/instance/settings")?),
-        InstanceCommand::Set { project_limit, retention_days } => {
+        InstanceCommand::Set { project_limit, retention_days, fee_percent } => {
             let body = object(&[
                 ("default_project_limit", project_limit.map(Value::from)),
                 ("default_retention_days", retention_days.map(Value::from)),
+                ("fee_percent", fee_percent.map(Value::from)),
             ]);
             if body == json!({}) {
                 return Err(Failure::Usage("nothing to change; see `millrace instance set --help`".to_owned()));

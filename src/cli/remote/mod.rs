@@ -9,6 +9,7 @@ mod args;
 mod audit;
 mod backup;
 mod client;
+mod credits;
 mod desk;
 mod diff;
 mod failure;
@@ -38,6 +39,7 @@ pub(crate) use args::{
     AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Leaf, LoginArgs, MemberCommand, OrgCommand,
     ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
 };
+pub(crate) use credits::CreditsCommand;
 use desk::Desk;
 use failure::Failure;
 pub(crate) use later::Later;
@@ -89,6 +91,11 @@ pub(crate) fn limits(group: Group<LimitCommand>) -> ExitCode {
 /// `millrace rule`.
 pub(crate) fn rules(group: Group<RuleCommand>) -> ExitCode {
     grouped(group, rules::run)
+}
+
+/// Runs a command of a group.
+pub(crate) fn credits(group: Group<CreditsCommand>) -> ExitCode {
+    grouped(group, credits::run)
 }
 
 /// Runs a command of a group.

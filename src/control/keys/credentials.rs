@@ -202,7 +202,7 @@ fn credential_of(target: &Target) -> Option<&Arc<str>> {
 
 impl Control {
     /// Forgets what providers said to the value of before.
-    pub(super) fn renew_credential(&self, id: &Id) {
+    pub(in crate::control) fn renew_credential(&self, id: &Id) {
         // What the old value still met belongs to it.
         self.credentials().observe(&self.served(), unix_time());
         self.credentials().renewed(id);

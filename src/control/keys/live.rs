@@ -211,6 +211,7 @@ fn served_for(tx: &dyn Tx, owner: &Owner) -> Result<Vec<Served>, ControlError> {
 /// The projects that may use what an owner has.
 pub(super) fn projects_of(tx: &dyn Tx, owner: &Owner) -> Result<Vec<Project>, ControlError> {
     match owner {
+        Owner::Instance => Ok(tx.all_projects()?),
         Owner::Project(id) => Ok(tx.project(id)?.into_iter().collect()),
         Owner::Organization(id) => {
             let mut found = tx.all_projects()?;

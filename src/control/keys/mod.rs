@@ -24,3 +24,5 @@ pub use secret::{Force, NewSecret, SecretPatch};
 pub use uses::Uses;
 
 pub(super) use credentials::Credentials;
+pub(super) use needed::needed_by;
+pub(super) use provider_key::{checked_provider, shown as shown_key};

@@ -1,10 +1,10 @@
 //! Who needs a secret or a provider key.
 
-use super::super::error::ControlError;
+use super::super::{error::ControlError, sealed_keys::mode_of};
 use super::live::projects_of;
 use crate::{
-    config::{Model, ProjectContext, Provider, check_project},
-    store::{KeyStatus, Mode, Owner, Project, ProviderKey, Secret, Tx},
+    config::{Mode, Model, ProjectContext, Provider, check_project},
+    store::{KeyStatus, Owner, Project, ProviderKey, Secret, Tx},
 };
 
 /// What can be read of the served and open versions that may use what an owner has. Read once for many records.
@@ -18,7 +18,7 @@ struct Reader {
     own_secrets: Vec<String>,
     /// Its own provider keys and those of its organization.
     provider_keys: Vec<ProviderKey>,
-    versions: Vec<(u32, Vec<Model>)>,
+    versions: Vec<Version>,
 }
 
 impl Versions {
@@ -33,7 +33,7 @@ impl Versions {
             let mut versions = Vec::new();
             for number in project.served_version.into_iter().chain(open) {
                 let text = tx.version_text(&project.id, number)?.unwrap_or_default();
-                versions.push((number, models_of(&text)));
+                versions.push(Version::read(number, mode_of(project.mode), &text));
             }
             let own = Owner::Project(project.id.clone());
             let own_secrets = tx.secrets(&own)?.into_iter().filter(|secret| secret.value.is_some());
@@ -53,7 +53,7 @@ impl Versions {
         };
         self.users(
             |reader| is_shared(&reader.project) && !is_hidden(reader),
-            |model| model.api_key.as_ref().is_some_and(|key| key.value == secret.name),
+            |_, model| model.api_key.as_ref().is_some_and(|key| key.value == secret.name),
         )
     }
 
@@ -66,17 +66,27 @@ impl Versions {
         let replaces = |other: &ProviderKey| {
             other.id != key.id && is_ready(other) && other.provider == key.provider && other.base_url == key.base_url
         };
+        let is_meant = |model: &Model| model.api_key.is_none() && model.provider.name() == key.provider;
+        if key.owner == Owner::Instance {
+            let has_own =
+                |reader: &Reader| reader.provider_keys.iter().any(|own| is_ready(own) && own.provider == key.provider);
+            let of_credits = self.users(|_| true, |mode, model| mode == Mode::Credits && is_meant(model));
+            let is_last = |mode, model: &Model| mode == Mode::Hybrid && is_meant(model) && model.base_url.is_none();
+            let of_hybrid = self.users(|reader| !has_own(reader), is_last);
+            return of_credits.into_iter().chain(of_hybrid).collect();
+        }
         self.users(
-            |reader| reader.project.mode != Mode::Credits && !reader.provider_keys.iter().any(replaces),
-            |model| model.api_key.is_none() && model.provider.name() == key.provider,
+            |reader| !reader.provider_keys.iter().any(replaces),
+            |mode, model| mode != Mode::Credits && is_meant(model),
         )
     }
 
-    fn users(&self, concerns: impl Fn(&Reader) -> bool, needs: impl Fn(&Model) -> bool) -> Vec<String> {
+    fn users(&self, concerns: impl Fn(&Reader) -> bool, needs: impl Fn(Mode, &Model) -> bool) -> Vec<String> {
         let mut found = Vec::new();
         for reader in self.projects.iter().filter(|reader| concerns(reader)) {
-            let needing = reader.versions.iter().filter(|(_, models)| models.iter().any(&needs));
-            found.extend(needing.map(|(number, _)| format!("`{}` version {number}", reader.project.slug)));
+            let is_needing = |version: &&Version| version.models.iter().any(|model| needs(version.mode, model));
+            let needing = reader.versions.iter().filter(is_needing);
+            found.extend(needing.map(|version| format!("`{}` version {}", reader.project.slug, version.number)));
         }
         found
     }
@@ -86,8 +96,27 @@ fn is_ready(key: &ProviderKey) -> bool {
     key.status == KeyStatus::Active && key.value.is_some()
 }
 
-/// A draft may be anything: only what can be read can need something.
-fn models_of(text: &[u8]) -> Vec<Model> {
-    let context = ProjectContext { secret_names: None, provider_keys: &Provider::ALL };
-    check_project(text, context).map(|checked| checked.config.models).unwrap_or_default()
+/// Served and open versions that need a key.
+///
+/// # Errors
+/// The store's.
+pub(in crate::control) fn needed_by(tx: &dyn Tx, key: &ProviderKey) -> Result<Vec<String>, ControlError> {
+    Ok(Versions::read(tx, &key.owner)?.users_of_provider_key(key))
+}
+
+/// What a version may need.
+struct Version {
+    number: u32,
+    mode: Mode,
+    models: Vec<Model>,
+}
+
+impl Version {
+    /// A draft may be anything: only what can be read can need something.
+    fn read(number: u32, setting: Mode, text: &[u8]) -> Self {
+        let every = Provider::ALL.as_slice();
+        let context = ProjectContext { secret_names: None, provider_keys: every, mode: setting, platform: every };
+        let config = check_project(text, context).map(|checked| checked.config).unwrap_or_default();
+        Self { number, mode: config.mode.unwrap_or(setting), models: config.models }
+    }
 }

@@ -27,6 +27,8 @@ pub(super) fn permitted(
     owner: &Owner,
 ) -> Result<Id, ControlError> {
     match owner {
+        // Platform credentials have a way of their own.
+        Owner::Instance => Err(ControlError::NotFound),
         Owner::Project(project) => Ok(gate::project(tx, actor, in_project, project)?.organization),
         Owner::Organization(organization) => {
             tx.organization(organization)?.ok_or(ControlError::NotFound)?;
@@ -43,7 +45,7 @@ pub(super) fn permitted(
 pub(super) fn writable(tx: &dyn Tx, actor: &Actor, owner: &Owner) -> Result<Id, ControlError> {
     match owner {
         Owner::Project(project) => Ok(gate::active_project(tx, actor, WRITE.0, project)?.organization),
-        Owner::Organization(_) => {
+        Owner::Organization(_) | Owner::Instance => {
             let organization = permitted(tx, actor, WRITE, owner)?;
             gate::usable_organization(tx, actor, &organization)?;
             Ok(organization)
@@ -55,7 +57,7 @@ pub(super) fn writable(tx: &dyn Tx, actor: &Actor, owner: &Owner) -> Result<Id, 
 pub(super) fn event(actor: &Actor, action: &str, object: &Id, (owner, organization): (&Owner, Id)) -> AuditEvent {
     let project = match owner {
         Owner::Project(project) => Some(project.clone()),
-        Owner::Organization(_) => None,
+        Owner::Organization(_) | Owner::Instance => None,
     };
     AuditEvent { organization: Some(organization), project, ..actor.event(action, object.as_str()) }
 }

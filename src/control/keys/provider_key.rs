@@ -226,7 +226,7 @@ impl Control {
     }
 
     /// Checks an address with the rules for the way out, as a configuration with it would be.
-    fn checked_url(&self, text: &str) -> Result<String, ControlError> {
+    pub(in crate::control) fn checked_url(&self, text: &str) -> Result<String, ControlError> {
         let text = text.trim_end_matches('/');
         match self.registries().origins.check(text) {
             Ok(()) => Ok(text.to_owned()),
@@ -239,7 +239,11 @@ fn own_key(tx: &dyn Tx, owner: &Owner, id: &Id) -> Result<ProviderKey, ControlEr
     tx.provider_key(id)?.filter(|found| found.owner == *owner).ok_or(ControlError::NotFound)
 }
 
-fn checked_provider(name: &str) -> Result<Provider, ControlError> {
+/// The provider of this name, if it takes keys.
+///
+/// # Errors
+/// A field problem.
+pub(in crate::control) fn checked_provider(name: &str) -> Result<Provider, ControlError> {
     match find_provider(name) {
         Some(Provider::Mock) => Err(ControlError::field("provider", "the mock provider needs no key")),
         Some(provider) => Ok(provider),
@@ -269,7 +273,7 @@ fn note(
 }
 
 /// The key as the audit log keeps it: the value as its fingerprint.
-fn shown(row: &ProviderKey) -> String {
+pub(in crate::control) fn shown(row: &ProviderKey) -> String {
     serde_json::json!({
         "provider": row.provider,
         "label": row.label,

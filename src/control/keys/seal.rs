@@ -14,13 +14,13 @@ use crate::{
 };
 
 /// Seals values, on the threads of the store too: a seal holds the version that the record has then.
-pub(super) struct Sealer {
+pub(in crate::control) struct Sealer {
     vault: Arc<Vault>,
     pepper: Pepper,
 }
 
 impl Control {
-    pub(super) fn sealer(&self) -> Sealer {
+    pub(in crate::control) fn sealer(&self) -> Sealer {
         Sealer { vault: self.vault(), pepper: self.pepper().clone() }
     }
 }
@@ -30,7 +30,7 @@ impl Sealer {
     ///
     /// # Errors
     /// [`ControlError::Invalid`] for a value that cannot go into a header.
-    pub(super) fn seal(&self, place: Place<'_>, value: &Secret) -> Result<Sealed, ControlError> {
+    pub(in crate::control) fn seal(&self, place: Place<'_>, value: &Secret) -> Result<Sealed, ControlError> {
         let version = place.version;
         let value = secret_text(value.reveal()).map_err(|error| ControlError::field("value", error.to_string()))?;
         let text = value.reveal();

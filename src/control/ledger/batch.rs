@@ -16,6 +16,8 @@ use crate::{
 pub(super) const COST: &str = "cost:";
 /// Account of the fees of a project, for all time.
 pub(super) const FEE: &str = "fee:";
+/// Account of what an organization has spent of its credits: `credits:org_.../usd/total`.
+const CREDITS: &str = "credits:";
 /// Different tags of one batch at most.
 const TAGS_MAX: usize = 4_096;
 
@@ -39,6 +41,8 @@ pub(super) struct Batch {
 /// What a batch adds to one account.
 pub(super) struct Posting {
     pub(super) amount: u64,
+    /// Fees that stand in entries of their own; no part of `amount`.
+    pub(super) fee: u64,
     pub(super) requests: u64,
     pub(super) organization: Box<str>,
     pub(super) project: Box<str>,
@@ -74,7 +78,11 @@ impl Batch {
     fn add_charges(&mut self, record: &Record) {
         for charge in record.charges.iter().flatten() {
             let place = (Arc::clone(&charge.account), charge.period);
-            self.charges.entry(place).or_insert_with(|| Posting::of(record)).add(charge.amount, record);
+            let posting = self.charges.entry(place).or_insert_with(|| Posting::of(record));
+            // Credits show cost and fee apart; limits in money count both as one.
+            let fee = if is_credits(&charge.account) { record.fee.units().min(charge.amount) } else { 0 };
+            posting.fee = posting.fee.saturating_add(fee);
+            posting.add(charge.amount - fee, record);
         }
     }
 
@@ -119,6 +127,7 @@ impl Posting {
     fn of(record: &Record) -> Self {
         Self {
             amount: 0,
+            fee: 0,
             requests: 0,
             organization: organization_of(record.labels.as_deref()).into(),
             project: project_of(record.caller.as_deref(), record.labels.as_deref()).into(),
@@ -132,6 +141,16 @@ impl Posting {
         self.requests += 1;
         self.last = record.request_id.clone();
     }
+}
+
+/// Whether an account holds what an organization has spent of its credits.
+fn is_credits(account: &str) -> bool {
+    account.starts_with(CREDITS)
+}
+
+/// The organization whose credits an account holds; empty for other accounts.
+pub(super) fn organization_of_credits(account: &str) -> &str {
+    account.strip_prefix(CREDITS).and_then(|rest| rest.split('/').next()).unwrap_or_default()
 }
 
 /// The project a request is counted under: its id, or the slug where files name projects; empty if it got to none.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    batch::{Batch, COST, FEE, Posting, project_of},
+    batch::{Batch, COST, FEE, Posting, organization_of_credits, project_of},
     group::{Group, GroupKey, Known},
     leases::WantedLease,
 };
@@ -50,7 +50,11 @@ impl Commit {
     fn store_entries(&self, tx: &mut dyn Tx, at: UnixTime) -> Outcome<()> {
         let operation = format!("{}.{}", self.run, self.sequence);
         for ((account, period), posting) in &self.batch.charges {
-            tx.post(&entry(at, &operation, (account, *period), posting))?;
+            let requests = entry(at, &operation, (account, *period), posting);
+            tx.post(&requests)?;
+            if posting.fee > 0 {
+                tx.post(&LedgerEntry { kind: LedgerKind::Fee, amount: signed(posting.fee), ..requests })?;
+            }
         }
         for (project, of_project) in &self.batch.costs {
             let posting = &of_project.cost;
@@ -101,7 +105,7 @@ pub(super) fn close_leases(tx: &mut dyn Tx, run: &str) -> Outcome<usize> {
             period: account.period,
             amount: signed(account.leased.saturating_sub(account.posted)),
             requests: 0,
-            organization: String::new(),
+            organization: organization_of_credits(&account.account).to_owned(),
             project: String::new(),
             first_request: String::new(),
             last_request: String::new(),

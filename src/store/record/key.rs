@@ -55,6 +55,8 @@ pub enum Owner {
     Organization(Id),
     /// To a project.
     Project(Id),
+    /// To the platform. Provider keys only.
+    Instance,
 }
 
 /// A sealed value: who reads the row learns nothing from it.

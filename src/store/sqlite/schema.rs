@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_ledger.sql"),
     include_str!("schema_rules.sql"),
     include_str!("schema_limits.sql"),
+    include_str!("schema_credits.sql"),
 ];
 
 /// Refuses a file of another program or of a newer version.

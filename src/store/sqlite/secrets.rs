@@ -21,7 +21,7 @@ pub(super) const PROVIDER_KEY: &str = "SELECT id, organization, project, provide
 
 impl Secrets for SqliteTx<'_> {
     fn secrets(&self, owner: &Owner) -> Outcome<Vec<Secret>> {
-        let (column, id) = owned_by(owner);
+        let Some((column, id)) = owned_by(owner) else { return Ok(Vec::new()) };
         self.all(&format!("{SECRET} WHERE {column} = ? ORDER BY name"), [id], secret)
     }
 
@@ -80,7 +80,10 @@ impl Secrets for SqliteTx<'_> {
     }
 
     fn provider_keys(&self, owner: &Owner) -> Outcome<Vec<ProviderKey>> {
-        let (column, id) = owned_by(owner);
+        let Some((column, id)) = owned_by(owner) else {
+            let sql = format!("{PROVIDER_KEY} WHERE organization IS NULL AND project IS NULL ORDER BY provider");
+            return self.all(&sql, [], provider_key);
+        };
         let sql = format!("{PROVIDER_KEY} WHERE {column} = ? ORDER BY sort_order, created_at, id");
         self.all(&sql, [id], provider_key)
     }
@@ -160,11 +163,12 @@ impl Secrets for SqliteTx<'_> {
     }
 }
 
-/// The column that names the owner, and its id.
-fn owned_by(owner: &Owner) -> (&'static str, &dyn ToSql) {
+/// The column that names the owner, and its id; none for what belongs to the platform.
+fn owned_by(owner: &Owner) -> Option<(&'static str, &dyn ToSql)> {
     match owner {
-        Owner::Organization(id) => ("organization", id),
-        Owner::Project(id) => ("project", id),
+        Owner::Organization(id) => Some(("organization", id)),
+        Owner::Project(id) => Some(("project", id)),
+        Owner::Instance => None,
     }
 }
 
@@ -172,6 +176,7 @@ fn owner_columns(owner: &Owner) -> (Option<&Id>, Option<&Id>) {
     match owner {
         Owner::Organization(id) => (Some(id), None),
         Owner::Project(id) => (None, Some(id)),
+        Owner::Instance => (None, None),
     }
 }
 
@@ -203,7 +208,7 @@ fn owner(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Owner> {
     match (organization, project) {
         (Some(id), _) => Ok(Owner::Organization(id)),
         (None, Some(id)) => Ok(Owner::Project(id)),
-        (None, None) => Err(rusqlite::Error::IntegralValueOutOfRange(1, 0)),
+        (None, None) => Ok(Owner::Instance),
     }
 }
 
