@@ -32,6 +32,8 @@ pub enum IdKind {
     EgressRule,
     /// `rul_`
     Rule,
+    /// `alr_`
+    Alert,
 }
 
 impl IdKind {
@@ -49,6 +51,7 @@ impl IdKind {
             Self::ProviderKey => "pk",
             Self::EgressRule => "egr",
             Self::Rule => "rul",
+            Self::Alert => "alr",
         }
     }
 }

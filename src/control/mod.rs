@@ -6,6 +6,7 @@
 
 mod activation;
 mod actor;
+mod alerts;
 mod answers;
 mod approve;
 mod check;
@@ -59,6 +60,7 @@ mod versions;
 
 pub use activation::Intent;
 pub use actor::{Actor, Membership};
+pub use alerts::{AlertPatch, Alerting, Channel, HistoryRow, Mail, MailError, NewAlert, ShownAlert, watch_alerts};
 pub use answers::{Answer, KeepAnswers, Kept};
 pub use demo::{Demo, DemoUpstream};
 pub use diff::{Change, Compared, Names, SemanticDiff, VersionName, semantic_diff};

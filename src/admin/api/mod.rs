@@ -23,6 +23,7 @@
 //! 10. `make openapi` rewrites `openapi.json`; a test fails when it differs.
 
 mod account;
+mod alerts;
 mod audit;
 mod comment;
 mod config;
@@ -78,6 +79,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         provider_keys::endpoints(),
         config_schema::endpoints(),
         instance::endpoints(),
+        alerts::endpoints(),
         logs::endpoints(),
         usage::endpoints(),
     ];

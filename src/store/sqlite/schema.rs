@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_operators.sql"),
     include_str!("schema_ledger.sql"),
     include_str!("schema_rules.sql"),
+    include_str!("schema_alerts.sql"),
 ];
 
 /// Refuses a file of another program or of a newer version.

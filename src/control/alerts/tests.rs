@@ -1,0 +1,1 @@
+//! Rules from their making to what they tell.
