@@ -38,6 +38,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Project(Later(group)) => Ok(remote::projects(group)),
         Command::ProviderKey(Later(group)) => Ok(remote::provider_keys(group)),
         Command::Rule(Later(group)) => Ok(remote::rules(group)),
+        Command::Alert(Later(group)) => Ok(remote::alerts(group)),
         Command::Secret(Later(group)) => Ok(remote::secrets(group)),
         Command::Token(Later(group)) => Ok(remote::tokens(group)),
         Command::Setup(args) => Ok(remote::set_up(&args)),

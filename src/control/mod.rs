@@ -2,7 +2,7 @@
 //!
 //! [`Control`] holds the rules of store mode: projects, versions, what is live. Every change goes through [`Publisher`],
 //! whatever it came from: nothing is visible before all of it was checked and compiled, and a refused change leaves what
-//! serves untouched. No HTTP here, and no SQL.
+//! serves untouched. No SQL here, and no HTTP but the webhooks of alerts.
 
 mod activation;
 mod actor;

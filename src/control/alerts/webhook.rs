@@ -82,20 +82,23 @@ async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8
     stream.flush().await?;
     let mut head = Vec::with_capacity(1_024);
     loop {
-        if stream.read_buf(&mut head).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
         let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
         let mut answer = httparse::Response::new(&mut fields);
         match answer.parse(&head) {
             Ok(httparse::Status::Complete(length)) => match answer.code {
-                // Said ahead of the answer.
-                Some(100..=199) => drop(head.drain(..length)),
+                // Said ahead of the answer, which may be here already.
+                Some(100..=199) => {
+                    head.drain(..length);
+                    continue;
+                }
                 Some(status) => return Ok(status),
                 None => return Err(io::ErrorKind::InvalidData.into()),
             },
             Ok(httparse::Status::Partial) if head.len() < HEAD_BYTES_MAX => {}
             _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+        if stream.read_buf(&mut head).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
 }
