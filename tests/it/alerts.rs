@@ -151,7 +151,7 @@ fn sink() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
         for stream in listener.incoming() {
             let mut stream = BufReader::new(stream.unwrap());
             let mut session = String::new();
-            let mut say = |stream: &mut BufReader<std::net::TcpStream>, said: &str| {
+            let say = |stream: &mut BufReader<std::net::TcpStream>, said: &str| {
                 let _ = stream.get_mut().write_all(said.as_bytes());
             };
             say(&mut stream, "220 sink ESMTP\r\n");
