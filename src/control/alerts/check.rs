@@ -1,10 +1,7 @@
 //! Fields of rules: names, targets, channels.
 
-use super::{
-    super::{error::FieldProblem, instance::Control},
-    mail::is_address,
-    rule::Channel,
-};
+use super::super::{error::FieldProblem, instance::Control};
+use super::{mail::is_address, rule::Channel};
 use crate::{
     base::{Id, IdKind, Secret},
     config::secret_text,

@@ -1,4 +1,4 @@
-//! Deliveries: tried, tried again, given up; a restart goes on where it was.
+//! Deliveries: tried, tried again, given up.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 

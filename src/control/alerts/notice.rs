@@ -1,4 +1,4 @@
-//! Notices: stored with their deliveries, in one transaction with what fires.
+//! Notices, stored with their deliveries.
 
 use serde_json::json;
 

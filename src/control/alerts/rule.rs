@@ -1,12 +1,12 @@
 //! Rules: created, changed, tried, deleted.
 
+use super::super::{
+    actor::Actor,
+    error::{ControlError, FieldProblem},
+    gate::expect_revision,
+    instance::Control,
+};
 use super::{
-    super::{
-        actor::Actor,
-        error::{ControlError, FieldProblem},
-        gate::expect_revision,
-        instance::Control,
-    },
     check::{self, Channels},
     condition::{complete, fits, unsupported},
     notice::{self, Told},
@@ -81,7 +81,7 @@ impl Control {
     /// Makes a rule. What has happened before does not count.
     ///
     /// # Errors
-    /// As [`super::super::permit`]; field problems; [`ControlError::LimitReached`], [`ControlError::FileOwned`].
+    /// The permission's; field problems; [`ControlError::LimitReached`], [`ControlError::FileOwned`].
     pub async fn create_alert(&self, actor: &Actor, owner: &Owner, new: NewAlert) -> Result<ShownAlert, ControlError> {
         // Before anything is said about fields: whoever may not write learns nothing.
         let (who, whose) = (actor.clone(), owner.clone());
@@ -199,7 +199,7 @@ impl Control {
     /// Deletes a rule with all that it noticed.
     ///
     /// # Errors
-    /// As [`super::super::permit`]; [`ControlError::NotFound`], [`ControlError::Stale`].
+    /// The permission's; [`ControlError::NotFound`], [`ControlError::Stale`].
     pub async fn delete_alert(&self, actor: &Actor, id: &Id, revision: u64) -> Result<(), ControlError> {
         let (actor, id) = (actor.clone(), id.clone());
         let written = self.store().write(move |tx| {
@@ -219,7 +219,7 @@ impl Control {
     /// Sends one fixed message through the channels of a rule.
     ///
     /// # Errors
-    /// As [`super::super::permit`]; [`ControlError::NotFound`]; the store's.
+    /// The permission's; [`ControlError::NotFound`]; the store's.
     pub async fn test_alert(&self, actor: &Actor, id: &Id) -> Result<(), ControlError> {
         let (actor, id) = (actor.clone(), id.clone());
         let written = self.store().write(move |tx| {

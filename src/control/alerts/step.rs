@@ -1,4 +1,4 @@
-//! From what is seen to what is said: fires once, repeats at most hourly, recovers.
+//! From what is seen to what is said.
 
 use std::{collections::HashMap, time::Duration};
 

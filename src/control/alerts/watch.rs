@@ -1,4 +1,4 @@
-//! The watch: looks at every rule once a second, on the admin thread.
+//! The watch: looks at every rule once a second.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! A signed `POST` to an address that the egress guard has just passed.
+//! A signed `POST` to an address that was just checked.
 //!
 //! The connection goes to the checked address and no other: a name is not resolved a second time, a redirect is not
 //! followed, nothing of the answer but its status is read, and nothing of it is shown.

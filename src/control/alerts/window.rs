@@ -1,4 +1,4 @@
-//! Sums over the last minutes, in slots that fall off at the end.
+//! Sums over the last minutes, in slots.
 
 use std::collections::VecDeque;
 
