@@ -34,6 +34,8 @@ pub enum IdKind {
     Limit,
     /// `rul_`
     Rule,
+    /// `alr_`
+    Alert,
 }
 
 impl IdKind {
@@ -52,6 +54,7 @@ impl IdKind {
             Self::EgressRule => "egr",
             Self::Limit => "lim",
             Self::Rule => "rul",
+            Self::Alert => "alr",
         }
     }
 }

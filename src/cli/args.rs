@@ -8,9 +8,9 @@ use millrace::config::{DocumentKind, Server};
 
 use super::prices::PricesCommand;
 use super::remote::{
-    AccountCommand, AuditCommand, BackupArgs, CreditsCommand, Group, InstanceCommand, Later, Leaf, LimitCommand,
-    LoginArgs, LogsCommand, MemberCommand, OrgCommand, ProjectCommand, ProviderKeyCommand, RemoteKeyCommand,
-    RuleCommand, SecretCommand, SetupArgs, TokenCommand, UsageArgs,
+    AccountCommand, AlertCommand, AuditCommand, BackupArgs, CreditsCommand, Group, InstanceCommand, Later, Leaf,
+    LimitCommand, LoginArgs, LogsCommand, MemberCommand, OrgCommand, ProjectCommand, ProviderKeyCommand,
+    RemoteKeyCommand, RuleCommand, SecretCommand, SetupArgs, TokenCommand, UsageArgs,
 };
 
 /// An LLM gateway: projects, routes and keys in front of model providers.
@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Limit(Later<Group<LimitCommand>>),
     /// Manages IAM rules: which providers, models and routes keys may use, at what price, from where.
     Rule(Later<Group<RuleCommand>>),
+    /// Manages alert rules: what is noticed, and who is told.
+    Alert(Later<Group<AlertCommand>>),
     /// Manages secrets that configurations name.
     Secret(Later<Group<SecretCommand>>),
     /// Manages admin tokens.

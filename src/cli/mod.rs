@@ -39,6 +39,7 @@ pub(crate) fn run() -> ExitCode {
         Command::ProviderKey(Later(group)) => Ok(remote::provider_keys(group)),
         Command::Limit(Later(group)) => Ok(remote::limits(group)),
         Command::Rule(Later(group)) => Ok(remote::rules(group)),
+        Command::Alert(Later(group)) => Ok(remote::alerts(group)),
         Command::Secret(Later(group)) => Ok(remote::secrets(group)),
         Command::Token(Later(group)) => Ok(remote::tokens(group)),
         Command::Setup(args) => Ok(remote::set_up(&args)),

@@ -42,8 +42,8 @@ pub use project::{ProjectContext, check_project};
 pub use schema::{keys_schema, project_schema, server_schema};
 pub use server::{SecretTextError, check_server, secret_text};
 pub use settings::{
-    Driver, Edge, EdgeCertificate, Egress, EgressAllow, KeyEntry, Limits, ListenerError, Log, LogLevel, Pin, Runtime,
-    SecretSource, Server, StoredRows, TlsRoots, Upstream, Usage,
+    Driver, Edge, EdgeCertificate, Egress, EgressAllow, KeyEntry, Limits, ListenerError, Log, LogLevel, MailServer,
+    Pin, Runtime, SecretSource, Server, StoredRows, TlsRoots, Upstream, Usage,
 };
 pub use tree::read_tree;
 pub use words::{find_provider, parse_time, project_slug};

@@ -11,7 +11,7 @@ use super::fields::{Fields, Item};
 use super::problem::{At, Checked, Code, Problem, Problems};
 use super::server_tables::{EDGE_CERTIFICATE, EGRESS_ALLOW, FILE, SERVER};
 use super::settings::{
-    Driver, Edge, EdgeCertificate, Egress, EgressAllow, Limits, ListenerError, Log, LogLevel, Pin, Runtime,
+    Driver, Edge, EdgeCertificate, Egress, EgressAllow, Limits, ListenerError, Log, LogLevel, MailServer, Pin, Runtime,
     SecretSource, Server, StoredRows, TlsRoots, Upstream, Usage,
 };
 use super::shape::check_table;
@@ -45,6 +45,7 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
     let upstream = read_upstream(&root.table("upstream"), problems);
     let limits = read_limits(&root.table("limits"));
     let edge = read_edge(root, problems);
+    let mail = read_mail(root);
     let admin_allow_remote = root.boolean("admin_allow_remote")?;
     let admin_listen = address(root.word("admin_listen").as_ref());
     let listen = address(root.word("listen").as_ref());
@@ -68,6 +69,7 @@ fn read_server(root: &Fields<'_>, env: Lookup<'_>, problems: &mut Problems) -> O
         edge: edge?,
         log: read_log(&root.table("log"))?,
         usage: read_usage(&root.table("usage"))?,
+        mail: mail?,
         drain_grace: root.table("drain").duration("grace")?,
         replaced_grace: root.table("drain").duration("replaced_grace")?,
     };
@@ -291,6 +293,16 @@ fn read_edge(root: &Fields<'_>, problems: &mut Problems) -> Option<Option<Edge>>
     let listen = address(edge.word("listen").as_ref())?;
     let (threads, handshake_timeout) = (edge.integer("threads"), edge.duration("handshake_timeout"));
     Some(Some(Edge { listen, certificates, threads: threads?, handshake_timeout: handshake_timeout? }))
+}
+
+/// `Some(None)` without a mail server; `None` only when a problem is reported.
+fn read_mail(root: &Fields<'_>) -> Option<Option<MailServer>> {
+    if !root.has("mail") {
+        return Some(None);
+    }
+    let mail = root.table("mail");
+    let (smtp_url, from) = (mail.word("smtp_url"), mail.word("from"));
+    Some(Some(MailServer { smtp_url: Secret::new(smtp_url?.value), from: from?.value }))
 }
 
 fn read_egress(root: &Fields<'_>, problems: &mut Problems) -> Egress {

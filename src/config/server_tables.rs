@@ -81,6 +81,7 @@ pub(super) static SERVER: Table = Table {
         Field::new("tls", Kind::Table(&TLS), "Certificates of providers."),
         Field::new("log", Kind::Table(&LOG), "What is logged."),
         Field::new("usage", Kind::Table(&USAGE), "What is stored of requests."),
+        Field::new("mail", Kind::Table(&MAIL), "The mail server of alerts. Without it alerts send no e-mail."),
         Field::new("drain", Kind::Table(&DRAIN), "How long what is open may take to finish."),
         Field::new("edge", Kind::Table(&EDGE), "TLS and HTTP/2 for clients. Without it there is only plain HTTP/1.1."),
         Field::unsupported("store", "Where projects, keys and usage are kept."),
@@ -381,6 +382,26 @@ static USAGE: Table = Table {
             "Share of the requests that did not fail which `sampled` stores, 0 to 100; their ids decide. Default 5.",
         )
         .default("5"),
+    ],
+};
+
+static MAIL: Table = Table {
+    name: "mail",
+    doc: "The mail server of alerts.",
+    fields: &[
+        Field::new(
+            "smtp_url",
+            Kind::Word(&words::SMTP_URL),
+            "Address of the server: `smtps://USER:PASSWORD@HOST:PORT`, or `smtp://...?tls=required` for STARTTLS. Without TLS \
+             no password is accepted. Best given as `${SMTP_URL}`.",
+        )
+        .required(),
+        Field::new(
+            "from",
+            Kind::Word(&words::MAILBOX),
+            "Sender, such as `Millrace <alerts@example.com>`.",
+        )
+        .required(),
     ],
 };
 

@@ -51,6 +51,8 @@ pub struct Server {
     pub log: Log,
     /// What is stored of requests.
     pub usage: Usage,
+    /// The mail server of alerts, if there is one.
+    pub mail: Option<MailServer>,
     /// Longest time that open requests get after a stop signal. Default 300 s.
     pub drain_grace: Duration,
     /// Longest time that streams get when too many later configurations of their project are in use. Default 300 s.
@@ -114,6 +116,15 @@ impl Server {
             join(&mut pair.key.value);
         }
     }
+}
+
+/// The mail server of alerts.
+#[derive(Debug, Clone)]
+pub struct MailServer {
+    /// Its address, which may hold a password.
+    pub smtp_url: Secret,
+    /// The sender.
+    pub from: String,
 }
 
 /// TLS and HTTP/2 for clients.

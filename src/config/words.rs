@@ -121,6 +121,34 @@ pub(super) const CIDR: Word = Word {
     },
 };
 pub(super) const PATH: Word = Word { name: "a path", pattern: None, check: |text| printable(text, 4_096) };
+pub(super) const SMTP_URL: Word = Word {
+    name: "the address of a mail server",
+    pattern: Some("^smtps?://[^\\s]+$"),
+    check: |text| {
+        // The text may hold a password, so no message repeats it.
+        printable(text, 1_024)?;
+        let rest = text.strip_prefix("smtps://").or_else(|| text.strip_prefix("smtp://"));
+        let authority = rest.and_then(|rest| rest.split(['/', '?']).next()).unwrap_or_default();
+        if authority.is_empty() || text.contains(' ') {
+            return bad("the form is `smtps://USER:PASSWORD@HOST:PORT` or `smtp://HOST:PORT?tls=required`");
+        }
+        if text.starts_with("smtp://") && authority.contains('@') && !text.ends_with("?tls=required") {
+            return bad("a password needs TLS: `smtps://`, or `?tls=required` at the end");
+        }
+        Ok(())
+    },
+};
+pub(super) const MAILBOX: Word = Word {
+    name: "a sender",
+    pattern: None,
+    check: |text| {
+        printable(text, 320)?;
+        match text.rsplit_once('@') {
+            Some((before, after)) if !before.trim().is_empty() && !after.trim().is_empty() => Ok(()),
+            _ => bad("the form is `alerts@example.com` or `Millrace <alerts@example.com>`"),
+        }
+    },
+};
 pub(super) const DIGEST: Word = Word {
     name: "a digest",
     pattern: Some("^sha256:[0-9A-Fa-f]{64}$"),

@@ -16,6 +16,7 @@ use crate::{
 };
 
 use super::{
+    alerts::{Alerting, Mail},
     error::ControlError,
     file_projects::FileProjects,
     keys::{Credentials, KeyUse},
@@ -39,6 +40,7 @@ pub struct Control {
     passwords: Passwords,
     throttle: std::sync::Mutex<Throttle>,
     files: Option<Arc<FileProjects>>,
+    alerting: Alerting,
 }
 
 /// What a [`Control`] is made of.
@@ -72,7 +74,24 @@ impl Control {
             passwords: Passwords::new(),
             throttle: std::sync::Mutex::default(),
             files: parts.files,
+            alerting: Alerting::default(),
         }
+    }
+
+    /// Lets alerts be sent by e-mail.
+    #[must_use]
+    pub fn with_mail(self, mail: Option<Mail>) -> Self {
+        Self { alerting: Alerting::with_mail(mail), ..self }
+    }
+
+    /// What is shared by those who change alert rules and those who follow them.
+    pub(super) fn alerting(&self) -> &Alerting {
+        &self.alerting
+    }
+
+    /// What workers and the control plane share.
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Where everything is kept.

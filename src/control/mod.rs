@@ -2,10 +2,11 @@
 //!
 //! [`Control`] holds the rules of store mode: projects, versions, what is live. Every change goes through [`Publisher`],
 //! whatever it came from: nothing is visible before all of it was checked and compiled, and a refused change leaves what
-//! serves untouched. No HTTP here, and no SQL.
+//! serves untouched. No SQL here, and no HTTP but the webhooks of alerts.
 
 mod activation;
 mod actor;
+mod alerts;
 mod answers;
 mod approve;
 mod check;
@@ -62,6 +63,7 @@ mod versions;
 
 pub use activation::Intent;
 pub use actor::{Actor, Membership};
+pub use alerts::{AlertPatch, Alerting, Channel, HistoryRow, Mail, MailError, NewAlert, ShownAlert, watch_alerts};
 pub use answers::{Answer, KeepAnswers, Kept};
 pub use credits::{CreditState, Payment};
 pub use demo::{Demo, DemoUpstream};

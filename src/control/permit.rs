@@ -136,6 +136,14 @@ matrix! {
     InstanceAuditRead = b"Y-------",
     /// Check the chain of the audit log: for whoever may read a part of it.
     AuditVerify = b"YYYYG---",
+    /// See alert rules of a project and what they noticed.
+    AlertsRead = b"-YYYGG--",
+    /// Create, change, try and delete alert rules of a project.
+    AlertsWrite = b"-YY-G---",
+    /// See alert rules of an organization and what they noticed.
+    OrganizationAlertsRead = b"-YYY----",
+    /// Create, change, try and delete alert rules of an organization.
+    OrganizationAlertsWrite = b"-YY-----",
     /// Make and end own admin tokens and sessions, see own memberships.
     Self_ = b"YYYYYYYY",
 }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::{
     actor::Actor,
+    alerts::{origin_of, place_of_webhook},
     answers::place_of_answer,
     error::ControlError,
     instance::Control,
@@ -36,6 +37,7 @@ enum Kind {
     ProviderKeys,
     SecondFactors,
     Answers,
+    Alerts,
     Done,
 }
 
@@ -46,7 +48,8 @@ impl Kind {
             Self::Secrets => Self::ProviderKeys,
             Self::ProviderKeys => Self::SecondFactors,
             Self::SecondFactors => Self::Answers,
-            Self::Answers | Self::Done => Self::Done,
+            Self::Answers => Self::Alerts,
+            Self::Alerts | Self::Done => Self::Done,
         }
     }
 }
@@ -119,6 +122,7 @@ fn step(tx: &mut dyn Tx, vault: &Vault, sweep: Sweep) -> Result<Sweep, ControlEr
         Kind::ProviderKeys => provider_keys(tx, vault, sweep)?,
         Kind::SecondFactors => second_factors(tx, vault, sweep)?,
         Kind::Answers => answers(tx, vault, sweep)?,
+        Kind::Alerts => alerts(tx, vault, sweep)?,
         Kind::Done => (sweep, 0),
     };
     if sweep.sealed > before {
@@ -181,6 +185,18 @@ fn answers(tx: &mut dyn Tx, vault: &Vault, mut sweep: Sweep) -> Stepped {
         let place = place_of_answer(&row.caller, &row.key);
         sweep.put(tx, vault, (place, SealPlace::Answer(&row.caller, &row.key)), &row.sealed_body)?;
         sweep.after = (row.caller.clone(), row.key.clone());
+    }
+    Ok((sweep, count(&rows)))
+}
+
+fn alerts(tx: &mut dyn Tx, vault: &Vault, mut sweep: Sweep) -> Stepped {
+    let rows = tx.stale_alerts(&vault.head(), &sweep.after.0, BATCH_MAX)?;
+    for row in &rows {
+        let origin = origin_of(row);
+        if let Some(sealed) = &row.sealed_secret {
+            sweep.put(tx, vault, (place_of_webhook(row, &origin), SealPlace::Alert(&row.id)), sealed)?;
+        }
+        sweep.after.0 = row.id.as_str().to_owned();
     }
     Ok((sweep, count(&rows)))
 }

@@ -49,6 +49,8 @@ pub enum Purpose {
     Pepper,
     /// Shared secrets of second factors.
     SecondFactor,
+    /// Keys of the signatures of webhooks.
+    Webhook,
 }
 
 impl Purpose {
@@ -59,6 +61,7 @@ impl Purpose {
             Self::KeptAnswer => "kept-answer",
             Self::Pepper => "api-key-pepper",
             Self::SecondFactor => "second-factor",
+            Self::Webhook => "webhook",
         }
     }
 }

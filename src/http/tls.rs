@@ -69,6 +69,12 @@ impl TlsConnector {
         Self::new(roots)
     }
 
+    /// The verifying configuration, for connections outside of the data path.
+    #[must_use]
+    pub fn client_config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.config)
+    }
+
     /// Trusts the certificates of one PEM file and nothing else.
     ///
     /// # Errors

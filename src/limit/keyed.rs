@@ -82,6 +82,13 @@ impl Keyed {
         set
     }
 
+    /// Calls `each` with the id of every key that called the route, and its limits.
+    pub fn each_set(&self, mut each: impl FnMut(&str, &LimitSet)) {
+        for (key, keyed) in &self.sets.pin() {
+            each(key, &keyed.set);
+        }
+    }
+
     fn compile(&self, caller: &Caller) -> LimitSet {
         let limit = |rule: &Rule| {
             let owner = match (&caller.group, rule.scope) {

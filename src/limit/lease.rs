@@ -11,7 +11,7 @@ use super::atomic::{Count, Pair};
 use super::window::nanos;
 
 /// A lease should last this long at the rate of the last ones.
-const LASTS: Duration = Duration::from_secs(2);
+const LASTS: Duration = Duration::from_secs(10);
 /// The first lease of a window covers this many requests like the first.
 const FIRST_REQUESTS: u64 = 16;
 /// At most this part of what is left of a limit is leased at once.

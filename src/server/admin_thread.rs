@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     admin::{AccessLog, AdminState, Check, Output, Pump, RateLimits, Readiness, pump, serve},
     config::Server,
-    control::{Control, Keeper, Publisher, keep_credentials, keep_key_use, keep_sealed},
+    control::{Control, Keeper, Publisher, keep_credentials, keep_key_use, keep_sealed, watch_alerts},
     limit::Meters,
     metrics::Registry,
     shared::{Door, Parts, Shared},
@@ -38,12 +38,10 @@ use super::{
     error::ServerError,
     ground::Ground,
     resolution_log::log_resolution,
-    settings::{connector, data_path_settings, driver, ttl_bounds},
+    settings::{connector, data_path_settings, driver, mail, ttl_bounds},
     source::Opened,
 };
 
-/// Records that may wait for the admin thread: a tenth of a second of full load.
-const QUEUE_ROWS: usize = 8 * 1024;
 /// How long the start waits for the names of providers. What is not known by then is looked up while serving.
 const NAMES_WAIT: Duration = Duration::from_secs(3);
 
@@ -115,7 +113,7 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     // If the names take longer, the workers start all the same and their first requests may fail.
     let _ = tokio::time::timeout(NAMES_WAIT, resolver.first_lookups(&registries.origins.addresses())).await;
 
-    let queue = Arc::new(Queue::new(QUEUE_ROWS));
+    let queue = Arc::new(Queue::default());
     let (doors, plans) = plan(&server, &mut ground, edge.as_mut())?;
     let parts = Parts {
         snapshot: Handle::new(snapshot),
@@ -134,7 +132,8 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     roster.started().await?;
 
     let publisher = Arc::new(Publisher::new(Arc::clone(&shared), registries.clone()));
-    let api = kept.map(|kept| kept.api(Arc::clone(&publisher), files, rate_limits(&server))).transpose()?;
+    let api =
+        kept.map(|kept| kept.api(Arc::clone(&publisher), files, rate_limits(&server), mail(&server)?)).transpose()?;
     let output = Arc::new(Output::stdout().map_err(ServerError::io("cannot write to standard output"))?);
     // Files have no place for it.
     let keeper = api.as_ref().map(|api| Arc::clone(&api.control)).filter(|control| control.files().is_none());
@@ -218,6 +217,9 @@ fn start_pump(
     if let Some(control) = keeps {
         tokio::spawn(keep_key_use(Arc::clone(control), stopped.clone()));
         tokio::spawn(keep_credentials(Arc::clone(control), stopped.clone()));
+        if let Some(ledger) = ledger {
+            tokio::spawn(watch_alerts(Arc::clone(control), Arc::clone(ledger), stopped.clone()));
+        }
     }
     let pumping = Pump {
         queue: Arc::clone(queue),

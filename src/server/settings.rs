@@ -10,7 +10,7 @@ use crate::{
         log::{Level, level_from_env},
     },
     config::{Driver as DriverSetting, LogLevel, Pin, Runtime, Server, StoredRows, TlsRoots},
-    control::{Demo, RequestRows},
+    control::{Demo, Mail, RequestRows},
     http::{DownstreamLimits, HeadLimits, TlsConnector},
     shared::Settings,
     upstream::{Allow, PoolLimits, Ports, Rules, TtlBounds},
@@ -144,6 +144,15 @@ pub(super) fn demo_rules(demo: &Demo) -> Result<Vec<Allow>, ServerError> {
     addresses
         .map(|(address, port)| allowed(address, if address.is_ipv4() { 32 } else { 128 }, Ports::one(port)))
         .collect()
+}
+
+/// The mail server of alerts.
+///
+/// # Errors
+/// [`ServerError::Limits`] names the setting, never its text.
+pub(super) fn mail(server: &Server) -> Result<Option<Mail>, ServerError> {
+    let made = server.mail.as_ref().map(|mail| Mail::new(&mail.smtp_url, &mail.from));
+    made.transpose().map_err(|error| ServerError::Limits(error.to_string()))
 }
 
 /// How long resolved names are used.

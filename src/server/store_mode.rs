@@ -7,7 +7,7 @@ use crate::{
     base::{Id, Secret},
     config::Server,
     control::{
-        Control, ControlError, ControlParts, FileProjects, Pepper, Publisher, Vault, first_of, has_pepper, load,
+        Control, ControlError, ControlParts, FileProjects, Mail, Pepper, Publisher, Vault, first_of, has_pepper, load,
         open_egress, open_pepper, prepare_first_start,
     },
     snapshot::{Registries, Snapshot},
@@ -75,10 +75,11 @@ impl Kept {
         publisher: Arc<Publisher>,
         files: Option<Arc<FileProjects>>,
         limits: RateLimits,
+        mail: Option<Mail>,
     ) -> Result<Arc<Api>, ServerError> {
         let parts =
             ControlParts { store: self.store, vault: Arc::new(self.vault), pepper: self.pepper, publisher, files };
-        let control = Arc::new(Control::new(parts));
+        let control = Arc::new(Control::new(parts).with_mail(mail));
         let authority = Arc::clone(&control);
         let api = Api::new(control, authority, limits);
         api.map(Arc::new).map_err(|error| ControlError::from(error).into())

@@ -47,6 +47,16 @@ impl Shards {
         }
     }
 
+    /// The grants of one shard; nothing beyond the last.
+    pub(super) fn shard(&self, index: usize) -> impl Iterator<Item = &Arc<Grant>> {
+        self.0.get(index).into_iter().flat_map(|shard| shard.values())
+    }
+
+    /// How many shards there are.
+    pub(super) fn shards(&self) -> usize {
+        self.0.len()
+    }
+
     /// How many grants there are.
     pub(super) fn count(&self) -> usize {
         self.0.iter().map(|shard| shard.len()).sum()

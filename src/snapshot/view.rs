@@ -165,6 +165,17 @@ impl Snapshot {
         self.projects.iter()
     }
 
+    /// Into how many parts all grants fall, for [`Self::grants_of_part`].
+    #[must_use]
+    pub fn grant_parts(&self) -> usize {
+        self.grants.shards()
+    }
+
+    /// The grants of one part, the disabled and expired ones included: to look at all of them without holding others up.
+    pub fn grants_of_part(&self, part: usize) -> impl Iterator<Item = &Arc<Grant>> {
+        self.grants.shard(part)
+    }
+
     /// How many keys there are, the disabled and expired ones included.
     #[must_use]
     pub fn grant_count(&self) -> usize {

@@ -3,6 +3,7 @@
 //! [`Store`] runs closures over a [`Tx`] on threads of its own: the admin thread never waits for a disk. Records are plain
 //! values; which rules hold between them is decided in `control/`.
 
+mod alert_tx;
 mod chain;
 mod engine;
 mod error;
@@ -16,6 +17,7 @@ mod sqlite;
 mod tx;
 mod usage_tx;
 
+pub use alert_tx::{Alerts, ExpiringKey};
 pub use chain::{Chain, verify_chain};
 pub use error::StoreError;
 pub use handle::Store;
@@ -23,12 +25,13 @@ pub use health::Health;
 pub use ledger_tx::{Ledger, Place};
 pub use query::{AuditFilter, KeyFilter, Order, Page, PageRequest, ProjectFilter, VersionFilter};
 pub use record::{
-    Account, Activation, ActivationKind, ActorKind, AdminToken, ApiKey, AuditEntry, AuditEvent, Dimension, EgressRule,
-    Invitation, InvitationStatus, KeptAnswer, KeyStatus, LedgerEntry, LedgerFilter, LedgerKind, Lifecycle,
-    LimitAlgorithm, LimitKind, LimitMode, LimitPlace, Member, Mode, Organization, OrganizationRole, OrganizationStatus,
-    Owner, Project, ProjectGrant, ProjectRole, ProviderKey, RequestFilter, RequestRow, Rollup, Rule, RulePlace,
-    RuleStatus, Sealed, SecondFactor, Secret, Session, Span, StoredLimit, TagPlace, TagTally, User, Version,
-    VersionState,
+    Account, Activation, ActivationKind, ActorKind, AdminToken, Alert, AlertChannel, AlertCondition, AlertDelivery,
+    AlertEvent, AlertMark, AlertNotice, AlertScope, AlertState, ApiKey, AuditEntry, AuditEvent, ChannelKind,
+    DeliveryState, Dimension, EgressRule, Invitation, InvitationStatus, KeptAnswer, KeyStatus, LedgerEntry,
+    LedgerFilter, LedgerKind, Lifecycle, LimitAlgorithm, LimitKind, LimitMode, LimitPlace, Member, Mode, Organization,
+    OrganizationRole, OrganizationStatus, Owner, Project, ProjectGrant, ProjectRole, ProviderKey, RequestFilter,
+    RequestRow, Rollup, Rule, RulePlace, RuleStatus, Sealed, SecondFactor, Secret, Session, Span, StoredLimit,
+    TagPlace, TagTally, User, Version, VersionState,
 };
 pub use sqlite::OTHER_TAG;
 pub use tx::{Access, Audit, Keys, Limits, Notes, Outcome, People, Projects, Rules, SealPlace, Seals, Secrets, Tx};

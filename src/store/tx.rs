@@ -6,13 +6,14 @@
 //! is not there is stale too, except that of a session. Times are kept to the millisecond.
 
 use super::{
+    alert_tx::Alerts,
     error::StoreError,
     ledger_tx::Ledger,
     query::{AuditFilter, KeyFilter, Page, PageRequest, ProjectFilter, VersionFilter},
     record::{
-        Activation, AdminToken, ApiKey, AuditEntry, AuditEvent, EgressRule, Invitation, KeptAnswer, LimitPlace, Member,
-        Organization, Owner, Project, ProviderKey, Rule, RulePlace, SecondFactor, Secret, Session, StoredLimit, User,
-        Version,
+        Activation, AdminToken, Alert, ApiKey, AuditEntry, AuditEvent, EgressRule, Invitation, KeptAnswer, LimitPlace,
+        Member, Organization, Owner, Project, ProviderKey, Rule, RulePlace, SecondFactor, Secret, Session, StoredLimit,
+        User, Version,
     },
     usage_tx::{Requests, Rollups},
 };
@@ -23,7 +24,20 @@ pub type Outcome<T> = Result<T, StoreError>;
 
 /// Everything that one transaction can do.
 pub trait Tx:
-    People + Access + Projects + Keys + Rules + Limits + Secrets + Seals + Audit + Notes + Ledger + Rollups + Requests
+    People
+    + Access
+    + Projects
+    + Keys
+    + Rules
+    + Limits
+    + Secrets
+    + Seals
+    + Audit
+    + Notes
+    + Ledger
+    + Rollups
+    + Requests
+    + Alerts
 {
 }
 
@@ -41,6 +55,7 @@ impl<T> Tx for T where
         + Ledger
         + Rollups
         + Requests
+        + Alerts
 {
 }
 
@@ -277,6 +292,8 @@ pub trait Seals {
     fn stale_second_factors(&self, head: &[u8], after: &str, limit: u32) -> Outcome<Vec<SecondFactor>>;
     /// Kept answers whose body does, behind this caller and key.
     fn stale_answers(&self, head: &[u8], after: (&str, &str), limit: u32) -> Outcome<Vec<KeptAnswer>>;
+    /// Alert rules whose webhook secret does, behind `after`, by id.
+    fn stale_alerts(&self, head: &[u8], after: &str, limit: u32) -> Outcome<Vec<Alert>>;
     /// Puts a seal in the place of another one of the same value; false when that one is not there any more. No revision
     /// rises.
     fn reseal(&mut self, place: SealPlace<'_>, before: &[u8], after: &[u8]) -> Outcome<bool>;
@@ -295,6 +312,8 @@ pub enum SealPlace<'a> {
     Answer(&'a str, &'a str),
     /// A fact about the instance.
     Note(&'a str),
+    /// The webhook secret of an alert rule.
+    Alert(&'a Id),
 }
 
 /// The audit log: append only.

@@ -111,6 +111,11 @@ impl Origins {
         Ok(origin)
     }
 
+    /// Waits until the first lookup of an origin's name has ended. The caller bounds the time.
+    pub async fn looked_up(&self, origin: &Origin) {
+        self.resolver.first_lookups(&[Arc::clone(&origin.addresses)]).await;
+    }
+
     /// The addresses of all origins in use, to be resolved before the first request.
     #[must_use]
     pub fn addresses(&self) -> Vec<Arc<Addresses>> {

@@ -11,6 +11,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod alerts;
 mod api_crash;
 mod api_faults;
 mod blocked;

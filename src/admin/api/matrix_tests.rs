@@ -18,13 +18,13 @@ use crate::admin::rest::{Access, Api, Method, RateLimits, routes};
 use crate::base::{Id, IdKind, RequestId, Secret, UnixTime, unix_time};
 use crate::control::tests::{GOOD, Rig, actor, organization_row, person};
 use crate::control::{
-    Actor, Authenticate, ControlError, LimitSite, NewKey, NewLimit, NewPlatformCredential, NewProviderKey, NewRule,
-    NewSecret, Presented, Proof, RuleSite,
+    Actor, Authenticate, Channel, ControlError, LimitSite, NewAlert, NewKey, NewLimit, NewPlatformCredential,
+    NewProviderKey, NewRule, NewSecret, Presented, Proof, RuleSite,
 };
 use crate::iam::RuleType;
 use crate::store::{
-    AdminToken, Dimension, EgressRule, Invitation, InvitationStatus, LimitKind, LimitMode, OrganizationRole, Owner,
-    ProjectGrant, ProjectRole, RuleStatus, Tx,
+    AdminToken, AlertCondition, AlertEvent, ChannelKind, Dimension, EgressRule, Invitation, InvitationStatus,
+    LimitKind, LimitMode, OrganizationRole, Owner, ProjectGrant, ProjectRole, RuleStatus, Tx,
 };
 use crate::usage::Record;
 
@@ -52,6 +52,7 @@ const BODIES: &[(Method, &str, &str)] = &[
     (Method::Post, "/second-factor", r#"{"current_password":"wrong"}"#),
     (Method::Post, "/second-factor/confirm", r#"{"code":"123456"}"#),
     (Method::Post, "/second-factor/remove", r#"{"current_password":"wrong"}"#),
+    (Method::Post, "/alerts", r#"{"name":"New","event":"serve","channels":[{"type":"dashboard"}]}"#),
     (Method::Post, "/egress-rules", r#"{"network":"10.0.0.0/8","ports":"443"}"#),
     (Method::Put, "/value", r#"{"value":"0123456789abcdef"}"#),
     (Method::Post, "/limits", r#"{"kind":"requests","amount":1000,"window":"1 day"}"#),
@@ -245,6 +246,7 @@ async fn place(
         ("user", user.as_str().to_owned()),
         ("invitation", id.as_str().to_owned()),
         ("egress_rule", egress_rule(rig).await),
+        ("alert", alert(rig, owner, project).await),
         ("version", "1".to_owned()),
         ("route", "chat".to_owned()),
         ("request_id", REQUEST.to_owned()),
@@ -305,6 +307,22 @@ async fn platform_credential(rig: &Rig, owner: &Actor) -> String {
     };
     let (made, _) = rig.control.enter_platform_credential(&operator, new).await.unwrap();
     made.id.as_str().to_owned()
+}
+
+async fn alert(rig: &Rig, owner: &Actor, project: &Id) -> String {
+    let channel = Channel { kind: ChannelKind::Dashboard, url: None, secret: None, to: Vec::new() };
+    let new = NewAlert {
+        name: "Served".to_owned(),
+        description: String::new(),
+        enabled: true,
+        scope: None,
+        target: None,
+        event: AlertEvent::Serve,
+        condition: AlertCondition::default(),
+        channels: vec![channel],
+    };
+    let made = rig.control.create_alert(owner, &Owner::Project(project.clone()), new).await.unwrap();
+    made.alert.id.as_str().to_owned()
 }
 
 async fn egress_rule(rig: &Rig) -> String {
@@ -398,7 +416,7 @@ fn want(endpoint: &crate::admin::rest::Endpoint, role: usize, place: usize) -> W
     if OF_MEMBERS.contains(&endpoint.path) {
         return if is_instance_admin || is_foreign { Want::Unseen } else { Want::Allowed };
     }
-    let in_project = endpoint.path.contains("{project}");
+    let in_project = ["{project}", "{alert}"].iter().any(|scope| endpoint.path.contains(scope));
     if is_foreign && (!is_instance_admin || in_project || endpoint.path.contains("{token}")) {
         return Want::Unseen;
     }
@@ -418,7 +436,8 @@ async fn every_endpoint_allows_what_the_matrix_says_and_nothing_else() {
             continue;
         }
         let world = World::new().await;
-        let is_scoped = ["{organization}", "{project}", "{token}"].iter().any(|scope| endpoint.path.contains(scope));
+        let is_scoped =
+            ["{organization}", "{project}", "{token}", "{alert}"].iter().any(|scope| endpoint.path.contains(scope));
         for place in 0..=usize::from(is_scoped) {
             for (index, role) in ROLES.into_iter().enumerate() {
                 asked += 1;

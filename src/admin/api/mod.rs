@@ -23,6 +23,7 @@
 //! 10. `make openapi` rewrites `openapi.json`; a test fails when it differs.
 
 mod account;
+mod alerts;
 mod audit;
 mod comment;
 mod config;
@@ -85,6 +86,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         instance::endpoints(),
         platform_credentials::endpoints(),
         credits::endpoints(),
+        alerts::endpoints(),
         logs::endpoints(),
         usage::endpoints(),
     ];

@@ -42,8 +42,8 @@ pub(crate) use openapi::document;
 pub use operation::Operation;
 pub use page::Listing;
 pub use path::{
-    EgressRuleId, InvitationId, KeyId, LimitId, OrganizationId, ProjectId, ProviderKeyId, RequestName, RouteName,
-    RuleId, SecretId, TokenId, UserId, VersionNumber,
+    AlertId, EgressRuleId, InvitationId, KeyId, LimitId, OrganizationId, ProjectId, ProviderKeyId, RequestName,
+    RouteName, RuleId, SecretId, TokenId, UserId, VersionNumber,
 };
 pub use query::Query;
 pub use reply::{Answer, Created, Document, Issued, Listed, NoContent, Plain, Streamed, Tagged, WithCookie};

@@ -66,6 +66,8 @@ ids! {
     SecretId = "secret" Secret,
     /// `{provider_key}`
     ProviderKeyId = "provider_key" ProviderKey,
+    /// `{alert}`
+    AlertId = "alert" Alert,
     /// `{egress_rule}`
     EgressRuleId = "egress_rule" EgressRule,
     /// `{limit}`

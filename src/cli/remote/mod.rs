@@ -4,6 +4,8 @@
 //! are for people, `--json` is for programs: then the answer of the API is printed as it is.
 
 mod account;
+mod alert_args;
+mod alerts;
 mod apply;
 mod args;
 mod audit;
@@ -35,6 +37,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+pub(crate) use alert_args::AlertCommand;
 pub(crate) use args::{
     AccountCommand, AuditCommand, BackupArgs, Group, InstanceCommand, Leaf, LoginArgs, MemberCommand, OrgCommand,
     ProviderKeyCommand, RemoteKeyCommand, SecretCommand, SetupArgs, TokenCommand,
@@ -66,6 +69,11 @@ pub(crate) fn tokens(group: Group<TokenCommand>) -> ExitCode {
 /// Runs a command of a group.
 pub(crate) fn projects(group: Group<ProjectCommand>) -> ExitCode {
     grouped(group, project::run)
+}
+
+/// Runs a command of a group.
+pub(crate) fn alerts(group: Group<AlertCommand>) -> ExitCode {
+    grouped(group, alerts::run)
 }
 
 /// Runs a command of a group.

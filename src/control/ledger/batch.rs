@@ -65,7 +65,9 @@ impl Batch {
         self.add_tags(&record);
         let key = (minute_of(&record), GroupKey::of(&record));
         let share = self.shares.entry(key);
-        share.or_insert_with(|| Share { group: Group::of(&record), tally: Tally::default() }).tally.add(&record);
+        let share = share.or_insert_with(|| Share { group: Group::of(&record), tally: Tally::default(), suspects: 0 });
+        share.tally.add(&record);
+        share.suspects += u64::from(record.usage_suspect);
         if rows.keeps(&record) {
             self.rows.push(record);
         }

@@ -43,6 +43,8 @@ pub(super) struct Group {
 pub(super) struct Share {
     pub(super) group: Group,
     pub(super) tally: Tally,
+    /// Those with figures of a provider that could not be true.
+    pub(super) suspects: u64,
 }
 
 /// Minute and group.
@@ -78,6 +80,23 @@ impl Group {
 
     pub(super) fn project(&self) -> &str {
         project_of(self.caller.as_deref(), self.labels.as_deref())
+    }
+
+    pub(super) fn labels(&self) -> Option<&Labels> {
+        self.labels.as_deref()
+    }
+
+    pub(super) fn caller(&self) -> Option<&Caller> {
+        self.caller.as_deref()
+    }
+
+    pub(super) fn error(&self) -> &'static str {
+        self.error
+    }
+
+    /// As [`Record::is_error`].
+    pub(super) fn is_error(&self) -> bool {
+        self.class == 0 || self.class >= 4 || !self.error.is_empty()
     }
 
     pub(super) fn dimension(&self) -> Dimension {

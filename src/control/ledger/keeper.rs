@@ -19,6 +19,7 @@ use super::{
     commit::{Commit, close_leases},
     group::Known,
     leases::{Leases, WantedLease},
+    observe::Observations,
     sample::RequestRows,
 };
 use crate::{
@@ -61,6 +62,7 @@ pub struct Keeper {
     stored: AtomicU64,
     /// How far the books were apart when they were compared last.
     apart: AtomicU64,
+    observations: Observations,
 }
 
 /// Records that are in no commit yet.
@@ -113,6 +115,7 @@ impl Keeper {
             failing: AtomicBool::new(false),
             stored: AtomicU64::new(0),
             apart: AtomicU64::new(0),
+            observations: Observations::default(),
         })
     }
 
@@ -168,6 +171,12 @@ impl Keeper {
         }
     }
 
+    /// What was stored since somebody last asked.
+    #[must_use]
+    pub fn observations(&self) -> &Observations {
+        &self.observations
+    }
+
     pub(super) fn book(&self) -> &Store {
         &self.store
     }
@@ -196,6 +205,7 @@ impl Keeper {
         self.note_outcome(&outcome);
         if outcome.is_ok() {
             self.stored.fetch_add(commit.batch.records, Ordering::Relaxed);
+            self.observations.note(&commit.batch);
             commit.leases.iter().for_each(|lease| self.leases.leased(lease));
             let mut collecting = self.collecting();
             collecting.oldest = if collecting.batch.is_empty() { None } else { Some(now()) };

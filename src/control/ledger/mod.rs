@@ -11,6 +11,7 @@ mod commit;
 mod group;
 mod keeper;
 mod leases;
+mod observe;
 mod read;
 #[cfg(test)]
 mod read_tests;
@@ -22,6 +23,7 @@ mod upkeep;
 pub use analytics::{Analytics, Granularity, GroupBy, Only, UsageQuestion, UsageRow};
 pub use keeper::{Keeper, keep};
 pub use leases::{Leases, WantedLease, ring_keeper};
+pub(in crate::control) use observe::{Observed, Watching};
 pub use read::UsageScope;
 pub use sample::RequestRows;
 pub use upkeep::look_after_book;

@@ -2,6 +2,7 @@
 //!
 //! A record says what each field means and its bounds; the rules between records are in `control/`.
 
+mod alert;
 mod audit;
 mod instance;
 mod key;
@@ -13,6 +14,10 @@ mod rule;
 mod text_enum;
 mod usage;
 
+pub use alert::{
+    Alert, AlertChannel, AlertCondition, AlertDelivery, AlertEvent, AlertMark, AlertNotice, AlertScope, AlertState,
+    ChannelKind, DeliveryState,
+};
 pub use audit::{ActorKind, AuditEntry, AuditEvent, KeptAnswer};
 pub use instance::EgressRule;
 pub use key::{ApiKey, KeyStatus, Owner, ProviderKey, Sealed, Secret};

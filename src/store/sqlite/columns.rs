@@ -12,8 +12,9 @@ use crate::{
     base::{Id, UnixTime},
     iam::RuleType,
     store::record::{
-        ActivationKind, ActorKind, InvitationStatus, KeyStatus, LedgerKind, Lifecycle, LimitAlgorithm, LimitKind,
-        LimitMode, Mode, OrganizationRole, OrganizationStatus, ProjectGrant, ProjectRole, RuleStatus, VersionState,
+        ActivationKind, ActorKind, AlertEvent, AlertScope, AlertState, ChannelKind, DeliveryState, InvitationStatus,
+        KeyStatus, LedgerKind, Lifecycle, LimitAlgorithm, LimitKind, LimitMode, Mode, OrganizationRole,
+        OrganizationStatus, ProjectGrant, ProjectRole, RuleStatus, VersionState,
     },
 };
 
@@ -143,6 +144,11 @@ macro_rules! words {
 words!(
     ActivationKind,
     ActorKind,
+    AlertEvent,
+    AlertScope,
+    AlertState,
+    ChannelKind,
+    DeliveryState,
     InvitationStatus,
     KeyStatus,
     LedgerKind,

@@ -5,6 +5,7 @@
 //! becomes part of a statement's text: they are bound.
 
 mod access;
+mod alerts;
 mod audit;
 mod backup;
 mod columns;

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_rules.sql"),
     include_str!("schema_limits.sql"),
     include_str!("schema_credits.sql"),
+    include_str!("schema_alerts.sql"),
 ];
 
 /// Refuses a file of another program or of a newer version.

@@ -4,12 +4,13 @@ use rusqlite::params;
 
 use super::{
     access::{SECOND_FACTOR, second_factor},
+    alerts::{ALERT, alert},
     notes::{ANSWER, answer},
     secrets::{PROVIDER_KEY, SECRET, provider_key, secret},
     tx::SqliteTx,
 };
 use crate::store::{
-    record::{KeptAnswer, ProviderKey, SecondFactor, Secret},
+    record::{Alert, KeptAnswer, ProviderKey, SecondFactor, Secret},
     tx::{Outcome, SealPlace, Seals},
 };
 
@@ -19,7 +20,8 @@ impl Seals for SqliteTx<'_> {
             "SELECT (SELECT count(*) FROM secrets WHERE substr(sealed, 1, length(?1)) <> ?1) \
              + (SELECT count(*) FROM provider_keys WHERE substr(sealed, 1, length(?1)) <> ?1) \
              + (SELECT count(*) FROM second_factors WHERE substr(sealed, 1, length(?1)) <> ?1) \
-             + (SELECT count(*) FROM kept_answers WHERE substr(sealed_body, 1, length(?1)) <> ?1)",
+             + (SELECT count(*) FROM kept_answers WHERE substr(sealed_body, 1, length(?1)) <> ?1) \
+             + (SELECT count(*) FROM alerts WHERE substr(sealed, 1, length(?1)) <> ?1)",
             [head],
         )
     }
@@ -48,6 +50,11 @@ impl Seals for SqliteTx<'_> {
         self.all(&sql, params![head, caller, key, limit], answer)
     }
 
+    fn stale_alerts(&self, head: &[u8], after: &str, limit: u32) -> Outcome<Vec<Alert>> {
+        let sql = format!("{ALERT} WHERE substr(sealed, 1, length(?1)) <> ?1 AND id > ?2 ORDER BY id LIMIT ?3");
+        self.all(&sql, params![head, after, limit], alert)
+    }
+
     fn reseal(&mut self, place: SealPlace<'_>, before: &[u8], after: &[u8]) -> Outcome<bool> {
         let changed = match place {
             SealPlace::Secret(id) => {
@@ -64,6 +71,9 @@ impl Seals for SqliteTx<'_> {
                 "UPDATE kept_answers SET sealed_body = ? WHERE caller = ? AND key = ? AND sealed_body = ?",
                 params![after, caller, key, before],
             ),
+            SealPlace::Alert(id) => {
+                self.run("UPDATE alerts SET sealed = ? WHERE id = ? AND sealed = ?", params![after, id, before])
+            }
             SealPlace::Note(name) => {
                 self.run("UPDATE notes SET value = ? WHERE name = ? AND value = ?", params![after, name, before])
             }
