@@ -8,13 +8,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    super::{
-        error::ControlError,
-        grants::{grants_of, member_of},
-    },
-    words::{kind_of, window_of},
+use super::super::{
+    error::ControlError,
+    grants::{grants_of, member_of},
 };
+use super::words::{kind_of, window_of};
 use crate::{
     base::{Digest, Id},
     limit::{Limit, LimitSet, MeterKey, Meters, Mode, Scope, Terms},

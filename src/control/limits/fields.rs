@@ -3,8 +3,8 @@
 //! Each field is a view of one row of the limits of its place: what is written here is listed there, and the other way
 //! round.
 
+use super::super::{actor::Actor, error::ControlError, instance::Control};
 use super::{
-    super::{actor::Actor, error::ControlError, instance::Control},
     site::Reach,
     words::{Span, Unit},
     write::{Deed, LimitUse, standing},

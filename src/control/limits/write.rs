@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::super::{actor::Actor, error::ControlError, gate, instance::Control, keys::KeyChange};
 use super::{
-    super::{actor::Actor, error::ControlError, gate, instance::Control, keys::KeyChange},
     book::compiled,
     site::{Intent, LimitSite, Reach, Standing},
     unpriced::refuse_unpriced,
