@@ -18,7 +18,7 @@ import time
 from gateway import ROOT, Gateway
 
 LOADTEST = pathlib.Path(os.environ.get("LOADTEST_BINARY", ROOT / "target/release/loadtest"))
-QUEUE_MAX = 65_536
+QUEUE_MAX = 16_384 + 8_192  # Records: the batch that collects behind a commit, and the queue behind it.
 SAMPLE_SECONDS = 0.5
 DAY = "window_size: 1 day"
 TEXT = f"""
