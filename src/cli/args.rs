@@ -105,7 +105,7 @@ pub(crate) enum KeyCommand {
     /// Makes a key, prints it once, and prints its entry for the keys file.
     New(KeyArgs),
     #[command(flatten)]
-    Remote(RemoteKeyCommand),
+    Remote(Box<RemoteKeyCommand>),
 }
 
 #[derive(Debug, Args)]

@@ -32,7 +32,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Prices { command } => prices::prices(&command),
         Command::Schema { document } => schema(document),
         Command::Key(Later(KeyGroup { command: KeyCommand::New(args) })) => key::new(&args),
-        Command::Key(Later(KeyGroup { command: KeyCommand::Remote(command) })) => Ok(remote::keys(command)),
+        Command::Key(Later(KeyGroup { command: KeyCommand::Remote(command) })) => Ok(remote::keys(*command)),
         Command::Org(Later(group)) => Ok(remote::organizations(group)),
         Command::Member(Later(group)) => Ok(remote::members(group)),
         Command::Project(Later(group)) => Ok(remote::projects(group)),

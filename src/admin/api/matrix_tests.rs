@@ -216,13 +216,8 @@ async fn people(rig: &Rig, project: &Id) -> HashMap<&'static str, Actor> {
     people
 }
 
-/// Puts an invitation and a token in, and says what stands for what.
-async fn place(
-    rig: &Rig,
-    owner: &Actor,
-    (organization, project): (&Id, &Id),
-    user: &Id,
-) -> HashMap<&'static str, String> {
+/// Puts an invitation in: its id.
+async fn invitation(rig: &Rig, organization: &Id, user: &Id) -> String {
     let id = Id::random(IdKind::Invitation).unwrap();
     let mut digest = [0; 32];
     getrandom::fill(&mut digest).unwrap();
@@ -240,11 +235,21 @@ async fn place(
         revision: 1,
     };
     rig.control.store().write(move |tx| tx.insert_invitation(&row)).await.unwrap();
+    id.as_str().to_owned()
+}
+
+/// Puts one of each thing in, and says what stands for what.
+async fn place(
+    rig: &Rig,
+    owner: &Actor,
+    (organization, project): (&Id, &Id),
+    user: &Id,
+) -> HashMap<&'static str, String> {
     let mut place = HashMap::from([
         ("organization", organization.as_str().to_owned()),
         ("project", project.as_str().to_owned()),
         ("user", user.as_str().to_owned()),
-        ("invitation", id.as_str().to_owned()),
+        ("invitation", invitation(rig, organization, user).await),
         ("egress_rule", egress_rule(rig).await),
         ("alert", alert(rig, owner, project).await),
         ("version", "1".to_owned()),

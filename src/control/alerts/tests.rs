@@ -185,7 +185,12 @@ async fn key_that_expires_soon_is_told_once() {
     let mut scene = Scene::new().await;
     let in_days = |days: u64| Some(UnixTime(unix_time().0 + Duration::from_secs(days * 86_400)));
     for expires_at in [in_days(3), in_days(30), None] {
-        let key = crate::control::NewKey { description: "ci".to_owned(), expires_at, group: None, ..crate::control::NewKey::default() };
+        let key = crate::control::NewKey {
+            description: "ci".to_owned(),
+            expires_at,
+            group: None,
+            ..crate::control::NewKey::default()
+        };
         scene.rig.control.create_key(&scene.rig.owner, &scene.project, key).await.unwrap();
     }
     let id = scene.make(new(AlertEvent::KeyExpiring)).await.unwrap().alert.id;

@@ -183,6 +183,7 @@ impl Alerts for SqliteTx<'_> {
         let (which, id) = match owner {
             Owner::Project(id) => ("project = ?", id),
             Owner::Organization(id) => ("project IN (SELECT id FROM projects WHERE organization = ?)", id),
+            Owner::Instance => return Ok(Vec::new()),
         };
         let sql = format!(
             "SELECT id, description, expires_at FROM keys WHERE {which} AND status = 'active' AND expires_at > ? \
