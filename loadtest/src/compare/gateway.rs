@@ -280,6 +280,6 @@ mod tests {
             }
         }
         names.sort();
-        assert_eq!(names, ["haproxy", "millrace", "nginx"]);
+        assert_eq!(names, ["haproxy", "millrace", "millrace-governed", "nginx"]);
     }
 }
