@@ -24,7 +24,18 @@ pub(super) struct Params {
 }
 
 /// Keys that the gateway decides on itself.
-const DECIDED: [&str; 7] = ["model", "messages", "input", "stream", "stream_options", "n", "tools"];
+const DECIDED: [&str; 10] = [
+    "model",
+    "messages",
+    "input",
+    "stream",
+    "stream_options",
+    "n",
+    "best_of",
+    "tools",
+    "previous_response_id",
+    "conversation",
+];
 /// Keys that client libraries take as a destination, a header or a transport.
 const DESTINATIONS: [&str; 21] = [
     "api_base",

@@ -50,7 +50,7 @@ pub enum Outcome {
     Auth = 2,
     /// The provider answered 429.
     RateLimited = 3,
-    /// The provider answered 5xx.
+    /// The provider answered 5xx, with a redirect, or with 200 and an error.
     ServerError = 4,
     /// No connection: refused, unreachable, TLS failed, name unknown.
     Connect = 5,

@@ -18,9 +18,9 @@ use crate::{
 
 use super::{attempt::Failure, exchange::Exchange, overrun::Overrun, refused::refusal_of, reply::Refusal};
 
-/// Tokens that one picture or file can cost at most, whose size the body does not show: the dearest price list counts
-/// somewhat less than 50,000 for the largest picture.
-const MEDIA_TOKENS_MAX: u64 = 50_000;
+/// Tokens that one picture can cost at most: the dearest price list counts somewhat less than 50,000 for the largest. What
+/// else the provider reads beside the body is taken for as much, and may be more.
+const UNSEEN_TOKENS: u64 = 50_000;
 /// Tokens that a provider adds around a conversation.
 const FRAME_TOKENS: u64 = 16;
 /// Longest wait for a lease that is on its way to the disk. Only a burst out of nothing gets here.
@@ -41,6 +41,8 @@ pub(super) struct Holds {
     pub(super) credit_terms: Option<Arc<CreditTerms>>,
     /// What was reserved.
     pub(super) claim: Claim,
+    /// Whether the input may be larger than that.
+    pub(super) is_open: bool,
     /// What a stream took beyond it.
     pub(super) overruns: Vec<Overrun>,
 }
@@ -126,10 +128,12 @@ pub(super) async fn admit(
         return Ok(Admitted::default());
     }
     let mut claim = Claim::request();
+    let mut is_open = false;
     let mut admitted = Admitted::default();
     if bounds_amounts || enforces {
         let body = down.input().get(asked.body_at..asked.body_at + asked.body_len).unwrap_or_default();
         let demand = demand(asked, body)?;
+        is_open = demand.is_open || target.defaults.open_input();
         let cap = output_cap(&demand, target, asked.endpoint);
         if enforces && asked.endpoint != Endpoint::Embeddings {
             admitted.cap = Some((cap, CapText::new(asked.endpoint, target.is_openai, cap)));
@@ -142,6 +146,7 @@ pub(super) async fn admit(
     }
     let holds = exchange.holds.get_or_insert_default();
     holds.claim = claim;
+    holds.is_open = is_open;
     holds.keyed_set = keyed;
     holds.credit_terms = credit_terms;
     exchange.route = Some(Arc::clone(route));
@@ -168,6 +173,7 @@ pub(super) async fn admit_paid(
     }
     let holds = exchange.holds.get_or_insert_default();
     holds.credit_terms = credit_terms(paid);
+    holds.is_open = demand.is_open || target.defaults.open_input();
     reserve(&mut holds.claim, target, &demand, (asked.body_len, cap));
     if holds.credit_terms.is_some() {
         take(exchange, down, Kinds::of(Kind::Money)).await?;
@@ -195,8 +201,8 @@ fn output_cap(demand: &Demand, target: &Target, endpoint: Endpoint) -> u64 {
 fn reserve(claim: &mut Claim, target: &Target, demand: &Demand, (body_len, output): (usize, u64)) {
     let prompt = target.prompt.as_ref().map_or(0, |prompt| prompt.len());
     let text = u64::try_from(body_len + prompt).unwrap_or(u64::MAX);
-    let media = demand.media.saturating_mul(MEDIA_TOKENS_MAX);
-    claim.input_tokens = text.saturating_add(media).saturating_add(FRAME_TOKENS);
+    let unseen = demand.unseen.saturating_mul(UNSEEN_TOKENS);
+    claim.input_tokens = text.saturating_add(unseen).saturating_add(FRAME_TOKENS);
     claim.output_tokens = output.saturating_mul(demand.answers);
     if let Some(price) = &target.price {
         claim.money_nano = price.upper_bound(claim.input_tokens, claim.output_tokens).units();

@@ -78,6 +78,7 @@ pub(super) async fn attempt(
             Err(failure) => break Err(failure),
         };
         fault::point(exchange, "attempt");
+        exchange.is_sent = true;
         down.deadline.set(target.timeouts.first_byte.min(left));
         match exchange_heads(exchange, down, &mut connection, (http, outgoing)).await {
             Ok((head, passed)) => break Ok(Answer { connection, head, passed }),

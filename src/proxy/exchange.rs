@@ -76,6 +76,8 @@ pub(super) struct Exchange<'a> {
     pub error: &'static str,
     /// How many attempts were made.
     pub attempts: u32,
+    /// Whether a provider may have received it.
+    pub is_sent: bool,
     /// Tokens of the answer.
     pub tokens: TokenCounts,
     /// Whether they are an estimate.
@@ -136,6 +138,7 @@ impl<'a> Exchange<'a> {
             status: 0,
             error: "",
             attempts: 0,
+            is_sent: false,
             tokens: TokenCounts::default(),
             estimated: false,
             cancelled: false,
@@ -226,6 +229,7 @@ impl Drop for Exchange<'_> {
         self.context.block.inflight_requests.dec();
         if std::thread::panicking() {
             self.error = "internal_error";
+            self.may_be_billed();
         }
         self.price();
         let ended = now();

@@ -35,7 +35,7 @@ pub use reply::After;
 
 use crate::{
     http::{Downstream, Framing, HeadError, Method, NoBody, NoHead, Part, RequestHead},
-    metrics::{Endpoint as CountedEndpoint, ProtocolError},
+    metrics::{Endpoint as CountedEndpoint, Outcome, ProtocolError},
     snapshot::{Grant, NoRoute},
     usage::Annotations,
     wire::{Endpoint, ErrorCase, view_request},
@@ -194,20 +194,35 @@ async fn post(
         }
         Err(failure) => Err(failure),
     };
-    match forwarded {
-        Ok(after) => Ok(after),
-        Err(Failure::ClientGone) => {
+    forwarded.or_else(|failure| fail(exchange, down, (head, body_len), failure))
+}
+
+/// What a request that failed ends with. What a provider may have received is billed.
+fn fail(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    (head, body_len): (&RequestHead, usize),
+    failure: Failure,
+) -> Result<After, Refused> {
+    match failure {
+        Failure::ClientGone => {
             exchange.cancelled = true;
-            exchange.count_attempt(crate::metrics::Outcome::Cancelled);
+            exchange.may_be_billed();
+            if exchange.attempts > 0 {
+                exchange.count_attempt(Outcome::Cancelled);
+            }
             Ok(After::Close)
         }
-        Err(Failure::Client(refusal)) => {
+        Failure::Client(refusal) => {
             down.finish_request(head, body_len);
-            Err(refused(refusal))
+            Err(Refused { refusal, body_read: true })
         }
-        Err(Failure::Target(outcome, refusal)) => {
+        Failure::Target(outcome, refusal) => {
+            if matches!(outcome, Outcome::Timeout | Outcome::Truncated | Outcome::Invalid) {
+                exchange.may_be_billed();
+            }
             exchange.count_attempt(outcome);
-            Err(refused(refusal))
+            Err(Refused { refusal, body_read: true })
         }
     }
 }

@@ -63,7 +63,7 @@ pub(super) async fn relay_whole(
         return pass(exchange, down, (status, &answer.passed, body), endpoint, after).await;
     }
     if !(400..600).contains(&status) {
-        return Err(invalid("the provider answered with a redirect, which is not followed"));
+        return Err(no_answer("the provider answered with a redirect, which is not followed"));
     }
     pass_error(exchange, down, (status, &answer.passed, body), after).await
 }
@@ -77,7 +77,7 @@ async fn pass(
 ) -> Result<Result<(), Gone>, Failure> {
     let view = view_answer(endpoint, body).map_err(|_| invalid("the provider's answer is not a JSON object"))?;
     if view.error.is_some() && endpoint != Endpoint::Responses {
-        return Err(invalid("the provider answered 200 with an error object"));
+        return Err(no_answer("the provider answered 200 with an error object"));
     }
     match view.usage {
         Some(tokens) => exchange.tokens = tokens,
@@ -176,6 +176,11 @@ pub(super) fn is_stream(exchange: &Exchange<'_>, answer: &Answer) -> Result<bool
         return Err(invalid("the provider's stream is compressed, which was not asked for"));
     }
     Ok(true)
+}
+
+/// The provider says in its own way that there is no answer, so that there is nothing to bill.
+fn no_answer(message: &'static str) -> Failure {
+    Failure::Target(Outcome::ServerError, Refusal::new(ErrorCase::UpstreamError, message))
 }
 
 fn invalid(message: &'static str) -> Failure {

@@ -44,7 +44,15 @@ impl Exchange<'_> {
         }
     }
 
-    /// Estimates the tokens of a request that was sent and never answered as it should: the provider may bill it.
+    /// Estimates the tokens of a request that was sent and not answered as it should: the provider may bill it. What is known
+    /// of them already stays.
+    pub(super) fn may_be_billed(&mut self) {
+        if self.is_sent && self.tokens == TokenCounts::default() {
+            self.estimate_input();
+        }
+    }
+
+    /// Estimates the tokens of a request whose provider states none.
     pub(super) fn estimate_input(&mut self) {
         self.estimated = true;
         self.tokens.input = self.input_estimate();
@@ -55,10 +63,12 @@ impl Exchange<'_> {
         self.body_bytes.div_ceil(TOKEN_BYTES)
     }
 
-    /// Figures above what was reserved and sent as a cap cannot be true: the reservation is billed instead.
+    /// Figures above what was reserved, and sent as a cap, cannot be true: the reservation is billed instead. Input that is
+    /// open is billed as stated; what it has above its reservation is the overshoot that `/metrics` shows.
     fn check_usage(&mut self) {
-        let Some(claim) = self.holds.as_ref().map(|holds| holds.claim) else { return };
-        if claim.input_tokens > 0 && self.tokens.input > claim.input_tokens {
+        let Some(holds) = &self.holds else { return };
+        let claim = holds.claim;
+        if !holds.is_open && claim.input_tokens > 0 && self.tokens.input > claim.input_tokens {
             self.usage_suspect = true;
             self.tokens.input = claim.input_tokens;
         }
@@ -86,7 +96,6 @@ impl Exchange<'_> {
             money_nano: self.cost.unwrap_or_default().saturating_add(self.fee).units(),
             audio_millis: 0,
         };
-        self.end_overruns(ended);
         let mut charges = Vec::new();
         let block = Arc::clone(&self.context.block);
         self.end_holds(ended, |set, held, at| {
@@ -95,6 +104,8 @@ impl Exchange<'_> {
             }
             set.settle(held, &used, at, |charge| charges.push(charge));
         });
+        // Behind the settlement, so that nobody takes what was used already.
+        self.end_overruns(ended);
         (!charges.is_empty()).then(|| charges.into())
     }
 

@@ -21,6 +21,8 @@ pub struct DemandSpans {
     pub(super) best_of: Option<Span>,
     /// Value of `prompt` and how many elements it has. Only read on the Completions wire.
     pub(super) prompt: Option<(Span, u32)>,
+    /// `prompt` names one that the provider keeps. Only read on the Responses wire.
+    pub(super) names_prompt: bool,
 }
 
 /// What a request asks for at most.
@@ -30,16 +32,36 @@ pub struct Demand {
     pub output_cap: Option<u64>,
     /// How many answers are made: `n` or `best_of`, for each prompt.
     pub answers: u64,
-    /// Pictures and other media that the provider turns into tokens by rules of its own.
-    pub media: u64,
+    /// Things that the provider turns into tokens by rules of its own: pictures, files, what it looks up.
+    pub unseen: u64,
+    /// Whether no bound of the input follows from the body: it refers to a file, a kept conversation or prompt, or to tools of
+    /// the provider that read more.
+    pub is_open: bool,
 }
 
 /// Most answers that any provider makes of one request; more is refused.
 const ANSWERS_MAX: u64 = 128;
-/// Names that announce media in a message, cut at their first `_`. Base64 text bounds its own tokens by its length, a link
-/// does not.
-const MEDIA_NAMES: [(&[u8], &[u8]); 4] =
-    [(b"\"image", b"_url\""), (b"\"input", b"_image\""), (b"\"file", b"_id\""), (b"\"file", b"_url\"")];
+/// A name in a body, cut at its first `_`: how it begins, with its quote, and how it goes on.
+type Mark = (&'static [u8], &'static [u8]);
+
+/// Pictures, which providers bound. Base64 text bounds its own tokens by its length, a link does not.
+const PICTURES: [Mark; 2] = [(b"\"image", b"_url\""), (b"\"input", b"_image\"")];
+/// What the provider reads beside the body: files, links to sound and film, its own searches and tools.
+const REFERENCES: [Mark; 11] = [
+    (b"\"file", b"_id"),
+    (b"\"file", b"_url\""),
+    (b"\"file", b"_search\""),
+    (b"\"vector", b"_store_ids\""),
+    (b"\"video", b"_url\""),
+    (b"\"audio", b"_url\""),
+    (b"\"web", b"_search"),
+    (b"\"search", b"_parameters\""),
+    (b"\"code", b"_interpreter\""),
+    (b"\"computer", b"_use"),
+    (b"\"server", b"_label\""),
+];
+/// Member with which some aggregators add searches to a request.
+const PLUGINS: &[u8] = b"plugins";
 
 impl RequestView {
     /// Reads what the body asks for at most.
@@ -48,7 +70,7 @@ impl RequestView {
     /// [`BodyError`] when one of the fields is no whole number in its range: such a body could cost anything.
     pub fn demand(&self, endpoint: Endpoint, body: &[u8]) -> Result<Demand, BodyError> {
         if endpoint == Endpoint::Embeddings {
-            return Ok(Demand { output_cap: Some(0), answers: 1, media: 0 });
+            return Ok(Demand { output_cap: Some(0), answers: 1, unseen: 0, is_open: false });
         }
         let spans = &self.demand;
         let caps = match endpoint {
@@ -66,29 +88,32 @@ impl RequestView {
             let best_of = count(body, "best_of", spans.best_of, ANSWERS_MAX)?.unwrap_or(1);
             answers = n.max(best_of).max(1) * prompts(body, spans.prompt);
         }
-        Ok(Demand { output_cap, answers, media: media(body) })
+        let (pictures, references) = unseen(body);
+        let kept = u64::from(self.needs_state) + u64::from(spans.names_prompt);
+        let is_open = references + kept > 0 || self.has_name(body, PLUGINS);
+        Ok(Demand { output_cap, answers, unseen: pictures.saturating_add(references).saturating_add(kept), is_open })
     }
 }
 
-/// Counts what may be a picture or a file; never too few. Looks at the places of two bytes only: nearly all bodies have few
-/// of either.
-fn media(body: &[u8]) -> u64 {
-    let mut counts = [0u64; MEDIA_NAMES.len()];
+/// Counts what may be a picture, and what may be something else that the body does not hold; never too few. Looks at the
+/// places of two bytes only: nearly all bodies have few of either.
+fn unseen(body: &[u8]) -> (u64, u64) {
+    let (mut pictures, mut references, mut pairs) = (0u64, 0u64, 0u64);
     for at in memchr::memchr_iter(b'_', body) {
         let (before, after) = body.split_at(at);
-        for (count, (start, end)) in counts.iter_mut().zip(MEDIA_NAMES) {
-            *count += u64::from(after.starts_with(end) && before.ends_with(start));
-        }
+        let is = |(start, end): &Mark| after.starts_with(end) && before.ends_with(start);
+        pictures += u64::from(PICTURES.iter().any(is));
+        pairs += u64::from(PICTURES.first().is_some_and(is));
+        references += u64::from(REFERENCES.iter().any(is));
     }
-    // The name stands twice in one picture of the Chat wire, as its type and as its member.
-    let named = counts.iter().sum::<u64>() - counts.first().copied().unwrap_or(0) / 2;
     // A letter that is spelt as an escape has no other reason than to hide such a name.
     let is_letter = |at: &usize| {
         let escape = body.get(*at..at + 5).unwrap_or_default();
         escape.starts_with(b"\\u00") && matches!(escape.last(), Some(b'4'..=b'7'))
     };
     let hidden = memchr::memchr_iter(b'\\', body).filter(is_letter).count();
-    named.saturating_add(u64::try_from(hidden).unwrap_or(u64::MAX))
+    // The name stands twice in one picture of the Chat wire, as its type and as its member.
+    (pictures - pairs / 2, references.saturating_add(u64::try_from(hidden).unwrap_or(u64::MAX)))
 }
 
 /// A list of prompts makes an answer for each; a list of numbers is one prompt in tokens.
@@ -179,7 +204,7 @@ mod tests {
     fn every_field_that_multiplies_the_cost_is_read() {
         let chat = Endpoint::Chat;
         let text = Endpoint::Completions;
-        for (endpoint, body, cap, answers, media) in [
+        for (endpoint, body, cap, answers, unseen) in [
             (chat, r#"{"model":"m","messages":[]}"#, None, 1, 0),
             (chat, r#"{"model":"m","max_tokens":7,"n":3}"#, Some(7), 3, 0),
             (chat, r#"{"model":"m","max_tokens":7,"max_completion_tokens":9}"#, Some(9), 1, 0),
@@ -204,8 +229,32 @@ mod tests {
                 1,
             ),
         ] {
-            let want = Demand { output_cap: cap, answers, media };
-            assert_eq!(demand(endpoint, body), Ok(want), "{body}");
+            let found = demand(endpoint, body).unwrap();
+            assert_eq!((found.output_cap, found.answers, found.unseen), (cap, answers, unseen), "{body}");
+        }
+    }
+
+    #[test]
+    fn input_is_open_where_the_provider_adds_to_it() {
+        for (endpoint, body, want) in [
+            (
+                Endpoint::Chat,
+                r#"{"model":"m","messages":[{"content":"on web_search and file_id"}],"tool_choice":"auto"}"#,
+                false,
+            ),
+            (Endpoint::Chat, r#"{"model":"m","a":[{"image_url":{"url":"x"},"type":"image_url"}]}"#, false),
+            (Endpoint::Chat, r#"{"model":"m","web_search_options":{}}"#, true),
+            (Endpoint::Chat, r#"{"model":"m","plugins":[{"id":"web"}]}"#, true),
+            (Endpoint::Chat, r#"{"model":"m","a":{"type":"file","file":{"file_id":"f"}}}"#, true),
+            (Endpoint::Chat, r#"{"model":"m","a":{"type":"video_url"}}"#, true),
+            (Endpoint::Responses, r#"{"model":"m","input":"x"}"#, false),
+            (Endpoint::Responses, r#"{"model":"m","previous_response_id":"r"}"#, true),
+            (Endpoint::Responses, r#"{"model":"m","previous_response_id":null}"#, false),
+            (Endpoint::Responses, r#"{"model":"m","prompt":{"id":"p"}}"#, true),
+            (Endpoint::Responses, r#"{"model":"m","tools":[{"type":"mcp","server_label":"s"}]}"#, true),
+            (Endpoint::Responses, r#"{"model":"m","tools":[{"type":"function","name":"web"}]}"#, false),
+        ] {
+            assert_eq!(demand(endpoint, body).map(|demand| demand.is_open), Ok(want), "{body}");
         }
     }
 

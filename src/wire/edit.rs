@@ -91,6 +91,13 @@ impl Defaults {
         caps.filter_map(value).max()
     }
 
+    /// Whether a member makes the provider read what no body shows.
+    #[must_use]
+    pub fn open_input(&self) -> bool {
+        const OPENING: [&[u8]; 4] = [b"web_search_options", b"search_parameters", b"plugins", b"prompt"];
+        self.members.iter().any(|member| OPENING.contains(&&*member.name))
+    }
+
     /// Tells whether there is nothing to add.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -340,6 +340,7 @@ impl Pass<'_> {
             Name::Prompt if self.endpoint == Endpoint::Completions => {
                 self.view.demand.prompt = Some((value.span, value.children));
             }
+            Name::Prompt if self.endpoint == Endpoint::Responses => self.view.demand.names_prompt = value.first != b'n',
             _ => {}
         }
         Ok(())

@@ -35,6 +35,7 @@ mod prices;
 mod reload;
 mod remote;
 mod rules;
+mod settlement;
 mod slow;
 mod smuggling;
 mod spread;

@@ -315,7 +315,7 @@ fn gone(error: &io::Error) -> bool {
 }
 
 /// A POST with the usual headers and [`KEY`].
-fn post(path: &str, body: &str) -> Vec<u8> {
+pub(crate) fn post(path: &str, body: &str) -> Vec<u8> {
     format!(
         "POST {path} HTTP/1.1\r\nhost: gateway.test\r\nauthorization: Bearer {KEY}\r\ncontent-type: \
          application/json\r\ncontent-length: {}\r\n\r\n{body}",

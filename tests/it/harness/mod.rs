@@ -11,7 +11,7 @@ mod strace;
 mod tls;
 mod tls_client;
 
-pub(crate) use client::{Client, Reply, chat, chat_with};
+pub(crate) use client::{Client, Reply, chat, chat_with, post};
 pub(crate) use gateway::{Gateway, KEY, OPERATOR, Settings, program, project};
 pub(crate) use mock::Mock;
 pub(crate) use names::{NameServer, Says};

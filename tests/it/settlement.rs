@@ -1,0 +1,89 @@
+//! What requests are billed that do not end as they should.
+//!
+//! The provider may bill what it has received, whatever became of the answer; and it may add to a request what its body does
+//! not show. A limit that forgot either could be passed at will.
+
+use std::{thread, time::Duration};
+
+use crate::harness::{Gateway, Mock, Reply, Settings, chat, post};
+
+/// One micro-USD a token of input, nothing else.
+fn project(mock: &Mock, models: &[(&str, &str)]) -> String {
+    let mut text = "chat_models:\n".to_owned();
+    for (name, model) in models {
+        text += &format!(
+            "  - model_id: {name}\n    model: \"openai/{model}\"\n    credentials: {{base_url: \"http://{}/v1\"}}\n    \
+             input_cost_per_million_tokens: 1\n    output_cost_per_million_tokens: 0\n",
+            mock.address
+        );
+    }
+    text += "routes:\n";
+    for (name, _) in models {
+        text += &format!(
+            "  {name}:\n    chat_models: [{name}]\n    timeouts: {{connect: 100 ms, first_byte: 300 ms}}\n    \
+             token_limiting: {{input: {{max_token: 1000000, window_size: 5 minutes}}}}\n"
+        );
+    }
+    text
+}
+
+fn cost(reply: &Reply) -> &str {
+    reply.header("x-millrace-cost-usd").expect("a price")
+}
+
+#[test]
+fn i_08_what_the_body_does_not_show_is_billed_as_reported() {
+    let mock = Mock::start();
+    let gateway = Gateway::serve(&Settings::demo(project(&mock, &[("r", "fast/prompt=5000")]), mock.address));
+    let mut client = gateway.client();
+    let mut ask = |more: &str| {
+        let body = format!(r#"{{"model":"demo/r","input":"hello"{more}}}"#);
+        client.send(&post("/v1/responses", &body));
+        let reply = client.read().unwrap();
+        assert_eq!(reply.status, 200, "{more}: {}", reply.text());
+        reply
+    };
+    assert!(cost(&ask("")) < "0.000200000", "a body of 40 bytes cannot have 5,000 tokens");
+    for more in [
+        r#","previous_response_id":"resp_1""#,
+        r#","conversation":"conv_1""#,
+        r#","prompt":{"id":"pmpt_1"}"#,
+        r#","tools":[{"type":"web_search_preview"}]"#,
+        r#","tools":[{"type":"file_search","vector_store_ids":["v"]}]"#,
+        r#","tools":[{"type":"mcp","server_label":"s","server_url":"https://s.example"}]"#,
+    ] {
+        assert_eq!(cost(&ask(more)), "0.005000000", "{more}");
+    }
+    gateway.assert_idle();
+}
+
+#[test]
+fn f_24_client_that_leaves_before_the_answer_is_billed_for_its_request() {
+    let mock = Mock::start();
+    let gateway = Gateway::serve(&Settings::demo(project(&mock, &[("r", "fast/latency_ms=5000")]), mock.address));
+    let mut client = gateway.client();
+    client.send(&chat("demo/r"));
+    thread::sleep(Duration::from_millis(150));
+    drop(client);
+    gateway.assert_idle();
+    assert!(gateway.metric("millrace_cost_usd_total", "route=\"r\"").unwrap_or(0.0) > 0.0, "nothing is billed");
+}
+
+#[test]
+fn f_03_request_that_was_sent_and_not_answered_in_time_is_billed() {
+    let mock = Mock::start();
+    let models = [("silent", "fault/stall"), ("refused", "fault/status=500"), ("odd", "fault/body=badjson")];
+    let gateway = Gateway::serve(&Settings::demo(project(&mock, &models), mock.address));
+    let mut client = gateway.client();
+    for (route, is_billed) in [("silent", true), ("refused", false), ("odd", true)] {
+        client.send(&chat(&format!("demo/{route}")));
+        let reply = client.read().unwrap();
+        assert!(reply.status >= 500, "{route}: {}", reply.text());
+        if reply.closes() {
+            client = gateway.client();
+        }
+        gateway.assert_idle();
+        let billed = gateway.metric("millrace_cost_usd_total", &format!("route=\"{route}\"")).unwrap_or(0.0);
+        assert_eq!(billed > 0.0, is_billed, "{route}: {billed}");
+    }
+}
