@@ -192,9 +192,6 @@ fn numbered(routes: &mut [Route]) -> Facts {
 
 #[cfg(test)]
 mod tests {
-    use crate::limit::LimitSet;
-
-    use super::super::route::OnExhausted;
     use super::*;
 
     fn route(full_name: &str) -> Route {
@@ -203,10 +200,7 @@ mod tests {
             created: 0,
             chat: None,
             embedding: None,
-            limits: LimitSet::default(),
-            keyed: None,
-            enforce_output_cap: None,
-            on_exhausted: OnExhausted::Finish,
+            bounds: Arc::default(),
             place: RoutePlace::default(),
         }
     }
