@@ -29,10 +29,11 @@ class Gateway:
         )
         self.process = None
 
-    def start(self):
+    def start(self, under=()):
+        """Starts it, `under` another program if one is given."""
         self.log = open(self.folder / "log", "ab")
         self.process = subprocess.Popen(
-            [BINARY, "serve", "-c", self.settings],
+            [*under, BINARY, "serve", "-c", self.settings],
             env={**os.environ, "MILLRACE_ADMIN_TOKEN": self.token},
             stdout=subprocess.PIPE,
             stderr=self.log,
