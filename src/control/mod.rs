@@ -85,7 +85,7 @@ pub use keys::{
 };
 pub use ledger::{
     Analytics, Granularity, GroupBy, Keeper, Leases, Only, RequestRows, UsageQuestion, UsageRow, UsageScope,
-    WantedLease, keep, look_after_book, ring_keeper,
+    WantedLease, Zone, keep, look_after_book, ring_keeper,
 };
 pub use limits::{
     FieldPatch, LimitFields, LimitPatch, LimitSite, LimitUse, NewLimit, PeriodKind, PeriodLimit, unit_name,
