@@ -35,6 +35,7 @@ mod lifecycle_tests;
 mod limits;
 mod live_routes;
 mod login;
+mod organization_prices;
 mod people;
 mod permit;
 mod platform_credentials;
