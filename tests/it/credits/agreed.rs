@@ -99,3 +99,25 @@ fn command_changes_prices_one_by_one_and_shows_their_source() {
     let rows: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!((rows.as_array().unwrap().len(), rows[0]["model"].as_str()), (1, Some("groq/llama")), "{shown}");
 }
+
+#[test]
+fn token_reaches_the_instance_only_if_it_was_made_for_it() {
+    let scene = Scene::new();
+    let token = |more: &[&str]| {
+        let args = [&["token", "create", "--description", "ci", "--role", "owner", "--json"], more].concat();
+        let (exit, said) = millrace(&scene.gateway, &args, OPERATOR);
+        assert_eq!(exit, 0, "{said}");
+        let made: Value = serde_json::from_str(&said).unwrap();
+        (made["token"].as_str().unwrap().to_owned(), made["instance_admin"].as_bool().unwrap())
+    };
+    for (more, is_instance, exit) in [(&[][..], false, 4), (&["--instance"], true, 0)] {
+        let (token, shown) = token(more);
+        assert_eq!(shown, is_instance);
+        assert_eq!(millrace(&scene.gateway, &["instance", "settings"], &token).0, exit, "{more:?}");
+        assert_eq!(millrace(&scene.gateway, &["project", "list"], &token).0, 0, "{more:?}");
+        let again = ["token", "create", "--description", "more", "--role", "owner", "--expires", "1 day", "--instance"];
+        assert_eq!(millrace(&scene.gateway, &again, &token).0, exit, "{more:?}");
+    }
+    let (_, listed) = millrace(&scene.gateway, &["token", "list"], OPERATOR);
+    assert!(listed.contains("INSTANCE") && listed.matches(" yes ").count() == 2, "{listed}");
+}
