@@ -66,8 +66,8 @@ pub(crate) enum Command {
     Login(LoginArgs),
     /// Manages the own user: password, second factor.
     Account(Later<Group<AccountCommand>>),
-    /// Shows how a gateway fares, sets what new organizations begin with, opens private networks. Needs the token that the
-    /// gateway was started with (`MILLRACE_ADMIN_TOKEN`): one of `millrace login` acts in its organization only.
+    /// Shows how a gateway fares, sets what new organizations begin with, opens private networks. Needs a token of
+    /// `millrace login --instance`, or the one that the gateway was started with (`MILLRACE_ADMIN_TOKEN`).
     Instance(Later<Group<InstanceCommand>>),
     /// Shows the credits of an organization; tops up and corrects them.
     Credits(Later<Group<CreditsCommand>>),

@@ -29,7 +29,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Serve(args) => launch::serve(args),
         Command::Demo(args) => launch::demo(args),
         Command::Check(args) => check::check(&args),
-        Command::Prices { command } => prices::prices(&command),
+        Command::Prices { command } => prices::prices(command),
         Command::Schema { document } => schema(document),
         Command::Key(Later(KeyGroup { command: KeyCommand::New(args) })) => key::new(&args),
         Command::Key(Later(KeyGroup { command: KeyCommand::Remote(command) })) => Ok(remote::keys(*command)),

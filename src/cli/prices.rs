@@ -16,11 +16,14 @@ use serde_json::{Value, json};
 
 use super::documents::{read, settings};
 use super::print::{REFUSED, out, report_problems};
+use super::remote::{self, Group, Later, OrganizationPricesCommand};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PricesCommand {
     /// Shows what a model costs where no configuration says otherwise; without a model, the tables.
     Show(ShowArgs),
+    /// Lists and changes the prices of an organization on a gateway.
+    Organization(Later<Group<OrganizationPricesCommand>>),
     /// Checks a price table and puts it where `prices_file` of the settings says.
     Update(UpdateArgs),
 }
@@ -52,10 +55,11 @@ pub(crate) struct UpdateArgs {
 }
 
 /// Runs a command.
-pub(crate) fn prices(command: &PricesCommand) -> anyhow::Result<ExitCode> {
+pub(crate) fn prices(command: PricesCommand) -> anyhow::Result<ExitCode> {
     match command {
-        PricesCommand::Show(args) => show(args),
-        PricesCommand::Update(args) => update(args),
+        PricesCommand::Show(args) => show(&args),
+        PricesCommand::Organization(Later(group)) => Ok(remote::organization_prices(group)),
+        PricesCommand::Update(args) => update(&args),
     }
 }
 

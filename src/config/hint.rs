@@ -5,8 +5,9 @@ const EDITS_MAX: usize = 2;
 /// Longer texts are no typing errors of our short names.
 const CHARS_MAX: usize = 64;
 
-/// Finds the known name that was probably meant: within two edits, or starting with the text.
-pub(super) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+/// Finds the known name that was probably meant, within two edits or starting with the text, and asks for it.
+#[must_use]
+pub fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let lower = written.to_lowercase();
     let length = lower.chars().count();
     if length == 0 || length > CHARS_MAX {

@@ -31,6 +31,7 @@ mod words;
 mod yaml;
 
 pub use document::{DocumentKind, recognise};
+pub use hint::did_you_mean;
 pub use keys::check_keys;
 pub use limits::{LimitAlgorithm, LimitQueue, LimitScope, LimitUnit, RouteLimit};
 pub use model::{

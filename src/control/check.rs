@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     base::Id,
-    config::{Code, Position, Problem, ProjectContext, Provider, Severity, check_project},
+    config::{Code, Position, PriceEntry, Problem, ProjectContext, Provider, Severity, check_project},
     limit::Meters,
     metrics::Registry,
     snapshot::{Funding, ProjectPart, ProjectSource, Refusal, Registries, compile_project, unpriced},
@@ -19,6 +19,7 @@ use crate::{
 use super::{
     error::ControlError,
     limits::is_money_limited,
+    organization_prices::compiled_prices,
     sealed_keys::{SealedKeys, mode_of},
     vault::Vault,
 };
@@ -27,11 +28,14 @@ use super::{
 const CHECK_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// A text and everything that decides on it.
+#[derive(Clone)]
 pub(super) struct Candidate {
     pub(super) project: Project,
     pub(super) number: u32,
     pub(super) text: Vec<u8>,
     pub(super) keys: SealedKeys,
+    /// Those of the organization.
+    prices: Vec<PriceEntry>,
     /// Whether a limit in money can apply, so that everything needs a price.
     money_limited: bool,
 }
@@ -52,12 +56,18 @@ impl Candidate {
     pub(super) fn new(tx: &dyn Tx, project: &Project, number: u32, text: Vec<u8>) -> Result<Self, ControlError> {
         let keys = SealedKeys::read(tx, project)?;
         let money_limited = is_money_limited(tx, &project.organization, &project.id)?;
-        Ok(Self { project: project.clone(), number, text, keys, money_limited })
+        let prices = compiled_prices(tx, &project.organization)?;
+        Ok(Self { project: project.clone(), number, text, keys, prices, money_limited })
     }
 
     /// The same for what is live already: it does not end because a price was lost, say with another table of prices.
     pub(super) fn without_money_rule(self) -> Self {
         Self { money_limited: false, ..self }
+    }
+
+    /// The same with other prices of its organization.
+    pub(super) fn with_prices(self, prices: Vec<PriceEntry>) -> Self {
+        Self { prices, ..self }
     }
 
     /// Reads a stored text.
@@ -92,7 +102,7 @@ impl Candidate {
             config: checked.config,
             secrets: opened.secrets,
             provider_keys: opened.provider_keys,
-            organization_prices: Vec::new(),
+            organization_prices: self.prices.clone(),
             funding: Funding { mode, platform_keys: opened.platform_keys },
         };
         let mut problems = checked.warnings;

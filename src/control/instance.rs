@@ -205,6 +205,29 @@ impl Control {
         .await
     }
 
+    /// As [`Control::commit_and_show`], with something long that is read beside the writer, which has others to serve. It
+    /// has to be what changes under the publication lock only, so that it is still true when the change is stored.
+    ///
+    /// # Errors
+    /// As [`Control::commit_and_show`], and those of the reading; nothing has changed then.
+    pub(super) async fn read_commit_and_show<R: Send + 'static, S: Send + 'static, T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&dyn Tx) -> Result<R, ControlError> + Send + 'static,
+        change: impl FnOnce(&mut dyn Tx, R) -> Result<(S, T), ControlError> + Send + 'static,
+        show: impl FnOnce(&mut Edit, S) + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let control = Arc::clone(self);
+        Self::to_its_end(async move {
+            let publisher = control.publication().await;
+            let found = control.store().read(read).await?;
+            let (shown, made) = control.store().write(move |tx| change(tx, found)).await?;
+            let generation = publisher.change(|edit| show(edit, shown));
+            control.wait_until_live(&publisher, generation).await?;
+            Ok(made)
+        })
+        .await
+    }
+
     /// Runs a change to its end even when its caller goes away: between the commit and the publish nothing may be lost.
     ///
     /// # Errors

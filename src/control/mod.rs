@@ -35,6 +35,7 @@ mod lifecycle_tests;
 mod limits;
 mod live_routes;
 mod login;
+mod organization_prices;
 mod people;
 mod permit;
 mod platform_credentials;
@@ -85,7 +86,7 @@ pub use keys::{
 };
 pub use ledger::{
     Analytics, Granularity, GroupBy, Keeper, Leases, Only, RequestRows, UsageQuestion, UsageRow, UsageScope,
-    WantedLease, keep, look_after_book, ring_keeper,
+    WantedLease, Zone, keep, look_after_book, ring_keeper,
 };
 pub use limits::{
     FieldPatch, LimitFields, LimitPatch, LimitSite, LimitUse, NewLimit, PeriodKind, PeriodLimit, unit_name,

@@ -126,6 +126,8 @@ matrix! {
     UsageRead = b"-YYYGGOG",
     /// See what all projects of an organization used.
     OrganizationUsageRead = b"-YYY----",
+    /// Write the prices that an organization has agreed with its providers; its members see them.
+    OrganizationPricesWrite = b"-YY-----",
     /// See the ledger of an organization.
     LedgerRead = b"YYYY----",
     /// See the audit log of an organization.

@@ -10,7 +10,7 @@ use crate::{
     http::{Downstream, Method, Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, Observation, Outcome},
     snapshot::{Grant, Snapshot, Target},
-    usage::{Annotations, Credential, Record},
+    usage::{Annotations, Credential, PriceMark, Record},
     wire::Endpoint,
 };
 
@@ -54,6 +54,10 @@ pub(super) struct Exchange<'a> {
     pub credential: Credential,
     /// What it cost; none without a price.
     pub cost: Option<NanoUsd>,
+    /// By whose price.
+    pub priced_by: Option<PriceMark>,
+    /// Whether the platform's credential had to serve, because the own one was refused.
+    pub fallback: bool,
     /// What the gateway takes on top.
     pub fee: NanoUsd,
     /// Whether the provider's figures could not be true.
@@ -125,6 +129,8 @@ impl<'a> Exchange<'a> {
             is_capped: false,
             credential: Credential::None,
             cost: None,
+            priced_by: None,
+            fallback: false,
             fee: NanoUsd::ZERO,
             usage_suspect: false,
             body_bytes: 0,
@@ -272,6 +278,8 @@ impl Drop for Exchange<'_> {
             estimated: self.estimated,
             credential: self.credential,
             cost: self.cost,
+            price: self.priced_by,
+            fallback: self.fallback,
             fee: self.fee,
             usage_suspect: self.usage_suspect,
             charges,

@@ -127,7 +127,7 @@ async fn send_paid(
     let Request { head, endpoint, view, body_len, .. } = *request;
     let asked = Asked { endpoint, view, body_len, body_at: head.len };
     let Admitted { cap } = admit_paid(exchange, down, (target, paid), &asked).await?;
-    exchange.credential = Credential::Platform;
+    (exchange.credential, exchange.fallback) = (Credential::Platform, true);
     let request = Request { head, endpoint, view, body_len, cap };
     send(exchange, down, (target, way), &request, (hide_usage, total)).await
 }

@@ -30,6 +30,7 @@ impl Exchange<'_> {
         // What a customer writes does not make free what the platform pays.
         let is_free = is_free && paid.is_none();
         let price = paid.map(|paid| &paid.price).or(target.price.as_ref());
+        self.priced_by = price.map(|price| price.mark());
         self.cost = price.map(|price| match is_free || self.tokens == TokenCounts::default() {
             true => NanoUsd::ZERO,
             false => price.cost(&self.tokens),

@@ -29,12 +29,14 @@ pub use record::{
     AlertEvent, AlertMark, AlertNotice, AlertScope, AlertState, ApiKey, AuditEntry, AuditEvent, ChannelKind,
     DeliveryState, Dimension, EgressRule, Invitation, InvitationStatus, KeptAnswer, KeyStatus, LedgerEntry,
     LedgerFilter, LedgerKind, Lifecycle, LimitAlgorithm, LimitKind, LimitMode, LimitPlace, Member, Mode, Organization,
-    OrganizationRole, OrganizationStatus, Owner, Project, ProjectGrant, ProjectRole, ProviderKey, RequestFilter,
-    RequestRow, Rollup, Rule, RulePlace, RuleStatus, Sealed, SecondFactor, Secret, Session, Span, StoredLimit,
-    TagPlace, TagTally, User, Version, VersionState,
+    OrganizationPrice, OrganizationPrices, OrganizationRole, OrganizationStatus, Owner, Project, ProjectGrant,
+    ProjectRole, ProviderKey, RequestFilter, RequestRow, Rollup, Rule, RulePlace, RuleStatus, Sealed, SecondFactor,
+    Secret, Session, Span, StoredLimit, TagPlace, TagTally, User, Version, VersionState,
 };
 pub use sqlite::OTHER_TAG;
-pub use tx::{Access, Audit, Keys, Limits, Notes, Outcome, People, Projects, Rules, SealPlace, Seals, Secrets, Tx};
+pub use tx::{
+    Access, Audit, Keys, Limits, Notes, Outcome, People, Prices, Projects, Rules, SealPlace, Seals, Secrets, Tx,
+};
 pub use usage_tx::{Requests, Rollups};
 
 #[cfg(test)]

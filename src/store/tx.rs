@@ -12,8 +12,8 @@ use super::{
     query::{AuditFilter, KeyFilter, Page, PageRequest, ProjectFilter, VersionFilter},
     record::{
         Activation, AdminToken, Alert, ApiKey, AuditEntry, AuditEvent, EgressRule, Invitation, KeptAnswer, LimitPlace,
-        Member, Organization, Owner, Project, ProviderKey, Rule, RulePlace, SecondFactor, Secret, Session, StoredLimit,
-        User, Version,
+        Member, Organization, OrganizationPrices, Owner, Project, ProviderKey, Rule, RulePlace, SecondFactor, Secret,
+        Session, StoredLimit, User, Version,
     },
     usage_tx::{Requests, Rollups},
 };
@@ -29,6 +29,7 @@ pub trait Tx:
     + Projects
     + Keys
     + Rules
+    + Prices
     + Limits
     + Secrets
     + Seals
@@ -47,6 +48,7 @@ impl<T> Tx for T where
         + Projects
         + Keys
         + Rules
+        + Prices
         + Limits
         + Secrets
         + Seals
@@ -57,6 +59,14 @@ impl<T> Tx for T where
         + Requests
         + Alerts
 {
+}
+
+/// Prices of organizations.
+pub trait Prices {
+    /// The prices of an organization; none if it never had some.
+    fn organization_prices(&self, organization: &Id) -> Outcome<Option<OrganizationPrices>>;
+    /// Puts prices in the place of those before. `revision` is the one that was read, 0 for none.
+    fn put_organization_prices(&mut self, row: &OrganizationPrices) -> Outcome<()>;
 }
 
 /// Organizations, users, members, invitations.

@@ -79,8 +79,14 @@ fn tokens(record: &Record, line: &mut JsonLine<'_>) {
         line.flag("estimated", true);
     }
     line.text_if_any("credential", record.credential.as_str());
+    if record.fallback {
+        line.flag("fallback", true);
+    }
     if let Some(cost) = record.cost {
         line.text("cost_usd", &cost.to_string());
+    }
+    if let Some(price) = record.price {
+        line.text("price_source", price.source.as_str());
     }
     if record.fee != NanoUsd::ZERO {
         line.text("fee_usd", &record.fee.to_string());

@@ -16,8 +16,8 @@ pub use access_log::append_line;
 pub use annotations::{ANNOTATION_BYTES_MAX, AnnotationError, Annotations, Texts};
 pub use distribution::Distribution;
 pub use price::{
-    Catalogue, ListedModel, Price, PriceClass, PriceRow, PriceSource, PriceTable, PriceTableError, PriceTableHead,
-    StatedPrices,
+    Catalogue, ListedModel, Price, PriceClass, PriceMark, PriceRow, PriceSource, PriceTable, PriceTableError,
+    PriceTableHead, StatedPrices,
 };
 pub use queue::{QUEUE_ROWS, Queue};
 pub use record::{Credential, Record};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::annotations::Annotations;
+use super::{annotations::Annotations, price::PriceMark};
 use crate::base::{Caller, Charge, Labels, NanoUsd, RequestId, TokenCounts, UnixTime};
 
 /// Everything the access log and the bill need to know about one request.
@@ -59,8 +59,12 @@ pub struct Record {
     pub estimated: bool,
     /// Whose credential served.
     pub credential: Credential,
+    /// Whether the platform's credential had to serve, because the own one was refused.
+    pub fallback: bool,
     /// What the request cost; none when the model has no price or nothing was asked of a provider.
     pub cost: Option<NanoUsd>,
+    /// By whose price; none when there was none.
+    pub price: Option<PriceMark>,
     /// What the gateway takes on top of the cost.
     pub fee: NanoUsd,
     /// Whether the provider's own figures could not be true, so that others were billed.
@@ -123,7 +127,9 @@ impl Record {
             cancelled: false,
             estimated: false,
             credential: Credential::None,
+            fallback: false,
             cost: None,
+            price: None,
             fee: NanoUsd::ZERO,
             usage_suspect: false,
             charges: None,

@@ -58,6 +58,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("argon2", &["control/login/password.rs"]),
     ("portable_atomic", &["limit/atomic.rs"]),
     ("papaya", &["limit/"]),
+    ("jiff", &["control/ledger/zone.rs"]),
     ("lettre", &["control/alerts/mail.rs"]),
     ("tokio_rustls", &["control/alerts/webhook.rs"]),
     ("shuttle", &["limit/explore.rs", "limit/tests/"]),

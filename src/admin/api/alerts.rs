@@ -60,7 +60,7 @@ struct AlertConditionInput {
     #[schema(max_items = 10)]
     percents: Vec<u32>,
     /// From which value on: percent for `error_rate` (5) and `upstream_down` (50), milliseconds for `latency_p95`, days for
-    /// `key_expiring` (7), requests for the others (1).
+    /// `key_expiring` (7), USD that are left for `credits_low` (10), requests for the others (1).
     #[schema(minimum = 1)]
     threshold: Option<u64>,
     /// How far back it looks. Default 300.

@@ -126,10 +126,17 @@ pub(super) struct RequestView {
     bytes_out: u64,
     /// `own`, `platform`; empty when no provider was asked.
     credential: String,
+    /// The platform's credential had to serve, because the own one was refused.
+    fallback: bool,
     /// USD; null when no price is known.
     cost: Option<Money>,
     /// USD.
     fee: Money,
+    /// Who stated the price: `model`, `prices` of the project, `organization`, `prices_file` or `catalogue`; empty when there
+    /// was none.
+    price_source: String,
+    /// As of when, such as `2026-11-01`; null for prices without a date.
+    price_date: Option<String>,
     /// The tokens were estimated.
     estimated: bool,
     /// The provider's own figures could not be true.
@@ -243,8 +250,11 @@ impl From<RequestRow> for RequestView {
             bytes_in: row.bytes_in,
             bytes_out: row.bytes_out,
             credential: of.credential,
+            fallback: row.fallback,
             cost: row.cost.map(Money),
             fee: Money(row.fee),
+            price_source: row.price_source,
+            price_date: row.price_date,
             estimated: row.estimated,
             usage_suspect: row.usage_suspect,
             unpriced: row.unpriced,

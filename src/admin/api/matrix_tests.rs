@@ -59,6 +59,7 @@ const BODIES: &[(Method, &str, &str)] = &[
     (Method::Put, "/platform-credentials", r#"{"provider":"groq","value":"0123456789abcdef"}"#),
     (Method::Post, "/credits/topup", r#"{"amount":"1"}"#),
     (Method::Post, "/credits/adjust", r#"{"amount":"1","comment":"gift"}"#),
+    (Method::Put, "/organizations/{organization}/prices", r#"{"prices":[]}"#),
     (Method::Put, "/credits/fee", r#"{"fee_percent":"5"}"#),
     (Method::Post, "/rules", r#"{"type":"deny_models","value":{"models":["x"]}}"#),
     (Method::Post, "/explain", r#"{"route":"chat"}"#),
@@ -71,7 +72,8 @@ const DOCUMENT: &str = r#"{"form":"millrace-project/1","name":"Imported","slug":
 const REQUEST: &str = "req-1";
 
 /// Own memberships, whatever the organization's role: for members only.
-const OF_MEMBERS: &[&str] = &["/organizations/{organization}/members/me", "/users/me"];
+const OF_MEMBERS: &[&str] =
+    &["/organizations/{organization}/members/me", "/organizations/{organization}/prices", "/users/me"];
 /// With a token there is no session to end.
 const NEEDS_SESSION: &[&str] = &["/sessions/current"];
 
@@ -418,7 +420,7 @@ fn want(endpoint: &crate::admin::rest::Endpoint, role: usize, place: usize) -> W
         return Want::Unseen;
     }
     let (is_instance_admin, is_foreign) = (role == 0, place == 1);
-    if OF_MEMBERS.contains(&endpoint.path) {
+    if OF_MEMBERS.contains(&endpoint.path) && endpoint.method == Method::Get {
         return if is_instance_admin || is_foreign { Want::Unseen } else { Want::Allowed };
     }
     let in_project = ["{project}", "{alert}"].iter().any(|scope| endpoint.path.contains(scope));

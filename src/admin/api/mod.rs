@@ -41,6 +41,7 @@ mod logs;
 #[cfg(test)]
 mod matrix_tests;
 mod members;
+mod organization_prices;
 mod organizations;
 mod owner;
 mod platform_credentials;
@@ -86,6 +87,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         instance::endpoints(),
         platform_credentials::endpoints(),
         credits::endpoints(),
+        organization_prices::endpoints(),
         alerts::endpoints(),
         logs::endpoints(),
         usage::endpoints(),

@@ -48,6 +48,10 @@ struct AdminTokenCreate {
     /// Organization it acts in; the only one of the caller when absent.
     #[schema(pattern = "^org_[0-9A-Za-z]{20}$", nullable = false)]
     organization_id: Option<String>,
+    /// Whether it may do what an instance administrator may, such as `/instance/settings`. Only an instance administrator makes
+    /// such a token, and it is one only as long as its maker is.
+    #[serde(default)]
+    instance_admin: bool,
     /// Role in the organization.
     role: OrganizationRole,
     /// Roles in projects.
@@ -66,6 +70,8 @@ struct AdminTokenView {
     id: IdText,
     description: String,
     organization_id: Option<IdText>,
+    /// Whether it acts as instance administrator too.
+    instance_admin: bool,
     role: OrganizationRole,
     project_grants: Vec<ProjectGrantView>,
     /// Its last four characters.
@@ -102,6 +108,7 @@ async fn create(
     let new = NewToken {
         description: body.description,
         organization,
+        instance_admin: body.instance_admin,
         role: body.role,
         grants: grants(body.project_grants)?,
         expires_at: optional_time("expires_at", body.expires_at.as_deref())?,
@@ -125,6 +132,7 @@ impl From<AdminToken> for AdminTokenView {
             id: row.id.into(),
             description: row.description,
             organization_id: row.organization.map(IdText),
+            instance_admin: row.instance_admin,
             role: row.role,
             project_grants: row.grants.into_iter().map(ProjectGrantView::from).collect(),
             last4: row.last4,

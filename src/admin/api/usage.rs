@@ -17,14 +17,14 @@ use crate::admin::rest::{
     Time,
 };
 use crate::base::{NanoUsd, TokenCounts, UnixTime, unix_time};
-use crate::control::{Actor, Analytics, Capability, Granularity, GroupBy, Only, UsageQuestion, UsageRow, UsageScope};
+use crate::control::{
+    Actor, Analytics, Capability, Granularity, GroupBy, Only, UsageQuestion, UsageRow, UsageScope, Zone,
+};
 use crate::store::{LedgerEntry, LedgerFilter, LedgerKind};
 use crate::usage::Distribution;
 
 /// How far back an answer goes unless asked otherwise.
 const DAY: Duration = Duration::from_secs(86_400);
-/// Most that zones are away from UTC, in minutes.
-const OFFSET_MINUTES_MAX: i32 = 14 * 60;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -68,8 +68,9 @@ struct UsageQuery {
     /// `minute` (up to 7 days back), `hour` (up to 90 days back), `day` or `month`; `hour` unless said.
     #[param(nullable = false, pattern = "^(minute|hour|day|month)$")]
     granularity: Option<String>,
-    /// `UTC` or an offset such as `+02:00`; where days and months begin.
-    #[param(nullable = false, pattern = "^(UTC|Z|[+-][0-9]{2}:[0-9]{2})$")]
+    /// Where hours, days and months begin: `UTC`, an offset such as `+02:00`, or a name of the IANA database such as
+    /// `Europe/Berlin`. In a zone that is not whole hours from UTC an answer goes 7 days back.
+    #[param(nullable = false, max_length = 64)]
     timezone: Option<String>,
     /// Names with commas between: `project`, `route`, `key`, `member`, `group`, `provider`, `model`, `target`, `endpoint`,
     /// `status`, `error`, `stream`, `credential`; or `tag` alone.
@@ -344,14 +345,10 @@ impl UsageQuery {
             Some("month") => Granularity::Month,
             Some(_) => return Err(ApiError::field("granularity", "expected `minute`, `hour`, `day` or `month`")),
         };
-        let offset_minutes = match self.timezone.as_deref() {
-            None | Some("UTC" | "Z") => 0,
-            Some(text) => offset(text)
-                .ok_or_else(|| ApiError::field("timezone", "expected `UTC` or an offset such as `+02:00`"))?,
-        };
+        let zone = self.timezone.as_deref().map_or_else(|| Ok(Zone::utc()), Zone::parse)?;
         let only =
             Only { key: self.key_id, member: None, route: self.route, provider: self.provider, model: self.model };
-        Ok(UsageQuestion { from, to, granularity, offset_minutes, group_by: groups(self.group_by.as_deref())?, only })
+        Ok(UsageQuestion { from, to, granularity, zone, group_by: groups(self.group_by.as_deref())?, only })
     }
 }
 
@@ -366,39 +363,4 @@ fn groups(text: Option<&str>) -> Result<Vec<GroupBy>, ApiError> {
         groups.push(*by);
     }
     Ok(groups)
-}
-
-/// Minutes east of UTC.
-fn offset(text: &str) -> Option<i32> {
-    let (sign, rest) = match text.split_at_checked(1)? {
-        ("+", rest) => (1, rest),
-        ("-", rest) => (-1, rest),
-        _ => return None,
-    };
-    let (hours, minutes) = rest.split_once(':')?;
-    let two = |text: &str| text.parse::<i32>().ok().filter(|_| text.len() == 2 && !text.starts_with(['+', '-']));
-    let minutes = two(hours)? * 60 + two(minutes).filter(|minutes| *minutes < 60)?;
-    (minutes <= OFFSET_MINUTES_MAX).then_some(sign * minutes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn offsets_are_read_or_refused() {
-        for (text, want) in [
-            ("+02:00", Some(120)),
-            ("-05:30", Some(-330)),
-            ("+14:00", Some(840)),
-            ("+14:01", None),
-            ("+2:00", None),
-            ("+02:60", None),
-            ("02:00", None),
-            ("++2:00", None),
-            ("", None),
-        ] {
-            assert_eq!(offset(text), want, "{text}");
-        }
-    }
 }

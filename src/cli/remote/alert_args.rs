@@ -48,7 +48,7 @@ pub(crate) struct AlertCreateArgs {
     /// Percentages of a limit, such as `50,80,100`.
     #[arg(long, value_delimiter = ',')]
     pub(crate) percents: Vec<u32>,
-    /// From which value on: percent, milliseconds, days or requests, as the event counts.
+    /// From which value on: percent, milliseconds, days, USD or requests, as the event counts.
     #[arg(long)]
     pub(crate) threshold: Option<u64>,
     /// How far back it looks, in seconds.

@@ -166,6 +166,9 @@ pub(crate) enum TokenCommand {
         description: String,
         #[command(flatten)]
         role: RoleArgs,
+        /// Lets it do what an instance administrator may, such as `millrace instance`. Only such a one makes it.
+        #[arg(long)]
+        instance: bool,
         /// How long it works, such as `90 days`; a year at most.
         #[arg(long, value_name = "DURATION", default_value = "90 days")]
         expires: String,
@@ -190,6 +193,9 @@ pub(crate) struct LoginArgs {
     /// Six digits of the second factor, for a user who has one.
     #[arg(long)]
     pub(crate) code: Option<String>,
+    /// Lets the token do what an instance administrator may, such as `millrace instance`. For those only.
+    #[arg(long)]
+    pub(crate) instance: bool,
 }
 
 #[derive(Debug, Args)]
@@ -202,6 +208,9 @@ pub(crate) struct SetupArgs {
     /// How long the token that is saved works; a year at most.
     #[arg(long, value_name = "DURATION", default_value = "30 days")]
     pub(crate) expires: String,
+    /// Lets the token do what an instance administrator may, such as `millrace instance`.
+    #[arg(long)]
+    pub(crate) instance: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 
 use super::args::{LoginArgs, Reach, SetupArgs};
 use super::client::{Call, Client, Proof, Reply};
-use super::desk::{Desk, saved_token, text};
+use super::desk::{Desk, object, saved_token, text};
 use super::failure::Failure;
 use super::input::{again, secret, secrets};
 use super::people::from_now;
 
 /// Logs in, makes a token of the own rights, saves it, and ends the session.
 pub(super) fn run(args: &LoginArgs) -> Result<(), Failure> {
-    let keep = Keep::new(&args.reach, &args.expires)?;
+    let keep = Keep { rights: rights(args.instance), ..Keep::new(&args.reach, &args.expires)? };
     let password = secret(None, "password")?;
     let mut body = json!({ "email": args.email, "password": password.reveal() });
     if let (Some(map), Some(code)) = (body.as_object_mut(), &args.code) {
@@ -29,7 +29,7 @@ pub(super) fn run(args: &LoginArgs) -> Result<(), Failure> {
 
 /// Makes the first operator with the set-up token that the first start printed, and logs in.
 pub(super) fn set_up(args: &SetupArgs) -> Result<(), Failure> {
-    let keep = Keep::new(&args.reach, &args.expires)?;
+    let keep = Keep { rights: rights(args.instance), ..Keep::new(&args.reach, &args.expires)? };
     let [token, password] = secrets(["set-up token", "new password"])?;
     again(&password)?;
     keep.enter("/setup", &json!({ "token": token.reveal(), "email": args.email, "password": password.reveal() }))
@@ -40,13 +40,27 @@ struct Keep<'a> {
     reach: &'a Reach,
     file: PathBuf,
     expires: String,
+    rights: Rights,
+}
+
+/// What the saved token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rights {
+    /// What the user may do in the organization.
+    Organization,
+    /// That, and what the user may do as instance administrator.
+    Instance,
+}
+
+fn rights(instance: bool) -> Rights {
+    if instance { Rights::Instance } else { Rights::Organization }
 }
 
 impl<'a> Keep<'a> {
     fn new(reach: &'a Reach, expires: &str) -> Result<Self, Failure> {
         let said = "neither `XDG_CONFIG_HOME` nor `HOME` says where the token is to be saved";
         let file = saved_token().ok_or_else(|| Failure::Usage(said.to_owned()))?;
-        Ok(Self { reach, file, expires: from_now(expires)? })
+        Ok(Self { reach, file, expires: from_now(expires)?, rights: Rights::Organization })
     }
 
     /// Opens a session, which makes and saves a token and is ended again.
@@ -54,7 +68,7 @@ impl<'a> Keep<'a> {
         let client = Client::new(&self.reach.admin_url, Proof::None)?;
         let entered = client.send(Call::post(path).json(body))?;
         let desk = Desk::with(client.with_proof(Proof::Cookie(session_of(&entered))), self.reach);
-        let made = make_token(&desk, &self.expires);
+        let made = make_token(&desk, &self.expires, self.rights);
         // The session has done its work, whether or not there is a token.
         let ended = desk.client.send(Call::delete("/sessions/current"));
         let made = made?;
@@ -72,20 +86,31 @@ pub(super) fn session_of(entered: &Reply) -> Secret {
     Secret::new(pair.unwrap_or_default().to_owned())
 }
 
-fn make_token(desk: &Desk, expires: &str) -> Result<Value, Failure> {
-    let organization = desk.organization()?;
-    let me = desk.get(&format!("{organization}/members/me"))?;
-    let mut body = json!({
-        "description": "millrace login",
-        "organization_id": organization.trim_start_matches("/organizations/"),
-        "expires_at": expires,
-    });
-    if let Some(map) = body.as_object_mut() {
-        for name in ["role", "project_grants"] {
-            map.extend(me.get(name).map(|value| (name.to_owned(), value.clone())));
-        }
+fn make_token(desk: &Desk, expires: &str, rights: Rights) -> Result<Value, Failure> {
+    let is_instance = rights == Rights::Instance;
+    let mut body = json!({ "description": "millrace login", "instance_admin": is_instance, "expires_at": expires });
+    let own = match own_roles(desk) {
+        // Who runs the machine may be a member of nothing, or of many and name none.
+        Err(_) if is_instance => json!({ "role": "member" }),
+        own => own?,
+    };
+    if let (Some(body), Value::Object(own)) = (body.as_object_mut(), own) {
+        body.extend(own);
     }
     desk.post("/admin-tokens", &body)
+}
+
+/// The organization, and what the user may do there.
+fn own_roles(desk: &Desk) -> Result<Value, Failure> {
+    let organization = desk.organization()?;
+    let me = desk.get(&format!("{organization}/members/me"))?;
+    let id = organization.trim_start_matches("/organizations/");
+    let role = |name: &str| me.get(name).cloned();
+    Ok(object(&[
+        ("organization_id", Some(json!(id))),
+        ("role", role("role")),
+        ("project_grants", role("project_grants")),
+    ]))
 }
 
 /// Writes a file that only its owner can read, in place of an earlier one.

@@ -22,6 +22,7 @@ mod later;
 mod limit_args;
 mod limits;
 mod login;
+mod organization_prices;
 mod people;
 mod project;
 mod project_args;
@@ -47,6 +48,7 @@ use desk::Desk;
 use failure::Failure;
 pub(crate) use later::Later;
 pub(crate) use limit_args::LimitCommand;
+pub(crate) use organization_prices::OrganizationPricesCommand;
 pub(crate) use project_args::ProjectCommand;
 pub(crate) use rule_args::RuleCommand;
 pub(crate) use usage_args::{LogsCommand, UsageArgs};
@@ -104,6 +106,11 @@ pub(crate) fn rules(group: Group<RuleCommand>) -> ExitCode {
 /// Runs a command of a group.
 pub(crate) fn credits(group: Group<CreditsCommand>) -> ExitCode {
     grouped(group, credits::run)
+}
+
+/// `millrace prices organization`.
+pub(crate) fn organization_prices(group: Group<OrganizationPricesCommand>) -> ExitCode {
+    grouped(group, organization_prices::run)
 }
 
 /// Runs a command of a group.

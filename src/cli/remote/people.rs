@@ -23,6 +23,7 @@ const INVITATIONS: &[Column] =
 const TOKENS: &[Column] = &[
     ("DESCRIPTION", "/description"),
     ("ROLE", "/role"),
+    ("INSTANCE", "/instance_admin"),
     ("LAST 4", "/last4"),
     ("EXPIRES", "/expires_at"),
     ("LAST USED", "/last_used_at"),
@@ -138,11 +139,12 @@ fn role_body(desk: &Desk, args: &RoleArgs) -> Result<Value, Failure> {
 pub(super) fn tokens(desk: &Desk, command: TokenCommand) -> Result<(), Failure> {
     match command {
         TokenCommand::List => desk.show_rows(&desk.all("/admin-tokens", &[])?, TOKENS),
-        TokenCommand::Create { description, role, expires } => {
+        TokenCommand::Create { description, role, instance, expires } => {
             let mut body = role_body(desk, &role)?;
             let organization = desk.organization()?;
             if let Some(map) = body.as_object_mut() {
                 map.insert("description".to_owned(), json!(description));
+                map.insert("instance_admin".to_owned(), json!(instance));
                 map.insert("expires_at".to_owned(), json!(from_now(&expires)?));
                 map.insert("organization_id".to_owned(), json!(organization.trim_start_matches("/organizations/")));
             }

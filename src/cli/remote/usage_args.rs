@@ -45,7 +45,7 @@ pub(crate) struct UsageArgs {
     /// Length of the rows' time.
     #[arg(long, value_enum, default_value_t = GranularityArg::Day)]
     pub(crate) every: GranularityArg,
-    /// `UTC`, or an offset such as `+02:00`.
+    /// `UTC`, an offset such as `+02:00`, or a name such as `Europe/Berlin`.
     #[arg(long, value_name = "ZONE")]
     pub(crate) timezone: Option<String>,
     /// What rows are broken down by, with commas between: `route`, `model`, `key`, `status`, ...

@@ -45,8 +45,14 @@ fn takes(event: AlertEvent) -> Takes {
             over_time(Threshold { unit: "milliseconds", bounds: (1, 3_600_000), default: None }, Some(20))
         }
         AlertEvent::UpstreamDown => over_time(percent(50), Some(5)),
-        AlertEvent::LimitReached | AlertEvent::CredentialRefused | AlertEvent::Unpriced | AlertEvent::UsageSuspect => {
-            over_time(count(1), None)
+        AlertEvent::LimitReached
+        | AlertEvent::CredentialRefused
+        | AlertEvent::Fallback
+        | AlertEvent::Unpriced
+        | AlertEvent::UsageSuspect => over_time(count(1), None),
+        AlertEvent::CreditsLow => {
+            let usd = Threshold { unit: "USD", bounds: (1, 1_000_000_000), default: Some(10) };
+            Takes { threshold: Some(usd), ..Takes::default() }
         }
         AlertEvent::KeyExpiring => {
             let days = Threshold { unit: "days", bounds: (1, 365), default: Some(7) };
@@ -59,14 +65,10 @@ fn takes(event: AlertEvent) -> Takes {
 /// Why an event cannot be noticed by this version; none if it can.
 pub(super) fn unsupported(event: AlertEvent) -> Option<&'static str> {
     match event {
-        AlertEvent::CreditsLow => Some("`credits_low` is not supported yet: no balance runs out"),
         AlertEvent::Guardrail | AlertEvent::GuardrailRemoved => {
             Some("`guardrail` and `guardrail_removed` are not supported yet: there are no guardrails")
         }
         AlertEvent::Cache => Some("`cache` is not supported yet: no answer is cached"),
-        AlertEvent::Fallback => {
-            Some("`fallback` is not supported yet: a request is served by its one target and credential")
-        }
         _ => None,
     }
 }
@@ -74,13 +76,15 @@ pub(super) fn unsupported(event: AlertEvent) -> Option<&'static str> {
 /// Whether an event can be told for a scope.
 pub(super) fn fits(event: AlertEvent, scope: AlertScope) -> bool {
     match (event, scope) {
-        (AlertEvent::LedgerMismatch, scope) => scope == AlertScope::Organization,
+        // The books are those of everybody, and credits those of the organization.
+        (AlertEvent::LedgerMismatch | AlertEvent::CreditsLow, scope) => scope == AlertScope::Organization,
         (_, AlertScope::Organization | AlertScope::Project) => true,
         (
             AlertEvent::SpendThreshold
             | AlertEvent::LimitReached
             | AlertEvent::ErrorRate
             | AlertEvent::LatencyP95
+            | AlertEvent::Fallback
             | AlertEvent::Unpriced
             | AlertEvent::UsageSuspect,
             _,

@@ -1,12 +1,13 @@
 //! One rule against one moment.
 
 use super::{
+    money::{usd, usd_to_nano},
     step::{Finding, Looked},
     window::{Counted, Window},
     world::World,
 };
 use crate::{
-    base::UnixTime,
+    base::{NanoUsd, UnixTime},
     store::{Alert, AlertEvent, AlertScope, AuditEntry},
 };
 
@@ -47,6 +48,7 @@ impl Watched {
                 Some(spent) => Looked::Firing(spent.get(&self.rule.id).cloned().unwrap_or_default()),
                 None => Looked::Unknown,
             },
+            AlertEvent::CreditsLow => credits_low(&self.rule, world),
             AlertEvent::KeyExpiring => expiring(&self.rule, world),
             AlertEvent::ConfigError => broken(&self.rule, world),
             AlertEvent::LedgerMismatch => mismatch(world),
@@ -107,6 +109,13 @@ fn over_time(rule: &Alert, sum: &Counted, whole: bool) -> Looked {
         AlertEvent::UsageSuspect => {
             (count(sum.suspects), format!("{} of {of} requests have figures that cannot be true", sum.suspects))
         }
+        AlertEvent::Fallback => (
+            count(sum.fallbacks),
+            format!(
+                "{} of {of} requests were served by the platform's credential: the own one was refused",
+                sum.fallbacks
+            ),
+        ),
         _ => (None, String::new()),
     };
     let Some(value) = value else { return quiet };
@@ -146,6 +155,19 @@ fn broken(rule: &Alert, world: &World) -> Looked {
         detail: format!("the served version of `{}` does not compile; its requests are answered with 503", part.slug()),
     });
     Looked::Firing(found.collect())
+}
+
+/// What is only reserved fires nothing, and as long as it might be spent nothing is over.
+fn credits_low(rule: &Alert, world: &World) -> Looked {
+    let Some(credits) = world.credits.get(&rule.organization) else { return Looked::Unknown };
+    let threshold = NanoUsd(rule.condition.threshold.map_or(0, usd_to_nano));
+    if credits.balance >= threshold {
+        return if credits.free >= threshold { Looked::Firing(Vec::new()) } else { Looked::Unknown };
+    }
+    let (level, what) = if credits.balance > NanoUsd::ZERO { (1, "are left") } else { (2, "are left, nothing more") };
+    let value = format!("{} USD", usd(credits.balance));
+    let detail = format!("{value} of the credits {what}; the rule asks for {} USD", usd(threshold));
+    Looked::Firing(vec![Finding { subject: String::new(), level, value, detail }])
 }
 
 /// How far they are apart is for whoever runs the instance: it is the sum over everybody.

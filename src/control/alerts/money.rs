@@ -2,11 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{step::Finding, world::World};
+use super::{
+    step::Finding,
+    world::{CreditsLeft, World},
+};
 use crate::{
     base::{Id, NanoUsd},
     limit::{Kind, Limit, LimitSet, LimitState, Moment, Scope},
-    snapshot::{Grant, Snapshot},
+    snapshot::{Grant, Registries, Snapshot},
     store::{Alert, AlertScope},
 };
 
@@ -28,6 +31,20 @@ pub(super) async fn spent(rules: &[Alert], world: &World) -> HashMap<Id, Vec<Fin
     }
     let sorted = found.findings.into_iter().map(|(id, findings)| (id, findings.into_values().collect()));
     sorted.collect()
+}
+
+/// What is left of the credits of the organizations of some rules.
+pub(super) fn credits(rules: &[Alert], registries: &Registries, at: Moment) -> HashMap<Id, CreditsLeft> {
+    let mut found = HashMap::new();
+    for rule in rules {
+        let terms = registries.credits.of(rule.organization.as_str(), &registries.meters).terms();
+        for state in terms.limits.states(at) {
+            let balance = nano(state.max).0.saturating_sub(nano(state.posted).0);
+            let free = balance.saturating_sub(nano(state.pending).0);
+            found.insert(rule.organization.clone(), CreditsLeft { balance: NanoUsd(balance), free: NanoUsd(free) });
+        }
+    }
+    found
 }
 
 struct Found<'a> {
@@ -116,14 +133,24 @@ fn finding(rule: &Alert, limit: &Limit, state: &LimitState) -> Option<Finding> {
         detail: format!(
             "{percent} % of the limit of the {} is spent: {} of {} USD (`{account}`)",
             limit.scope.name(),
-            usd(state.posted),
-            usd(state.max)
+            usd(nano(state.posted)),
+            usd(nano(state.max))
         ),
     })
 }
 
-fn usd(nano: u64) -> String {
-    let text = NanoUsd(i64::try_from(nano).unwrap_or(i64::MAX)).to_string();
+/// Whole USD as they are counted.
+pub(super) fn usd_to_nano(usd: u64) -> i64 {
+    i64::try_from(usd).unwrap_or(i64::MAX).saturating_mul(1_000_000_000)
+}
+
+fn nano(units: u64) -> NanoUsd {
+    NanoUsd(i64::try_from(units).unwrap_or(i64::MAX))
+}
+
+/// USD without zeros at the end.
+pub(super) fn usd(amount: NanoUsd) -> String {
+    let text = amount.to_string();
     match text.contains('.') {
         true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
         false => text,

@@ -112,9 +112,9 @@ fn fires(
     None
 }
 
-/// A used-up limit and a date that comes nearer stay as they are for weeks: nobody has to hear of them each hour.
+/// A used-up limit, credits that nobody tops up and a date that comes nearer stay as they are for weeks: nobody has to hear of them each hour.
 fn repeats(event: AlertEvent) -> bool {
-    !matches!(event, AlertEvent::SpendThreshold | AlertEvent::KeyExpiring)
+    !matches!(event, AlertEvent::SpendThreshold | AlertEvent::CreditsLow | AlertEvent::KeyExpiring)
 }
 
 fn happened(finding: Finding) -> Change {

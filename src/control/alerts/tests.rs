@@ -4,15 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use super::{super::tests::Rig, watch::Watch, *};
 use crate::{
-    base::{Caller, Id, Labels, RequestId, Secret, UnixTime, unix_time},
+    base::{Caller, Id, Labels, NanoUsd, RequestId, Secret, UnixTime, unix_time},
     control::{Actor, ControlError, Keeper, NewEgressRule, RequestRows, keep},
-    limit::Meters,
+    limit::{Claim, Held, Kinds, Meters},
     store::{
         AlertCondition, AlertEvent, AlertScope, AlertState, ChannelKind, DeliveryState, Order, Owner, PageRequest,
     },
     usage::Record,
 };
 
+const USD: i64 = 1_000_000_000;
 const SECRET: &str = "0123456789abcdef";
 
 /// Rules of one project over a book.
@@ -22,6 +23,8 @@ struct Scene {
     keeper: Arc<Keeper>,
     watch: Watch,
     began: UnixTime,
+    /// Whether requests are served by the platform after the own credential was refused.
+    fallback: bool,
 }
 
 impl Scene {
@@ -33,7 +36,7 @@ impl Scene {
         let keeper = Keeper::open(store, Arc::new(Meters::in_memory()), RequestRows::Errors).await.unwrap();
         let keeper = Arc::new(keeper);
         let watch = Watch::new(Arc::clone(&rig.control), Arc::clone(&keeper));
-        Self { rig, project, keeper, watch, began: unix_time() }
+        Self { rig, project, keeper, watch, began: unix_time(), fallback: false }
     }
 
     async fn make(&self, new: NewAlert) -> Result<ShownAlert, ControlError> {
@@ -54,6 +57,7 @@ impl Scene {
             self.keeper.note(Record {
                 status,
                 error_code: if status == 200 { "" } else { "upstream_error" },
+                fallback: self.fallback,
                 labels: Some(Arc::clone(&labels)),
                 caller: Some(Arc::clone(&caller)),
                 ..Record::begun(self.began, RequestId::made(number), "chat")
@@ -123,6 +127,77 @@ async fn error_rate_fires_once_and_recovers_when_the_window_is_clean() {
     scene.look(302).await;
     let told = scene.told(&made.id).await;
     assert_eq!(told.iter().map(|(state, _)| *state).collect::<Vec<_>>(), [AlertState::Firing, AlertState::Recovered]);
+}
+
+#[tokio::test]
+async fn credits_are_low_once_and_again_when_they_are_used_up_and_recover_by_a_top_up() {
+    let mut scene = Scene::new().await;
+    let organization = scene.rig.organization.clone();
+    let admin = Actor { instance_admin: true, ..scene.rig.owner.clone() };
+    let control = Arc::clone(&scene.rig.control);
+    let pay = async |amount: i64, operation: &str| {
+        let payment = crate::control::Payment {
+            amount: NanoUsd(amount * USD),
+            comment: "test".to_owned(),
+            operation: operation.to_owned(),
+        };
+        control.adjust_credits(&admin, &organization, payment).await.unwrap();
+    };
+    pay(12, "a").await;
+    let owner = Owner::Organization(organization.clone());
+    let made = control.create_alert(&scene.rig.owner, &owner, new(AlertEvent::CreditsLow)).await.unwrap().alert;
+    assert_eq!((made.condition.threshold, made.condition.window_seconds), (Some(10), None));
+    scene.look(0).await;
+    assert!(scene.told(&made.id).await.is_empty(), "12 are not less than 10");
+    let registries = control.registries();
+    let terms = registries.credits.of(organization.as_str(), &registries.meters).terms();
+    let hold = |nano: u64| {
+        let claim = Claim { requests: 1, money_nano: nano, ..Claim::default() };
+        let (mut held, at) = (Held::default(), registries.meters.now());
+        terms.limits.take(Kinds::ALL, &claim, at, &mut held).unwrap();
+        (held, claim, at)
+    };
+    let (mut held, claim, at) = hold(3 * USD.unsigned_abs());
+    scene.look(1).await;
+    assert!(scene.told(&made.id).await.is_empty(), "3 are reserved, not spent");
+    terms.limits.settle(&mut held, &claim, at, |_| {});
+    scene.look(2).await;
+    let low = (AlertState::Firing, "9 USD".to_owned());
+    assert_eq!(scene.told(&made.id).await, std::slice::from_ref(&low));
+    pay(2, "b").await;
+    let (mut held, ..) = hold(2 * USD.unsigned_abs());
+    for seconds in [3, 7_300] {
+        scene.look(seconds).await;
+        assert_eq!(scene.told(&made.id).await.len(), 1, "while it may still be spent nothing is over, nor said again");
+    }
+    terms.limits.give_back(&mut held, at);
+    scene.look(7_301).await;
+    pay(-11, "c").await;
+    scene.look(7_302).await;
+    let states: Vec<_> = scene.told(&made.id).await;
+    let want = [low, (AlertState::Recovered, String::new()), (AlertState::Firing, "0 USD".to_owned())];
+    assert_eq!(states, want);
+    pay(100, "d").await;
+    scene.look(7_303).await;
+    assert_eq!(scene.told(&made.id).await.len(), 4);
+}
+
+#[tokio::test]
+async fn paid_fallbacks_are_counted_and_other_requests_are_not() {
+    let mut scene = Scene::new().await;
+    let condition = AlertCondition { threshold: Some(2), ..AlertCondition::default() };
+    let id = scene.make(NewAlert { condition, ..new(AlertEvent::Fallback) }).await.unwrap().alert.id;
+    scene.look(0).await;
+    scene.requests(5, 200).await;
+    scene.fallback = true;
+    scene.requests(1, 200).await;
+    scene.look(1).await;
+    assert!(scene.told(&id).await.is_empty());
+    scene.requests(1, 200).await;
+    scene.look(2).await;
+    assert_eq!(scene.told(&id).await, [(AlertState::Firing, "2".to_owned())]);
+    scene.look(400).await;
+    assert_eq!(scene.told(&id).await.last().map(|(state, _)| *state), Some(AlertState::Recovered));
 }
 
 #[tokio::test]
@@ -209,7 +284,8 @@ async fn fields_are_checked_and_unknown_events_refused() {
         ("fine", new(AlertEvent::LimitReached), &[][..]),
         ("guardrail", new(AlertEvent::Guardrail), &["event"]),
         ("cache", new(AlertEvent::Cache), &["event"]),
-        ("credits", new(AlertEvent::CreditsLow), &["event"]),
+        ("credits are of organizations", new(AlertEvent::CreditsLow), &["event"]),
+        ("fallback", new(AlertEvent::Fallback), &[]),
         ("latency needs a threshold", new(AlertEvent::LatencyP95), &["condition.threshold"]),
         ("books are of organizations", new(AlertEvent::LedgerMismatch), &["event"]),
         ("no name", NewAlert { name: " ".to_owned(), ..new(AlertEvent::Serve) }, &["name"]),

@@ -18,7 +18,7 @@ use super::{
     deliver::deliver_alerts,
     evaluate::Watched,
     mail::Mail,
-    money::spent,
+    money::{credits, spent},
     notice::{self, Told},
     providers::Providers,
     step::{Change, step},
@@ -213,10 +213,13 @@ impl Watch {
             organizations: Arc::clone(&self.organizations),
             observed: self.keeper.observations().take(Watching::Yes),
             spent: None,
+            credits: HashMap::new(),
             expiring: None,
             events: Vec::new(),
             apart: self.keeper.apart(),
         };
+        let of_credits = self.rules_of(&[AlertEvent::CreditsLow]);
+        world.credits = credits(&of_credits, &self.control.registries(), world.moment);
         let of_money = self.rules_of(&[AlertEvent::SpendThreshold]);
         if !of_money.is_empty() && now.seconds() >= self.spent_at {
             self.spent_at = now.seconds() + SPENT;

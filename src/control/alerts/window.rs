@@ -19,6 +19,8 @@ pub(super) struct Counted {
     pub(super) unpriced: u64,
     /// Those with figures that could not be true.
     pub(super) suspects: u64,
+    /// Those that the platform's credential had to serve.
+    pub(super) fallbacks: u64,
     /// Attempts at providers.
     pub(super) attempts: u64,
     /// Attempts that failed by the provider's fault.
@@ -39,6 +41,7 @@ impl Counted {
             limited: all_if(is_of_a_limit(observed.error)),
             unpriced: observed.tally.unpriced,
             suspects: observed.suspects,
+            fallbacks: observed.fallbacks,
             duration: observed.tally.duration.clone(),
             ..Self::default()
         }
@@ -50,6 +53,7 @@ impl Counted {
         self.limited += other.limited;
         self.unpriced += other.unpriced;
         self.suspects += other.suspects;
+        self.fallbacks += other.fallbacks;
         self.attempts += other.attempts;
         self.broken += other.broken;
         self.unauthorized += other.unauthorized;

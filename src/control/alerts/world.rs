@@ -4,12 +4,21 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{providers::Attempted, step::Finding};
 use crate::{
-    base::{Id, UnixTime},
+    base::{Id, NanoUsd, UnixTime},
     control::ledger::Observed,
     limit::Moment,
     snapshot::Snapshot,
     store::{AuditEntry, ExpiringKey},
 };
+
+/// What is left of the credits of an organization.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CreditsLeft {
+    /// What is not spent.
+    pub(super) balance: NanoUsd,
+    /// What is neither spent nor held by open requests.
+    pub(super) free: NanoUsd,
+}
 
 /// One moment.
 pub(super) struct World {
@@ -27,6 +36,8 @@ pub(super) struct World {
     pub(super) attempted: Vec<Attempted>,
     /// Limits in money that have passed a percentage, by rule; none when nobody looked this time.
     pub(super) spent: Option<HashMap<Id, Vec<Finding>>>,
+    /// What is left of the credits of organizations whose rules ask for it.
+    pub(super) credits: HashMap<Id, CreditsLeft>,
     /// Keys that expire soon, by rule; none when nobody looked this time.
     pub(super) expiring: Option<HashMap<Id, Vec<ExpiringKey>>>,
     /// What was done since the last look.

@@ -122,7 +122,7 @@ impl KeyChange {
 }
 
 /// A served version as it has to be compiled anew, or why it cannot be read.
-type Served = Result<Candidate, Box<start::Unreadable>>;
+pub(in crate::control) type Served = Result<Candidate, Box<start::Unreadable>>;
 
 impl Control {
     /// Commits a change of API keys and makes it live.
@@ -154,7 +154,7 @@ impl Control {
             // Read in the same transaction: nothing can fail between the commit and the publish.
             let work = move |tx: &mut dyn Tx| {
                 let made = change(tx)?;
-                let served = served_for(tx, &owner)?;
+                let served = Self::served_for(tx, &owner)?;
                 Ok::<_, ControlError>((made, served))
             };
             let (made, served) = control.store().write(work).await?;
@@ -164,7 +164,15 @@ impl Control {
         .await
     }
 
-    async fn publish_anew(&self, publisher: &Publisher, served: Vec<Served>) -> Result<(), ControlError> {
+    /// Compiles what is served and publishes it.
+    ///
+    /// # Errors
+    /// Workers that do not show it in time.
+    pub(in crate::control) async fn publish_anew(
+        &self,
+        publisher: &Publisher,
+        served: Vec<Served>,
+    ) -> Result<(), ControlError> {
         if served.is_empty() {
             return Ok(());
         }
@@ -178,6 +186,17 @@ impl Control {
             }
         });
         self.wait_until_live(publisher, generation).await
+    }
+
+    /// What is served of the owner's projects.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(in crate::control) fn served_for(tx: &dyn Tx, owner: &Owner) -> Result<Vec<Served>, ControlError> {
+        let found = projects_of(tx, owner)?.into_iter();
+        let live = found.filter(|project| project.lifecycle == Lifecycle::Active);
+        let numbered = live.filter_map(|project| project.served_version.map(|number| (project, number)));
+        Ok(numbered.map(|(project, number)| start::candidate(tx, project, number)).collect())
     }
 
     /// One project after the other on a thread of its own: a check that panics breaks its own project only.
@@ -198,14 +217,6 @@ impl Control {
         };
         (id.as_str().into(), part.unwrap_or_else(|| ProjectPart::broken(&slug)))
     }
-}
-
-/// What is served of the owner's projects.
-fn served_for(tx: &dyn Tx, owner: &Owner) -> Result<Vec<Served>, ControlError> {
-    let found = projects_of(tx, owner)?.into_iter();
-    let live = found.filter(|project| project.lifecycle == Lifecycle::Active);
-    let numbered = live.filter_map(|project| project.served_version.map(|number| (project, number)));
-    Ok(numbered.map(|(project, number)| start::candidate(tx, project, number)).collect())
 }
 
 /// The projects that may use what an owner has.

@@ -1,11 +1,12 @@
 //! Sums over time and groups, made of roll-ups.
 //!
 //! A bucket of the answer is made of the widest roll-ups that fit into it: hours of UTC are hours of most other zones too,
-//! days are not. Counts and sums are exact; percentiles come from merged distributions.
+//! days are not, and where hours do not fit either, minutes do as long as they are kept. Counts and sums are exact; percentiles come from merged distributions.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::super::error::ControlError;
+use super::zone::{Buckets, Zone};
 use crate::{
     base::{UnixTime, unix_time},
     store::{Dimension, OTHER_TAG, Rollup, Span, Tx},
@@ -91,8 +92,8 @@ pub struct UsageQuestion {
     pub to: UnixTime,
     /// Length of the buckets.
     pub granularity: Granularity,
-    /// East of UTC, in minutes.
-    pub offset_minutes: i32,
+    /// Where hours, days and months begin.
+    pub zone: Zone,
     /// What it is broken down by.
     pub group_by: Vec<GroupBy>,
     /// What is counted.
@@ -184,11 +185,11 @@ impl Only {
 }
 
 impl UsageQuestion {
-    /// The roll-ups that the answer is made of.
+    /// The buckets of the answer.
     ///
     /// # Errors
-    /// [`ControlError::Invalid`] for a time that is empty, too long, or of which the needed roll-ups are gone.
-    fn span(&self) -> Result<Span, ControlError> {
+    /// [`ControlError::Invalid`] for a time that is empty or too long.
+    fn buckets(&self) -> Result<Buckets, ControlError> {
         let (from, to) = (self.from.seconds(), self.to.seconds());
         if from >= to {
             return Err(ControlError::field("to", "must be after `from`"));
@@ -196,14 +197,16 @@ impl UsageQuestion {
         if to - from > DAYS_MAX * DAY {
             return Err(ControlError::field("from", "at most 366 days before `to`"));
         }
-        let span = match self.granularity {
-            Granularity::Minute => Span::Minute,
-            _ if self.offset_minutes % 60 != 0 => Span::Minute,
-            Granularity::Hour => Span::Hour,
-            _ if self.offset_minutes != 0 => Span::Hour,
-            Granularity::Day | Granularity::Month => Span::Day,
-        };
-        let age = unix_time().seconds().saturating_sub(from);
+        Ok(self.zone.buckets(self.granularity, (from, to)))
+    }
+
+    /// The roll-ups that the answer is made of.
+    ///
+    /// # Errors
+    /// [`ControlError::Invalid`] if they are gone.
+    fn span(&self, buckets: &Buckets) -> Result<Span, ControlError> {
+        let span = buckets.span();
+        let age = unix_time().seconds().saturating_sub(self.from.seconds());
         match span {
             Span::Minute if age > MINUTES_KEPT + DAY => Err(ControlError::field(
                 "from",
@@ -215,22 +218,6 @@ impl UsageQuestion {
             span => Ok(span),
         }
     }
-
-    /// When the bucket of the answer begins that holds a time, both in seconds since 1970.
-    fn begins(&self, at: u64) -> u64 {
-        let offset = i64::from(self.offset_minutes) * 60;
-        let local = at.saturating_add_signed(offset);
-        let begins = match self.granularity {
-            Granularity::Minute => Span::Minute.bucket_of(local),
-            Granularity::Hour => Span::Hour.bucket_of(local),
-            Granularity::Day => Span::Day.bucket_of(local),
-            Granularity::Month => {
-                let civil = UnixTime(std::time::Duration::from_secs(local)).civil();
-                Span::Day.bucket_of(local) - (civil.day - 1) * DAY
-            }
-        };
-        begins.saturating_add_signed(-offset)
-    }
 }
 
 /// Sums up what some projects used.
@@ -241,7 +228,8 @@ pub(super) fn answer(tx: &dyn Tx, projects: &[String], question: &UsageQuestion)
     if question.group_by.contains(&GroupBy::Tag) {
         return answer_by_tag(tx, projects, question);
     }
-    let span = question.span()?;
+    let buckets = question.buckets()?;
+    let span = question.span(&buckets)?;
     let mut sums = Sums::default();
     for project in projects {
         let dimensions: HashMap<i64, Dimension> = tx.dimensions(project)?.into_iter().collect();
@@ -249,7 +237,7 @@ pub(super) fn answer(tx: &dyn Tx, projects: &[String], question: &UsageQuestion)
         tx.rollups(project, span, bounds(question, span), &mut |rollup| {
             let Some(dimension) = dimensions.get(&rollup.dimension) else { return };
             if question.only.admits(dimension) && !too_many {
-                sums.add(question, dimension, &rollup);
+                sums.add(question, (dimension, buckets.begin_of(rollup.bucket)), &rollup);
                 too_many = sums.rows.len() > ROWS_MAX;
             }
         })?;
@@ -272,9 +260,9 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, question: &UsageQuestion, dimension: &Dimension, rollup: &Rollup) {
+    fn add(&mut self, question: &UsageQuestion, (dimension, begins): (&Dimension, u64), rollup: &Rollup) {
         let texts = question.group_by.iter().map(|by| by.of(dimension).to_owned()).collect();
-        let row = self.rows.entry((question.begins(rollup.bucket), texts)).or_default();
+        let row = self.rows.entry((begins, texts)).or_default();
         for sum in [row, &mut self.total] {
             sum.tally.merge(&rollup.tally);
             if is_error(dimension) {
@@ -302,13 +290,14 @@ fn is_error(dimension: &Dimension) -> bool {
 /// Tags are summed by the hour and apart from the rest.
 fn answer_by_tag(tx: &dyn Tx, projects: &[String], question: &UsageQuestion) -> Result<Analytics, ControlError> {
     let alone = question.group_by.len() == 1 && question.only == Only::default();
-    if !alone || question.granularity == Granularity::Minute || question.offset_minutes % 60 != 0 {
+    let buckets = question.buckets()?;
+    if !alone || buckets.span() == Span::Minute {
         return Err(ControlError::field(
             "group_by",
             "`tag` stands alone, without filters, by hour, day or month, in a zone that is whole hours from UTC",
         ));
     }
-    question.span()?;
+    question.span(&buckets)?;
     let mut rows: BTreeMap<(u64, String), UsageRow> = BTreeMap::new();
     for project in projects {
         tx.tags(project, bounds(question, Span::Hour), &mut |place, sum| {
@@ -317,7 +306,7 @@ fn answer_by_tag(tx: &dyn Tx, projects: &[String], question: &UsageQuestion) -> 
             } else {
                 format!("{}={}", place.name, place.value)
             };
-            let row = rows.entry((question.begins(place.bucket), text)).or_default();
+            let row = rows.entry((buckets.begin_of(place.bucket), text)).or_default();
             let mut tally = Tally { requests: sum.requests, cost: sum.cost, fee: sum.fee, ..Tally::default() };
             (tally.tokens.input, tally.tokens.output) = (sum.input, sum.output);
             row.tally.merge(&tally);

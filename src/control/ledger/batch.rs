@@ -65,9 +65,15 @@ impl Batch {
         self.add_tags(&record);
         let key = (minute_of(&record), GroupKey::of(&record));
         let share = self.shares.entry(key);
-        let share = share.or_insert_with(|| Share { group: Group::of(&record), tally: Tally::default(), suspects: 0 });
+        let share = share.or_insert_with(|| Share {
+            group: Group::of(&record),
+            tally: Tally::default(),
+            suspects: 0,
+            fallbacks: 0,
+        });
         share.tally.add(&record);
         share.suspects += u64::from(record.usage_suspect);
+        share.fallbacks += u64::from(record.fallback);
         if rows.keeps(&record) {
             self.rows.push(record);
         }

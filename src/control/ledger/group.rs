@@ -45,6 +45,8 @@ pub(super) struct Share {
     pub(super) tally: Tally,
     /// Those with figures of a provider that could not be true.
     pub(super) suspects: u64,
+    /// Those that the platform's credential had to serve.
+    pub(super) fallbacks: u64,
 }
 
 /// Minute and group.

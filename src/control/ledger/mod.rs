@@ -19,6 +19,7 @@ mod sample;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod zone;
 
 pub use analytics::{Analytics, Granularity, GroupBy, Only, UsageQuestion, UsageRow};
 pub use keeper::{Keeper, keep};
@@ -27,3 +28,4 @@ pub(in crate::control) use observe::{Observed, Watching};
 pub use read::UsageScope;
 pub use sample::RequestRows;
 pub use upkeep::look_after_book;
+pub use zone::Zone;

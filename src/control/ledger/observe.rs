@@ -9,7 +9,7 @@ use std::sync::{
 
 use super::{
     batch::{Batch, organization_of},
-    group::Group,
+    group::Share,
 };
 use crate::usage::Tally;
 
@@ -35,6 +35,8 @@ pub struct Observed {
     pub tally: Tally,
     /// How many had figures of a provider that could not be true.
     pub suspects: u64,
+    /// How many the platform's credential had to serve, because the own one was refused.
+    pub fallbacks: u64,
 }
 
 /// Where sums wait until somebody takes them.
@@ -59,7 +61,7 @@ impl Observations {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let room = WAITING_MAX.saturating_sub(waiting.len());
         let shares = batch.shares.values().take(room);
-        waiting.extend(shares.map(|share| share.group.observed(share.tally.clone(), share.suspects)));
+        waiting.extend(shares.map(|share| share.observed()));
     }
 }
 
@@ -72,17 +74,19 @@ pub enum Watching {
     Yes,
 }
 
-impl Group {
-    fn observed(&self, tally: Tally, suspects: u64) -> Observed {
+impl Share {
+    fn observed(&self) -> Observed {
+        let group = &self.group;
         Observed {
-            organization: organization_of(self.labels()).to_owned(),
-            project: self.project().to_owned(),
-            route: self.labels().map(|labels| labels.route.to_string()).unwrap_or_default(),
-            key: self.caller().map(|caller| caller.key.to_string()).unwrap_or_default(),
-            error: self.error(),
-            failed: self.is_error(),
-            tally,
-            suspects,
+            organization: organization_of(group.labels()).to_owned(),
+            project: group.project().to_owned(),
+            route: group.labels().map(|labels| labels.route.to_string()).unwrap_or_default(),
+            key: group.caller().map(|caller| caller.key.to_string()).unwrap_or_default(),
+            error: group.error(),
+            failed: group.is_error(),
+            tally: self.tally.clone(),
+            suspects: self.suspects,
+            fallbacks: self.fallbacks,
         }
     }
 }

@@ -260,7 +260,7 @@ fn question(group_by: &[GroupBy]) -> UsageQuestion {
         from: UnixTime(Duration::from_secs(base_second())),
         to: unix_time(),
         granularity: Granularity::Day,
-        offset_minutes: 0,
+        zone: Zone::utc(),
         group_by: group_by.to_vec(),
         only: Only::default(),
     }
@@ -307,14 +307,17 @@ fn answer_has_the_buckets_groups_and_errors_that_were_asked_for() {
             rig.control.usage(&rig.owner, UsageScope::Project(project.clone()), question).await
         };
         let day = base_second();
-        for (name, granularity, offset_minutes, begins) in [
-            ("minute", Granularity::Minute, 0, day + 3_660),
-            ("hour", Granularity::Hour, 0, day + 3_600),
-            ("hour of a zone with half hours", Granularity::Hour, 330, day + 1_800),
-            ("day", Granularity::Day, 0, day),
-            ("day of a zone", Granularity::Day, -120, day - 86_400 + 7_200),
+        for (name, granularity, zone, begins) in [
+            ("minute", Granularity::Minute, "UTC", day + 3_660),
+            ("hour", Granularity::Hour, "UTC", day + 3_600),
+            ("hour of a zone with half hours", Granularity::Hour, "+05:30", day + 1_800),
+            ("day", Granularity::Day, "UTC", day),
+            ("day of an offset", Granularity::Day, "-02:00", day - 86_400 + 7_200),
+            ("day of a zone", Granularity::Day, "Asia/Tokyo", day - 86_400 + 15 * 3_600),
+            ("day that no hour of UTC fits into", Granularity::Day, "Asia/Kathmandu", day - 86_400 + 65_700),
         ] {
-            let got = ask(UsageQuestion { granularity, offset_minutes, ..question(&[]) }).await.unwrap();
+            let got =
+                ask(UsageQuestion { granularity, zone: Zone::parse(zone).unwrap(), ..question(&[]) }).await.unwrap();
             let [row] = &got.rows[..] else { panic!("{name}: {} rows", got.rows.len()) };
             assert_eq!((row.begins, row.tally.requests, row.tally.cost.0), (begins, 10, 100), "{name}");
             assert_eq!(row.errors, BTreeMap::from([("upstream_error".to_owned(), 1)]), "{name}");
@@ -324,13 +327,20 @@ fn answer_has_the_buckets_groups_and_errors_that_were_asked_for() {
         let scope = UsageScope::Organization(rig.organization.clone());
         let all = rig.control.usage(&rig.owner, scope, question(&[GroupBy::Project])).await.unwrap();
         assert_eq!(all.rows[0].group, [(GroupBy::Project, project.as_str().to_owned())]);
-        let old = UnixTime(Duration::from_secs(unix_time().seconds() - 300 * 86_400));
+        let ago = |days: u64| UnixTime(Duration::from_secs(unix_time().seconds() - days * 86_400));
+        let (old, month_ago, kathmandu) = (ago(300), ago(30), Zone::parse("Asia/Kathmandu").unwrap());
+        let berlin = Zone::parse("Europe/Berlin").unwrap();
+        assert!(ask(UsageQuestion { from: month_ago, zone: berlin, ..question(&[]) }).await.is_ok());
         for (name, refused) in [
             ("too long", UsageQuestion { from: UnixTime(Duration::ZERO), ..question(&[]) }),
             ("empty", UsageQuestion { to: question(&[]).from, ..question(&[]) }),
             ("minutes are gone", UsageQuestion { from: old, granularity: Granularity::Minute, ..question(&[]) }),
             ("hours are gone", UsageQuestion { from: old, granularity: Granularity::Hour, ..question(&[]) }),
-            ("days of a zone are gone", UsageQuestion { from: old, offset_minutes: 60, ..question(&[]) }),
+            (
+                "days of a zone are gone",
+                UsageQuestion { from: old, zone: Zone::parse("+01:00").unwrap(), ..question(&[]) },
+            ),
+            ("days made of minutes are gone", UsageQuestion { from: month_ago, zone: kathmandu, ..question(&[]) }),
         ] {
             assert!(matches!(ask(refused).await, Err(ControlError::Invalid(_))), "{name}");
         }

@@ -95,7 +95,7 @@ fn by_token_digest(tx: &dyn Tx, digest: &[u8; 32], now: UnixTime) -> Outcome<Opt
     let Some(memberships) = memberships_of_token(tx, &token, now)? else {
         return Ok(None);
     };
-    let instance_admin = token.instance_admin && maker_is_instance_admin(tx, &token)?;
+    let instance_admin = token.instance_admin && maker_is_instance_admin(tx, &token, now)?;
     let author = token.created_by.clone().unwrap_or_else(|| token.id.clone());
     let actor = Actor {
         kind: ActorKind::Token,
@@ -180,11 +180,17 @@ fn is_valid(token: &AdminToken, now: UnixTime) -> bool {
     token.expires_at.is_none_or(|end| now < end)
 }
 
-fn maker_is_instance_admin(tx: &dyn Tx, token: &AdminToken) -> Outcome<bool> {
+/// Whoever is demoted takes the rights of the own tokens along.
+fn maker_is_instance_admin(tx: &dyn Tx, token: &AdminToken, now: UnixTime) -> Outcome<bool> {
     let Some(maker) = &token.created_by else {
         return Ok(true);
     };
-    Ok(tx.user(maker)?.is_some_and(|user| user.instance_admin))
+    if let Some(user) = tx.user(maker)? {
+        return Ok(user.instance_admin);
+    }
+    // The maker may be a token without a user, which has no maker itself.
+    let maker = tx.admin_token(maker)?.filter(|maker| maker.created_by.is_none() && is_valid(maker, now));
+    Ok(maker.is_some_and(|maker| maker.instance_admin))
 }
 
 fn by_session(tx: &dyn Tx, digest: &[u8; 32], now: UnixTime) -> Outcome<Option<Found>> {

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::super::{
     Actor, Authenticate, ControlError, MemberPatch, Presented, Proof,
-    tests::{Rig, kind, person},
+    tests::{Rig, kind, page, person},
 };
 use super::{FirstStart, Login, NewToken, digest_of, prepare_first_start, second_factor, totp};
 use crate::{
     base::{Id, Secret, UnixTime, unix_time},
-    store::{OrganizationRole, ProjectGrant, ProjectRole, Session},
+    store::{AuditFilter, OrganizationRole, ProjectGrant, ProjectRole, Session},
 };
 
 const PASSWORD: &str = "correct horse battery";
@@ -34,7 +34,14 @@ async fn enter(rig: &Rig, proof: Proof<'_>) -> Result<Actor, ControlError> {
 }
 
 fn new_token(role: OrganizationRole) -> NewToken {
-    NewToken { description: "ci".to_owned(), organization: None, role, grants: Vec::new(), expires_at: None }
+    NewToken {
+        description: "ci".to_owned(),
+        organization: None,
+        instance_admin: false,
+        role,
+        grants: Vec::new(),
+        expires_at: None,
+    }
 }
 
 fn refused<T>(outcome: Result<T, ControlError>) -> bool {
@@ -187,6 +194,59 @@ async fn token_is_never_more_than_its_maker_is_now() {
     let revision = rig.control.member(&owner, rig.organization.clone(), maker.id.clone()).await.unwrap().revision;
     rig.control.remove_member(&owner, (rig.organization.clone(), maker.id.clone()), revision).await.unwrap();
     assert!(refused(enter(&rig, Proof::Bearer(token.reveal())).await), "its maker has left");
+}
+
+#[tokio::test]
+async fn token_acts_as_instance_administrator_only_if_it_says_so_and_its_maker_is_one() {
+    let rig = Rig::new().await;
+    let login = set_up(&rig).await;
+    let operator = enter(&rig, Proof::Session(login.secret.reveal())).await.unwrap();
+    let owner = person(&rig, OrganizationRole::Owner, Vec::new()).await;
+    let of_instance = || NewToken { instance_admin: true, ..new_token(OrganizationRole::Member) };
+    assert_eq!(kind(&rig.control.make_token(&owner, of_instance()).await), "not_permitted");
+    let (_, plain) = rig.control.make_token(&operator, new_token(OrganizationRole::Owner)).await.unwrap();
+    let plain = enter(&rig, Proof::Bearer(plain.reveal())).await.unwrap();
+    assert!(!plain.instance_admin, "nothing is said");
+    assert_eq!(kind(&rig.control.make_token(&plain, of_instance()).await), "not_permitted", "not by a detour");
+
+    let (row, token) = rig.control.make_token(&operator, of_instance()).await.unwrap();
+    assert!(row.instance_admin && row.organization.as_ref() == Some(&rig.organization));
+    let program = enter(&rig, Proof::Bearer(token.reveal())).await.unwrap();
+    assert_eq!(program.membership(&rig.organization).map(|held| held.role), Some(OrganizationRole::Member));
+    assert!(program.instance_admin && rig.control.instance_settings(&program).await.is_ok());
+    let (_, second) = rig.control.make_token(&program, of_instance()).await.unwrap();
+    let logged = rig.control.store().read(|tx| tx.audit(&AuditFilter::default(), &page(100))).await.unwrap().rows;
+    let made = logged.iter().find(|entry| entry.event.object == row.id.as_str()).unwrap();
+    assert!(made.event.after.contains(r#""instance_admin":true"#), "{}", made.event.after);
+
+    let id = operator.id.clone();
+    let demote = rig.control.store().write(move |tx| {
+        let user = tx.user(&id)?.ok_or(crate::store::StoreError::Stale)?;
+        tx.update_user(&crate::store::User { instance_admin: false, ..user })
+    });
+    demote.await.unwrap();
+    for token in [&token, &second] {
+        let program = enter(&rig, Proof::Bearer(token.reveal())).await.unwrap();
+        assert!(!program.instance_admin, "its maker is none any more");
+    }
+}
+
+#[tokio::test]
+async fn token_of_the_environment_hands_on_what_it_is_until_it_is_replaced() {
+    let rig = Rig::new().await;
+    start(&rig, Some("mr_admin_first_0123456789")).await.unwrap();
+    let first = enter(&rig, Proof::Bearer("mr_admin_first_0123456789")).await.unwrap();
+    rig.control.create_organization(&first, "Acme").await.unwrap();
+    let first = enter(&rig, Proof::Bearer("mr_admin_first_0123456789")).await.unwrap();
+    let of_instance = |role| NewToken { instance_admin: true, ..new_token(role) };
+    let unnamed = rig.control.make_token(&first, of_instance(OrganizationRole::Owner)).await;
+    assert_eq!(kind(&unnamed), "invalid", "owner of which organization");
+    let (row, token) = rig.control.make_token(&first, of_instance(OrganizationRole::Member)).await.unwrap();
+    let program = enter(&rig, Proof::Bearer(token.reveal())).await.unwrap();
+    assert!(row.organization.is_none() && program.instance_admin && program.memberships.is_empty());
+    start(&rig, Some("mr_admin_second_0123456789")).await.unwrap();
+    let program = enter(&rig, Proof::Bearer(token.reveal())).await;
+    assert!(!program.is_ok_and(|program| program.instance_admin));
 }
 
 async fn change_role(rig: &Rig, by: &Actor, user: &Id, (role, grants): (OrganizationRole, Vec<ProjectGrant>)) {

@@ -29,6 +29,8 @@ pub struct NewToken {
     pub description: String,
     /// Organization it acts in; none for the one organization of the caller.
     pub organization: Option<Id>,
+    /// Whether it acts as instance administrator too, as its maker does.
+    pub instance_admin: bool,
     /// Role in it.
     pub role: OrganizationRole,
     /// Roles in projects.
@@ -46,15 +48,30 @@ impl Control {
         let mut text = "mr_admin_".to_owned();
         push_random(&mut text, RANDOM_CHARS)?;
         let description = checked_description(&new.description)?;
-        let organization = organization_of(actor, new.organization)?;
-        hold_at_least(actor, &organization, new.role, &new.grants)?;
+        if new.instance_admin && !actor.instance_admin {
+            let said = "only an instance administrator makes a token that acts as one";
+            return Err(ControlError::NotPermitted(said.to_owned()));
+        }
+        // Who runs the machine needs no organization.
+        let needs_none = new.instance_admin && new.organization.is_none() && actor.memberships.len() != 1;
+        let organization = if needs_none { None } else { Some(organization_of(actor, new.organization)?) };
+        match &organization {
+            Some(organization) => hold_at_least(actor, organization, new.role, &new.grants)?,
+            None if new.role != OrganizationRole::Member || !new.grants.is_empty() => {
+                return Err(ControlError::field(
+                    "role",
+                    "is `member` without grants, or name one of your organizations",
+                ));
+            }
+            None => {}
+        }
         let mut token = AdminToken {
             id: Id::random(IdKind::AdminToken)?,
             digest: digest_of(&text),
             last4: super::super::vault::last4(&text),
             description,
-            organization: Some(organization),
-            instance_admin: false,
+            organization,
+            instance_admin: new.instance_admin,
             role: new.role,
             grants: new.grants,
             created_by: Some(actor.author.clone()),
@@ -154,6 +171,7 @@ fn shown(token: &AdminToken) -> String {
     serde_json::json!({
         "description": token.description,
         "role": token.role,
+        "instance_admin": token.instance_admin,
         "project_grants": grants_json(&token.grants),
         "expires_at": token.expires_at.map(UnixTime::rfc3339),
     })

@@ -40,7 +40,7 @@ text_enum! {
         Guardrail = "guardrail",
         /// A guardrail is in no configuration any more.
         GuardrailRemoved = "guardrail_removed",
-        /// Another target or credential had to serve.
+        /// The platform's credential had to serve, because the own one was refused.
         Fallback = "fallback",
         /// The cache answers less often than it should.
         Cache = "cache",
@@ -103,7 +103,7 @@ pub struct AlertCondition {
     /// Percentages of a limit, rising.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub percents: Vec<u32>,
-    /// From which value on, in the unit of the event: percent, milliseconds, requests, days.
+    /// From which value on, in the unit of the event: percent, milliseconds, requests, days; below which, for USD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<u64>,
     /// How far back it looks, in seconds: 60 to 86,400.

@@ -9,6 +9,7 @@ mod key;
 mod ledger;
 mod limit;
 mod people;
+mod price;
 mod project;
 mod rule;
 mod text_enum;
@@ -27,6 +28,7 @@ pub use people::{
     AdminToken, Invitation, InvitationStatus, Member, Organization, OrganizationRole, OrganizationStatus, ProjectGrant,
     ProjectRole, SecondFactor, Session, User,
 };
+pub use price::{OrganizationPrice, OrganizationPrices};
 pub use project::{Activation, ActivationKind, Lifecycle, Mode, Project, Version, VersionState};
 pub use rule::{Rule, RulePlace, RuleStatus};
 pub use usage::{Dimension, RequestFilter, RequestRow, Rollup, Span, TagPlace, TagTally};

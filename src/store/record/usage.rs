@@ -149,6 +149,10 @@ pub struct RequestRow {
     pub cost: Option<NanoUsd>,
     /// What was taken on top.
     pub fee: NanoUsd,
+    /// Who stated the price; empty when there was none.
+    pub price_source: String,
+    /// As of when.
+    pub price_date: Option<String>,
     /// Whether the client left before the end.
     pub cancelled: bool,
     /// Whether the tokens were estimated.
@@ -157,6 +161,8 @@ pub struct RequestRow {
     pub usage_suspect: bool,
     /// Whether a provider was asked and no price is known.
     pub unpriced: bool,
+    /// Whether the platform's credential had to serve, because the own one was refused.
+    pub fallback: bool,
     /// Tags of the client as a JSON object.
     pub tags: Option<String>,
     /// Metadata of the client as a JSON object.

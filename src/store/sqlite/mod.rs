@@ -16,6 +16,7 @@ mod limits;
 mod notes;
 mod open;
 mod people;
+mod prices;
 mod projects;
 mod reader;
 mod requests;

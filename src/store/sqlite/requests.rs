@@ -26,10 +26,11 @@ const CANCELLED: u8 = 1;
 const ESTIMATED: u8 = 2;
 const SUSPECT: u8 = 4;
 const UNPRICED: u8 = 8;
+const FALLBACK: u8 = 16;
 
 const ROW: &str = "SELECT requests.id, at, request_id, trace_id, generation, version, requests.status, client_ip, \
     duration_us, ttft_us, overhead_us, upstream_us, attempts, input, output, cache_read, cache_write, cache_write_1h, \
-    reasoning, audio_input, audio_output, bytes_in, bytes_out, cost, fee, flags, tags, metadata, organization, \
+    reasoning, audio_input, audio_output, bytes_in, bytes_out, cost, fee, price_source, price_date, flags, tags, metadata, organization, \
     dimensions.project, route, key, member, \"group\", provider, model, target, endpoint, dimensions.status, error, stream, \
     credential FROM requests JOIN dimensions ON dimensions.id = dimension";
 
@@ -40,8 +41,9 @@ impl Requests for SqliteTx<'_> {
         self.change(
             "INSERT INTO requests (at, project, dimension, request_id, trace_id, generation, version, status, client_ip, \
              duration_us, ttft_us, overhead_us, upstream_us, attempts, input, output, cache_read, cache_write, \
-             cache_write_1h, reasoning, audio_input, audio_output, bytes_in, bytes_out, cost, fee, flags, tags, metadata) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             cache_write_1h, reasoning, audio_input, audio_output, bytes_in, bytes_out, cost, fee, price_source, \
+             price_date, flags, tags, metadata) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 record.at,
                 project,
@@ -69,6 +71,8 @@ impl Requests for SqliteTx<'_> {
                 signed(record.bytes_out),
                 record.cost.map(|cost| cost.0),
                 record.fee.0,
+                record.price.map_or("", |price| price.source.as_str()),
+                record.price.and_then(|price| price.date()),
                 flags(record),
                 annotations.and_then(|annotations| json(&annotations.tags)),
                 annotations.and_then(|annotations| json(&annotations.metadata)),
@@ -127,6 +131,7 @@ fn flags(record: &Record) -> u8 {
         (record.estimated, ESTIMATED),
         (record.usage_suspect, SUSPECT),
         (record.is_unpriced(), UNPRICED),
+        (record.fallback, FALLBACK),
     ];
     all.iter().filter(|(is_set, _)| *is_set).fold(0, |flags, (_, flag)| flags | flag)
 }
@@ -168,10 +173,13 @@ fn row(columns: &mut Columns<'_, '_>) -> rusqlite::Result<RequestRow> {
         bytes_out: columns.take()?,
         cost: columns.take()?,
         fee: columns.take()?,
+        price_source: columns.take()?,
+        price_date: columns.take()?,
         cancelled: false,
         estimated: false,
         usage_suspect: false,
         unpriced: false,
+        fallback: false,
         tags: None,
         metadata: None,
         dimension: crate::store::record::Dimension::default(),
@@ -180,6 +188,7 @@ fn row(columns: &mut Columns<'_, '_>) -> rusqlite::Result<RequestRow> {
     let is_set = |flag| flags & flag != 0;
     (row.cancelled, row.estimated) = (is_set(CANCELLED), is_set(ESTIMATED));
     (row.usage_suspect, row.unpriced) = (is_set(SUSPECT), is_set(UNPRICED));
+    row.fallback = is_set(FALLBACK);
     row.tags = columns.take()?;
     row.metadata = columns.take()?;
     row.dimension = dimension(columns)?;

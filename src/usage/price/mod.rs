@@ -13,4 +13,4 @@ mod tariff;
 pub use catalogue::{Catalogue, ListedModel};
 pub use rates::{PriceClass, StatedPrices};
 pub use table::{PriceRow, PriceTable, PriceTableError, PriceTableHead};
-pub use tariff::{Price, PriceSource};
+pub use tariff::{Price, PriceMark, PriceSource};

@@ -35,6 +35,24 @@ impl PriceSource {
     }
 }
 
+/// Who stated the price of a request, and as of when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PriceMark {
+    /// Who.
+    pub source: PriceSource,
+    /// Year, month and day as the digits of one number; 0 for a price without a date.
+    day: u32,
+}
+
+impl PriceMark {
+    /// The date such as `2026-11-01`.
+    #[must_use]
+    pub fn date(self) -> Option<String> {
+        let day = self.day;
+        (day > 0).then(|| format!("{:04}-{:02}-{:02}", day / 10_000, day / 100 % 100, day % 100))
+    }
+}
+
 /// What a model costs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Price {
@@ -44,6 +62,8 @@ pub struct Price {
     per_request: NanoUsd,
     source: PriceSource,
     date: Option<Box<str>>,
+    /// The digits of the date as one number; 0 without one.
+    day: u32,
 }
 
 /// Other rates for all tokens of a request with a prompt of more than so many tokens.
@@ -59,8 +79,10 @@ impl Price {
     #[must_use]
     pub fn new(stated: StatedPrices, source: PriceSource, date: Option<&str>) -> Option<Self> {
         let base = stated.rates()?;
+        let digits = date.iter().flat_map(|date| date.bytes()).filter(u8::is_ascii_digit).take(8);
+        let day = digits.fold(0, |day, digit| day * 10 + u32::from(digit - b'0'));
         let date = date.map(Box::from);
-        Some(Self { stated, base, tiers: Box::default(), per_request: NanoUsd::ZERO, source, date })
+        Some(Self { stated, base, tiers: Box::default(), per_request: NanoUsd::ZERO, source, date, day })
     }
 
     /// Adds a fee for each request, whatever its tokens.
@@ -99,6 +121,7 @@ impl Price {
             per_request: if free { NanoUsd::ZERO } else { self.per_request },
             source,
             date: self.date.clone(),
+            day: self.day,
         }
     }
 
@@ -195,6 +218,12 @@ impl Price {
     #[must_use]
     pub fn date(&self) -> Option<&str> {
         self.date.as_deref()
+    }
+
+    /// What the record of a request keeps of it.
+    #[must_use]
+    pub fn mark(&self) -> PriceMark {
+        PriceMark { source: self.source, day: self.day }
     }
 
     fn rates(&self, input_tokens: u64) -> &Rates {

@@ -1,5 +1,6 @@
 //! Credits over sockets: who pays, how much, and never more.
 
+mod agreed;
 mod provider;
 
 use std::path::Path;
@@ -32,7 +33,11 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let gateway = Gateway::stored(tempfile::tempdir().unwrap(), 2);
+        Self::with_settings("")
+    }
+
+    fn with_settings(more_lines: &str) -> Self {
+        let gateway = Gateway::stored_with(tempfile::tempdir().unwrap(), 2, more_lines);
         let provider = Provider::start();
         let organization = gateway.organization();
         let project = gateway.make_project(&organization, "chat");

@@ -1,0 +1,42 @@
+//! Prices of an organization, as they are stored.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Id, NanoUsd, UnixTime};
+
+/// What the models of one name cost an organization. Amounts of tokens are USD per million, with at most 6 decimals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrganizationPrice {
+    /// `provider/name`; the name may end in `*`.
+    pub model: String,
+    /// Tokens of a prompt.
+    pub input: NanoUsd,
+    /// Tokens of an answer.
+    pub output: NanoUsd,
+    /// Tokens of a prompt read from the provider's cache; none is the price of the prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_input: Option<NanoUsd>,
+    /// Tokens of a prompt written to the cache for five minutes; none is the price of the prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_5m: Option<NanoUsd>,
+    /// Tokens of a prompt written to the cache for an hour; none is the price of the prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_1h: Option<NanoUsd>,
+    /// What each request costs beside its tokens.
+    pub per_request: NanoUsd,
+}
+
+/// All prices of one organization: changed as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrganizationPrices {
+    /// The organization.
+    pub organization: Id,
+    /// The prices, in the order in which they were written.
+    pub prices: Vec<OrganizationPrice>,
+    /// Who wrote them last.
+    pub changed_by: Id,
+    /// When.
+    pub changed_at: UnixTime,
+    /// Rises by one with each change.
+    pub revision: u64,
+}
