@@ -84,7 +84,9 @@ pub fn key_id(key: &str) -> Option<&str> {
 }
 
 fn check_of(body: &str) -> String {
-    let mut crc = crc32fast::hash(body.as_bytes());
+    let mut crc = flate2::Crc::new();
+    crc.update(body.as_bytes());
+    let mut crc = crc.sum();
     let mut out = [0u8; CHECK_LEN];
     for slot in out.iter_mut().rev() {
         *slot = u8::try_from(letter(crc % 62)).unwrap_or(b'0');
