@@ -67,10 +67,10 @@ impl Exchange<'_> {
     /// open is billed as stated; what it has above its reservation is the overshoot that `/metrics` shows.
     fn check_usage(&mut self) {
         let Some(holds) = &self.holds else { return };
-        let claim = holds.claim;
-        if !holds.is_open && claim.input_tokens > 0 && self.tokens.input > claim.input_tokens {
+        let (claim, input_most) = (holds.claim, holds.input_most);
+        if !holds.is_open && input_most > 0 && self.tokens.input > input_most {
             self.usage_suspect = true;
-            self.tokens.input = claim.input_tokens;
+            self.tokens.input = input_most;
         }
         if self.is_capped && self.tokens.output > claim.output_tokens {
             self.usage_suspect = true;
