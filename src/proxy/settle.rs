@@ -9,6 +9,7 @@ use crate::{
     limit::{Claim, Held, LimitSet, Moment},
     snapshot::OnCancel,
     usage::Credential,
+    wire::{StreamWatch, tell_cost},
 };
 
 use super::{admit::Holds, exchange::Exchange};
@@ -39,8 +40,42 @@ impl Exchange<'_> {
             let terms = self.holds.as_ref().and_then(|holds| holds.credit_terms.as_ref());
             self.fee = terms.map_or_else(|| paid.credit.fee_on(cost), |terms| terms.fee.of(cost));
         }
-        if !self.estimated && self.tokens.output > 0 {
+    }
+
+    /// Remembers how long the answers of its target are.
+    pub(super) fn learn(&self) {
+        if let Some(target) = self.target.as_ref().filter(|_| self.attempts > 0)
+            && !self.estimated
+            && self.tokens.output > 0
+        {
             target.learned.observe(self.tokens.output);
+        }
+    }
+
+    /// Whether what it uses has a price.
+    pub(super) fn has_price(&self) -> bool {
+        self.target.as_ref().is_some_and(|target| match &target.paid {
+            Some(_) if self.credential == Credential::Platform => true,
+            _ => target.price.is_some(),
+        })
+    }
+
+    /// Writes the event with the final usage of a stream anew, with what the request costs by it.
+    pub(super) fn tell_cost(&mut self, watch: &StreamWatch, event: &[u8]) -> Option<Vec<u8>> {
+        self.account(watch);
+        self.price();
+        tell_cost(watch.endpoint(), event, (self.cost?, self.fee))
+    }
+
+    /// Tokens of a stream: as stated by the provider, else estimated from what arrived. It is priced anew.
+    pub(super) fn account(&mut self, watch: &StreamWatch) {
+        self.cost = None;
+        match watch.usage() {
+            Some(tokens) => self.tokens = tokens,
+            None => {
+                self.estimate_input();
+                self.tokens.output = watch.content_bytes().div_ceil(TOKEN_BYTES);
+            }
         }
     }
 

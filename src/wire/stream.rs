@@ -19,6 +19,8 @@ use crate::base::TokenCounts;
 pub enum Action {
     /// Relay its bytes.
     Pass,
+    /// Relay it with the cost in its usage, which is the final one so far. Only after [`StreamWatch::tell_usage`].
+    PassUsage,
     /// Keep it back: a usage chunk that we asked for and the client did not.
     Hide,
     /// Keep it back: an end marker that this wire does not have, or anything after the end.
@@ -54,6 +56,7 @@ enum Phase {
 pub struct StreamWatch {
     endpoint: Endpoint,
     hide_usage_chunk: bool,
+    tells_usage: bool,
     phase: Phase,
     usage: Option<TokenCounts>,
     /// Choices seen and choices finished, a bit each.
@@ -75,6 +78,7 @@ impl StreamWatch {
         Self {
             endpoint,
             hide_usage_chunk,
+            tells_usage: false,
             phase: Phase::Open,
             usage: None,
             seen: 0,
@@ -84,6 +88,11 @@ impl StreamWatch {
             response_id: Box::default(),
             frame: Frame::default(),
         }
+    }
+
+    /// From now on the events with the usage of the whole stream are told apart: [`Action::PassUsage`].
+    pub fn tell_usage(&mut self) {
+        self.tells_usage = true;
     }
 
     /// Reads one whole event, blank line included, and says what to do with it.
@@ -111,8 +120,8 @@ impl StreamWatch {
 
     /// Reads what is left without a blank line when the provider closed, and says what to do with it.
     ///
-    /// On [`Action::Pass`] it is a whole message: relay it and two line feeds. Half a message is dropped: the client
-    /// shall not see it. Then ask for [`StreamWatch::end`].
+    /// On [`Action::Pass`] and [`Action::PassUsage`] it is a whole message: relay it and two line feeds. Half a message is
+    /// dropped: the client shall not see it. Then ask for [`StreamWatch::end`].
     pub fn observe_tail(&mut self, tail: &[u8]) -> Action {
         let parsed = event::parse_event(tail);
         let is_whole = match &parsed.text {
@@ -184,6 +193,10 @@ impl StreamWatch {
         if only_usage && self.hide_usage_chunk {
             return Action::Hide;
         }
+        // Some state what was used so far in every chunk: only the last ones count.
+        if self.tells_usage && chunk.usage.is_some() && self.is_complete() {
+            return Action::PassUsage;
+        }
         Action::Pass
     }
 
@@ -200,13 +213,12 @@ impl StreamWatch {
         };
         match kind {
             b"response.created" => self.keep_response_id(text),
-            b"response.completed" | b"response.incomplete" => {
-                self.keep_response_usage(text);
-                self.phase = Phase::Done;
-            }
-            b"response.failed" => {
-                self.keep_response_usage(text);
-                self.phase = Phase::Failed;
+            b"response.completed" | b"response.incomplete" | b"response.failed" => {
+                let is_stated = self.keep_response_usage(text);
+                self.phase = if kind == b"response.failed" { Phase::Failed } else { Phase::Done };
+                if self.tells_usage && is_stated {
+                    return Action::PassUsage;
+                }
             }
             // OpenAI sends `response.failed` after it. If that does not come, the stream is truncated and gets ours.
             b"error" => {}
@@ -232,15 +244,16 @@ impl StreamWatch {
         }
     }
 
-    fn keep_response_usage(&mut self, text: &[u8]) {
+    /// Returns whether a valid usage is there.
+    fn keep_response_usage(&mut self, text: &[u8]) -> bool {
         let usage = find_member(text, b"response").and_then(|response| find_member(response, b"usage"));
         let Some(usage) = usage else {
-            return;
+            return false;
         };
         let mut scanner = Scanner::resume(usage, 0, 0);
-        if let Ok(found) = scan_usage(&mut scanner, usage) {
-            self.usage = found.counts().or(self.usage);
-        }
+        let stated = scan_usage(&mut scanner, usage).ok().and_then(|found| found.counts());
+        self.usage = stated.or(self.usage);
+        stated.is_some()
     }
 
     /// Says how the stream stands if the provider closes now.
@@ -263,6 +276,12 @@ impl StreamWatch {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.phase != Phase::Open
+    }
+
+    /// Gives the wire of the stream.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        self.endpoint
     }
 
     /// Gives the last valid usage.

@@ -220,7 +220,9 @@ def compare_requests(claims, book, rows, truth):
                  [(s.id, s.scenario.name) for s, r, t in reported
                   if (t[-1]["input_tokens"], t[-1]["output_tokens"]) != (r["input"], r["output"])])
     paid = [(s, r) for s, r, _ in reported if s.cost is not None]
-    claims.holds(f"the price in {len(paid)} heads is that of the row",
+    told = [(s, r) for s, r, _ in reported if s.scenario.stream and s.usage]
+    claims.holds(f"the usage in {len(told)} streams tells a price", [(s.id, s.scenario.name) for s, _ in told if s.cost is None])
+    claims.holds(f"the price in {len(paid)} heads and usages is that of the row",
                  [(s.id, s.cost, r["cost"]) for s, r in paid if round(float(s.cost) * 1e9) != r["cost"]])
     claims.holds("usage that a client saw is that of the row",
                  [(s.id, s.scenario.name, s.usage, tokens_of(r)) for s, r, _ in reported if s.usage and s.usage != tokens_of(r)])

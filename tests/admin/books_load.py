@@ -143,10 +143,11 @@ class Connection:
         if not payload.startswith(b"{"):
             return
         try:
-            parsed = json.loads(payload)
+            parsed = json.loads(payload, parse_float=str)
         except ValueError:
             return
         seen.usage = usage_of(parsed) or seen.usage
+        seen.cost = (parsed.get("usage") or {}).get("cost", seen.cost)
         for choice in parsed.get("choices") or []:
             content = (choice.get("delta") or {}).get("content")
             if content:

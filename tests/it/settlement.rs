@@ -87,3 +87,36 @@ fn f_03_request_that_was_sent_and_not_answered_in_time_is_billed() {
         assert_eq!(billed > 0.0, is_billed, "{route}: {billed}");
     }
 }
+
+#[test]
+fn cost_of_a_stream_stands_in_the_usage_that_its_client_asked_for() {
+    let mock = Mock::start();
+    let models = [("priced", "stream/events=3,gap_ms=0,bytes=20,prompt=50,completion=9")];
+    let priced =
+        project(&mock, &models).replace("output_cost_per_million_tokens: 0", "output_cost_per_million_tokens: 2");
+    let unpriced: String = priced
+        .lines()
+        .filter(|line| !line.contains("_cost_per_million_tokens"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    for (text, want) in [(priced, Some("0.000068000")), (unpriced, None)] {
+        let gateway = Gateway::serve(&Settings::demo(text, mock.address));
+        let mut client = gateway.client();
+        let mut ask = |options: &str| {
+            let body = format!(
+                r#"{{"model":"demo/priced","stream":true{options},"messages":[{{"role":"user","content":"hi"}}]}}"#
+            );
+            client.send(&post("/v1/chat/completions", &body));
+            let reply = client.read().unwrap();
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            reply.text().to_string()
+        };
+        let asked = ask(r#","stream_options":{"include_usage":true}"#);
+        let told: Vec<&str> = asked.split("\"cost\":").skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
+        assert_eq!(told, want.into_iter().collect::<Vec<_>>(), "{asked}");
+        assert!(asked.ends_with("data: [DONE]\n\n"), "{asked}");
+        let not_asked = ask("");
+        assert!(!not_asked.contains("\"cost\"") && !not_asked.contains("\"usage\":{"), "{not_asked}");
+        gateway.assert_idle();
+    }
+}
