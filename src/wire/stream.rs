@@ -10,6 +10,7 @@ use super::error::StreamErrorAt;
 use super::event::{self, Event};
 use super::json::Scanner;
 use super::json_place::JsonFault;
+use super::said::said_chars;
 use super::upstream_error::{Meaning, view_upstream_error};
 use super::usage::scan_usage;
 use crate::base::TokenCounts;
@@ -64,6 +65,7 @@ pub struct StreamWatch {
     finished: u64,
     messages_count: u64,
     content_bytes: u64,
+    said_chars: u64,
     response_id: Box<str>,
     frame: Frame,
 }
@@ -85,6 +87,7 @@ impl StreamWatch {
             finished: 0,
             messages_count: 0,
             content_bytes: 0,
+            said_chars: 0,
             response_id: Box::default(),
             frame: Frame::default(),
         }
@@ -183,6 +186,7 @@ impl StreamWatch {
         self.seen |= chunk.seen;
         self.finished |= chunk.finished;
         self.content_bytes += chunk.content_bytes as u64;
+        self.said_chars += chunk.said_chars as u64;
         if chunk.usage.is_some() {
             self.usage = chunk.usage;
         }
@@ -225,6 +229,10 @@ impl StreamWatch {
             _ if kind.ends_with(b".delta") => {
                 let delta = find_member(text, b"delta").unwrap_or_default();
                 self.content_bytes += delta.len().saturating_sub(2) as u64;
+                if kind == b"response.output_text.delta" {
+                    let text = delta.get(1..delta.len().saturating_sub(1)).unwrap_or_default();
+                    self.said_chars += said_chars(text, memchr::memchr(b'\\', text).is_some()) as u64;
+                }
             }
             _ => {}
         }
@@ -300,6 +308,12 @@ impl StreamWatch {
     #[must_use]
     pub fn content_bytes(&self) -> u64 {
         self.content_bytes
+    }
+
+    /// Gives the characters of the text so far, without white space and repeats: a base for what it cost at least.
+    #[must_use]
+    pub fn said_chars(&self) -> u64 {
+        self.said_chars
     }
 
     /// Says where our own error event would stand.
