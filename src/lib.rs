@@ -17,6 +17,7 @@ pub mod server;
 pub mod shared;
 pub mod snapshot;
 pub mod store;
+pub mod tokens;
 pub mod upstream;
 pub mod usage;
 pub mod wire;

@@ -21,6 +21,7 @@ use crate::{
     limit::Meters,
     metrics::{Registry, Series},
     snapshot::{Handle, Snapshot},
+    tokens::Counter,
     upstream::PoolLimits,
     usage::Queue,
     wire,
@@ -68,6 +69,8 @@ pub struct Shared {
     pub meters: Arc<Meters>,
     /// Rung by a worker whose request waits for a lease.
     pub ledger_bell: Notify,
+    /// Counts the tokens of requests that are near a limit.
+    pub counter: Counter,
     /// Counters of requests that reached no route.
     pub unrouted: Arc<Series>,
     /// One door a worker.
@@ -143,6 +146,7 @@ impl Shared {
             registry: parts.registry,
             meters: parts.meters,
             ledger_bell: Notify::new(),
+            counter: Counter::default(),
             doors: parts.doors.into(),
             tls: parts.tls,
             trusted_proxies: parts.trusted_proxies.iter().map(|network| network.normalised()).collect(),

@@ -284,6 +284,21 @@ impl Buffer {
         }
     }
 
+    /// Puts other bytes in the place of `from..to`; what stands behind moves.
+    pub fn splice(&mut self, (from, to): (usize, usize), bytes: &[u8]) {
+        let to = to.min(self.len());
+        let from = from.min(to);
+        let (held, grown) = (self.len(), bytes.len().saturating_sub(to - from));
+        // Room first: it may move everything.
+        let _ = self.space(grown);
+        let (from, to, end) = (self.start + from, self.start + to, self.start + held);
+        self.bytes.copy_within(to..end, from + bytes.len());
+        if let Some(slot) = self.bytes.get_mut(from..from + bytes.len()) {
+            slot.copy_from_slice(bytes);
+        }
+        self.end = end - (to - from) + bytes.len();
+    }
+
     /// Frames the first `count` unused bytes as one chunk where they lie: the bytes in front are overwritten, those
     /// behind are kept in the returned value until [`Self::unframe`] puts them back. `tail` follows the bytes:
     /// [`CHUNK_END`] or [`LAST_CHUNK`].
@@ -450,6 +465,32 @@ mod tests {
         assert_eq!(count(), 100 + FREE_MIN);
         trim_free_buffers();
         assert_eq!(count(), FREE_MIN);
+    }
+
+    #[test]
+    fn splicing_moves_what_stands_behind_and_grows_where_it_must() {
+        for (range, bytes, want) in [
+            ((2, 4), &b"XYZ"[..], &b"abXYZef"[..]),
+            ((0, 6), b"x", b"x"),
+            ((6, 6), b"gh", b"abcdefgh"),
+            ((3, 3), b"", b"abcdef"),
+            ((4, 99), b"!", b"abcd!"),
+        ] {
+            let mut buffer = holding(b"..abcdef");
+            buffer.consume(2);
+            buffer.splice(range, bytes);
+            assert_eq!(buffer.filled(), want, "{range:?}");
+        }
+        // Full to its last byte: everything moves.
+        let mut buffer = holding(b"ab");
+        let room = buffer.space(1).len();
+        buffer.extend(&vec![b'-'; room]);
+        buffer.splice((1, 1), &vec![b'x'; SIZE]);
+        assert_eq!(
+            (buffer.len(), buffer.filled().first(), buffer.filled().last()),
+            (2 + room + SIZE, Some(&b'a'), Some(&b'-'))
+        );
+        assert_eq!(buffer.filled().iter().filter(|byte| **byte == b'x').count(), SIZE);
     }
 
     #[test]

@@ -247,6 +247,13 @@ impl Upstream {
         }
     }
 
+    /// Puts other bytes in the place of `range` of [`Self::body`].
+    pub fn replace(&mut self, range: Range<usize>, bytes: &[u8]) {
+        let range = range.start.min(self.plain)..range.end.min(self.plain);
+        self.plain = self.plain - range.len() + bytes.len();
+        self.input.splice((range.start, range.end), bytes);
+    }
+
     /// Frames the first `count` body bytes as one chunk where they lie. See [`Buffer::frame_chunk`].
     pub fn frame_chunk(&mut self, count: usize, tail: &'static [u8]) -> Framed {
         self.input.frame_chunk(count, tail)

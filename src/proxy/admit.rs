@@ -16,7 +16,9 @@ use crate::{
     wire::{CapText, Demand, Endpoint, ErrorCase, RequestView},
 };
 
-use super::{attempt::Failure, exchange::Exchange, overrun::Overrun, refused::refusal_of, reply::Refusal};
+use super::{
+    attempt::Failure, exchange::Exchange, overrun::Overrun, recount::Recount, refused::refusal_of, reply::Refusal,
+};
 
 /// Tokens that one picture can cost at most: the dearest price list counts somewhat less than 50,000 for the largest. What
 /// else the provider reads beside the body is taken for as much, and may be more.
@@ -26,7 +28,7 @@ const FRAME_TOKENS: u64 = 16;
 /// Longest wait for a lease that is on its way to the disk. Only a burst out of nothing gets here.
 const LEASE_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How often a request that waits looks again.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// What one request holds of limits. On the heap: requests without limits have none.
 #[derive(Default)]
@@ -41,6 +43,8 @@ pub(super) struct Holds {
     pub(super) credit_terms: Option<Arc<CreditTerms>>,
     /// What was reserved.
     pub(super) claim: Claim,
+    /// The most tokens of input that its bytes can be: more than was reserved where they were counted.
+    pub(super) input_most: u64,
     /// Whether the input may be larger than that.
     pub(super) is_open: bool,
     /// What a stream took beyond it.
@@ -129,28 +133,29 @@ pub(super) async fn admit(
         return Ok(Admitted::default());
     }
     let mut claim = Claim::request();
-    let mut is_open = false;
+    let mut asks = None;
     let mut admitted = Admitted::default();
     if bounds_amounts || enforces {
         let body = down.input().get(asked.body_at..asked.body_at + asked.body_len).unwrap_or_default();
         let demand = demand(asked, body)?;
-        is_open = demand.is_open || target.defaults.open_input();
         let cap = output_cap(&demand, target, asked.endpoint);
         if enforces && asked.endpoint != Endpoint::Embeddings {
             admitted.cap = Some((cap, CapText::new(asked.endpoint, target.is_openai, cap)));
         }
         let output = if enforces { cap } else { target.learned.bound(cap) };
         reserve(&mut claim, target, &demand, (asked.body_len, output));
+        asks = Some(demand);
     }
     if kinds == Kinds::NONE {
         return Ok(admitted);
     }
     let holds = exchange.holds.get_or_insert_default();
     holds.claim = claim;
-    holds.is_open = is_open;
+    holds.input_most = claim.input_tokens;
+    holds.is_open = asks.is_some_and(|demand| demand.is_open) || target.defaults.open_input();
     holds.keyed_set = keyed;
     holds.credit_terms = credit_terms;
-    take(exchange, down, kinds).await?;
+    take(exchange, down, kinds, Recount::new(target, asked, asks.as_ref())).await?;
     Ok(admitted)
 }
 
@@ -175,8 +180,9 @@ pub(super) async fn admit_paid(
     holds.credit_terms = credit_terms(paid);
     holds.is_open = demand.is_open || target.defaults.open_input();
     reserve(&mut holds.claim, target, &demand, (asked.body_len, cap));
+    holds.input_most = holds.claim.input_tokens;
     if holds.credit_terms.is_some() {
-        take(exchange, down, Kinds::of(Kind::Money)).await?;
+        take(exchange, down, Kinds::of(Kind::Money), Recount::new(target, asked, Some(&demand))).await?;
     }
     Ok(admitted)
 }
@@ -199,11 +205,21 @@ fn output_cap(demand: &Demand, target: &Target, endpoint: Endpoint) -> u64 {
 
 /// Never too little: a token has one byte at least, so the body bounds the tokens of its text.
 fn reserve(claim: &mut Claim, target: &Target, demand: &Demand, (body_len, output): (usize, u64)) {
-    let prompt = target.prompt.as_ref().map_or(0, |prompt| prompt.len());
-    let text = u64::try_from(body_len + prompt).unwrap_or(u64::MAX);
     let unseen = demand.unseen.saturating_mul(UNSEEN_TOKENS);
-    claim.input_tokens = text.saturating_add(unseen).saturating_add(FRAME_TOKENS);
+    claim.input_tokens = input_bound(target, body_len).saturating_add(unseen);
     claim.output_tokens = output.saturating_mul(demand.answers);
+    price_claim(claim, target);
+}
+
+/// Tokens of input with all that the gateway and the provider add to a body of so many tokens, or bytes.
+pub(super) fn input_bound(target: &Target, body: usize) -> u64 {
+    let prompt = target.prompt.as_ref().map_or(0, |prompt| prompt.len());
+    let added = prompt.saturating_add(target.defaults.bytes());
+    u64::try_from(body.saturating_add(added)).unwrap_or(u64::MAX).saturating_add(FRAME_TOKENS)
+}
+
+/// The most that the tokens of a claim can cost.
+pub(super) fn price_claim(claim: &mut Claim, target: &Target) {
     if let Some(price) = &target.price {
         claim.money_nano = price.upper_bound(claim.input_tokens, claim.output_tokens).units();
     }
@@ -215,7 +231,12 @@ fn reserve(claim: &mut Claim, target: &Target, demand: &Demand, (body_len, outpu
 
 /// Takes from all limits in one step. Waits for a lease where money is free but its lease not yet on disk, and in the
 /// queue of a limit of open requests that has one.
-async fn take(exchange: &mut Exchange<'_>, down: &mut Downstream, kinds: Kinds) -> Result<(), Failure> {
+async fn take(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    kinds: Kinds,
+    mut recount: Recount<'_>,
+) -> Result<(), Failure> {
     let mut waited = Duration::ZERO;
     let mut queued: Option<(Waiting, Duration)> = None;
     loop {
@@ -223,6 +244,10 @@ async fn take(exchange: &mut Exchange<'_>, down: &mut Downstream, kinds: Kinds) 
             Ok(()) => return Ok(()),
             Err(refused) => refused,
         };
+        if exchange.holds.as_ref().is_some_and(|holds| recount.may_help(&holds.claim, &refused)) {
+            Box::pin(recount.run(exchange, down)).await?;
+            continue;
+        }
         let may_wait = match refused.reason {
             Reason::Unleased => {
                 exchange.context.shared.ledger_bell.notify_one();

@@ -235,6 +235,7 @@ impl Drop for Exchange<'_> {
             self.may_be_billed();
         }
         self.price();
+        self.learn();
         let ended = now();
         let charges = self.settle(ended);
         let (block, shared) = (&self.context.block, &self.context.shared);

@@ -8,7 +8,7 @@ use crate::{
     metrics::Outcome,
     provider::{Draw, Mock},
     usage::Credential,
-    wire::{Endpoint, RequestView, StreamErrorAt, view_answer},
+    wire::{Endpoint, RequestView, StreamErrorAt, tell_cost, view_answer},
 };
 
 use super::{
@@ -55,7 +55,14 @@ pub(super) async fn answer_mock(
         return Ok(after);
     }
     let mut outlet = Outlet::new(is_1_1, after, Passed::default());
-    let stream = mock.stream(endpoint, draw, wants_usage);
+    let mut stream = mock.stream(endpoint, draw, wants_usage);
+    exchange.price();
+    if let Some(cost) = exchange.cost {
+        for event in &mut stream.events {
+            let told = tell_cost(endpoint, event, (cost, exchange.fee));
+            *event = told.unwrap_or_else(|| std::mem::take(event));
+        }
+    }
     exchange.context.block.open_streams.inc();
     down.deadline.bind(exchange.tenure());
     let sent = caught(pin!(send_events(exchange, down, (&stream.events, stream.delay), &mut outlet))).await;

@@ -19,6 +19,7 @@ mod outlet;
 mod overrun;
 mod own_key;
 mod passed;
+mod recount;
 mod refused;
 mod relay;
 mod reply;

@@ -98,7 +98,7 @@ pub(super) async fn drain_stream(
         if answer.connection.upstream.read_body(down).await.is_err() {
             return;
         }
-        let (count, flow) = take_events(answer, splitter, watch);
+        let (count, flow) = take_events(answer, splitter, watch, |_, _| None);
         answer.connection.upstream.consume(count);
         if let ControlFlow::Break(_) = flow {
             return;

@@ -79,13 +79,7 @@ async fn pass(
     if view.error.is_some() && endpoint != Endpoint::Responses {
         return Err(no_answer("the provider answered 200 with an error object"));
     }
-    match view.usage {
-        Some(tokens) => exchange.tokens = tokens,
-        None => {
-            exchange.estimate_input();
-            exchange.tokens.output = u64::try_from(body.len().div_ceil(4)).unwrap_or(0);
-        }
-    }
+    exchange.account_whole(endpoint, body, view.usage);
     exchange.price();
     exchange.count_attempt(Outcome::Success);
     Ok(send(exchange, down, (status, passed, body), (after, None)).await)

@@ -9,12 +9,24 @@ use crate::{
     limit::{Claim, Held, LimitSet, Moment},
     snapshot::OnCancel,
     usage::Credential,
+    wire::{Endpoint, StreamWatch, said_in_answer, tell_cost},
 };
 
-use super::{admit::Holds, exchange::Exchange};
+use super::{
+    admit::{Holds, input_bound},
+    exchange::Exchange,
+};
 
 /// Bytes of text that make a token, about.
 pub(super) const TOKEN_BYTES: u64 = 4;
+/// Characters of text that a token has at most on average: twice as many as usual.
+const TOKEN_CHARS_MAX: u64 = 2 * TOKEN_BYTES;
+/// Tokens by which short answers may be below that.
+const TOKENS_SLACK: u64 = 16;
+/// Bytes of a whole answer that are not its text, mostly.
+const ANSWER_FRAME_BYTES: u64 = 2_048;
+/// More tokens than any model reads or writes at once.
+const TOKENS_MAX: u64 = 10_000_000;
 
 impl Exchange<'_> {
     /// Prices what the answer used, as far as it is known. Call it when the tokens are: the price then stands in the head
@@ -40,8 +52,69 @@ impl Exchange<'_> {
             let terms = self.holds.as_ref().and_then(|holds| holds.credit_terms.as_ref());
             self.fee = terms.map_or_else(|| paid.credit.fee_on(cost), |terms| terms.fee.of(cost));
         }
-        if !self.estimated && self.tokens.output > 0 {
+    }
+
+    /// Remembers how long the answers of its target are.
+    pub(super) fn learn(&self) {
+        if let Some(target) = self.target.as_ref().filter(|_| self.attempts > 0)
+            && !self.estimated
+            && self.tokens.output > 0
+        {
             target.learned.observe(self.tokens.output);
+        }
+    }
+
+    /// Whether what it uses has a price.
+    pub(super) fn has_price(&self) -> bool {
+        self.target.as_ref().is_some_and(|target| match &target.paid {
+            Some(_) if self.credential == Credential::Platform => true,
+            _ => target.price.is_some(),
+        })
+    }
+
+    /// Writes the event with the final usage of a stream anew, with what the request costs by it.
+    pub(super) fn tell_cost(&mut self, watch: &StreamWatch, event: &[u8]) -> Option<Vec<u8>> {
+        self.account(watch);
+        self.price();
+        tell_cost(watch.endpoint(), event, (self.cost?, self.fee))
+    }
+
+    /// Tokens of a whole answer, by what the provider states. The text is only looked at where the figure is small for its length.
+    pub(super) fn account_whole(&mut self, endpoint: Endpoint, body: &[u8], stated: Option<TokenCounts>) {
+        let body_bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        let Some(tokens) = stated else {
+            self.estimate_input();
+            self.tokens.output = body_bytes.div_ceil(TOKEN_BYTES);
+            return;
+        };
+        self.tokens = tokens;
+        let likely = tokens.output.saturating_add(TOKENS_SLACK).saturating_mul(TOKEN_CHARS_MAX);
+        if body_bytes.saturating_sub(ANSWER_FRAME_BYTES) > likely {
+            self.raise_output(said_in_answer(endpoint, body));
+        }
+    }
+
+    /// Fewer tokens of output than half of what was received cannot be true: that half is billed instead.
+    fn raise_output(&mut self, said_chars: u64) {
+        let least = said_chars / TOKEN_CHARS_MAX;
+        if self.tokens.output.saturating_add(TOKENS_SLACK) < least {
+            self.usage_suspect = true;
+            self.tokens.output = least;
+        }
+    }
+
+    /// Tokens of a stream: as stated by the provider, else estimated from what arrived. It is priced anew.
+    pub(super) fn account(&mut self, watch: &StreamWatch) {
+        self.cost = None;
+        match watch.usage() {
+            Some(tokens) => {
+                self.tokens = tokens;
+                self.raise_output(watch.said_chars());
+            }
+            None => {
+                self.estimate_input();
+                self.tokens.output = watch.content_bytes().div_ceil(TOKEN_BYTES);
+            }
         }
     }
 
@@ -67,17 +140,39 @@ impl Exchange<'_> {
     /// Figures above what was reserved, and sent as a cap, cannot be true: the reservation is billed instead. Input that is
     /// open is billed as stated; what it has above its reservation is the overshoot that `/metrics` shows.
     fn check_usage(&mut self) {
+        if self.tokens.input.max(self.tokens.output) > TOKENS_MAX {
+            self.cut_absurd();
+        }
         let Some(holds) = &self.holds else { return };
-        let claim = holds.claim;
-        if !holds.is_open && claim.input_tokens > 0 && self.tokens.input > claim.input_tokens {
+        let (claim, input_most) = (holds.claim, holds.input_most);
+        if !holds.is_open && input_most > 0 && self.tokens.input > input_most {
             self.usage_suspect = true;
-            self.tokens.input = claim.input_tokens;
+            self.tokens.input = input_most;
         }
         if self.is_capped && self.tokens.output > claim.output_tokens {
             self.usage_suspect = true;
             self.tokens.output = claim.output_tokens;
             self.tokens.reasoning = self.tokens.reasoning.min(claim.output_tokens);
         }
+    }
+
+    /// Nobody reads or writes so much: without a reservation the bytes of the request and the longest answer of the model are billed.
+    #[cold]
+    fn cut_absurd(&mut self) {
+        let Some(target) = &self.target else { return };
+        self.usage_suspect = true;
+        let reserved = self.holds.as_ref().map_or((0, 0), |holds| (holds.input_most, holds.claim.output_tokens));
+        let tokens = &mut self.tokens;
+        if tokens.input > TOKENS_MAX {
+            let bytes = usize::try_from(self.body_bytes).unwrap_or(usize::MAX);
+            tokens.input = if reserved.0 > 0 { reserved.0 } else { input_bound(target, bytes) };
+        }
+        if tokens.output > TOKENS_MAX {
+            tokens.output = if self.is_capped && reserved.1 > 0 { reserved.1 } else { target.output_max };
+        }
+        tokens.cache_read = tokens.cache_read.min(tokens.input);
+        tokens.cache_write = tokens.cache_write.min(tokens.input);
+        tokens.reasoning = tokens.reasoning.min(tokens.output);
     }
 
     /// Gives everything back: a request that a limit refuses has used nothing.

@@ -64,11 +64,14 @@ pub(super) async fn relay_stream(
     outlet: &mut Outlet,
 ) -> Result<After, Failure> {
     let mut watch = StreamWatch::new(plan.endpoint, plan.hide_usage);
+    if exchange.has_price() {
+        watch.tell_usage();
+    }
     let block = std::sync::Arc::clone(&exchange.context.block);
     block.open_streams.inc();
     let ended = caught(pin!(relay_to_its_end(exchange, down, answer, (plan, &mut watch), outlet))).await;
     block.open_streams.dec();
-    account(exchange, &watch);
+    exchange.account(&watch);
     let ended = match ended {
         Ok(ended) => ended,
         // Nothing may follow an end marker.
@@ -156,7 +159,7 @@ async fn relay_events(
             }
             Err(cut) => return Ok(broken(exchange, cut, watch)),
         }
-        let step = take_events(answer, splitter, watch);
+        let step = take_events(answer, splitter, watch, |watch, event| exchange.tell_cost(watch, event));
         if watch.messages_count() > messages {
             messages = watch.messages_count();
             quiet_since = now();
@@ -187,11 +190,12 @@ async fn relay_events(
 }
 
 /// Judges the whole events that have arrived. Returns how many bytes of them are to be sent; what is to be kept back has
-/// been cut out.
+/// been cut out. `tell_cost` writes the event with the final usage anew.
 pub(super) fn take_events(
     answer: &mut Answer,
     splitter: &mut Splitter,
     watch: &mut StreamWatch,
+    mut tell_cost: impl FnMut(&StreamWatch, &[u8]) -> Option<Vec<u8>>,
 ) -> (usize, ControlFlow<Ended>) {
     let upstream = &mut answer.connection.upstream;
     let mut from = 0;
@@ -204,6 +208,13 @@ pub(super) fn take_events(
         let event = upstream.body().get(from..end).unwrap_or_default();
         match watch.observe(event) {
             Action::Pass => from = end,
+            Action::PassUsage => match tell_cost(watch, event) {
+                Some(told) => {
+                    upstream.replace(from..end, &told);
+                    from += told.len();
+                }
+                None => from = end,
+            },
             Action::Hide | Action::Drop => upstream.cut_out(from..end),
             Action::Fail(meaning) => return (from, ControlFlow::Break(failed(meaning))),
         }
@@ -226,7 +237,11 @@ async fn finish(
         let tail = answer.connection.upstream.body().to_vec();
         answer.connection.upstream.consume(tail.len());
         match watch.observe_tail(&tail) {
-            Action::Pass => outlet.send_own(exchange, down, &[&tail, &b"\n\n"[..]].concat()).await?,
+            action @ (Action::Pass | Action::PassUsage) => {
+                let event = [&tail, &b"\n\n"[..]].concat();
+                let told = (action == Action::PassUsage).then(|| exchange.tell_cost(watch, &event)).flatten();
+                outlet.send_own(exchange, down, &told.unwrap_or(event)).await?;
+            }
             Action::Hide | Action::Drop => {}
             Action::Fail(meaning) => return Ok(failed(meaning)),
         }
@@ -265,17 +280,6 @@ async fn await_body_end(down: &mut Downstream, answer: &mut Answer) {
     while !upstream.is_ended() {
         if upstream.read_body(down).await.is_err() || !upstream.body().is_empty() {
             return;
-        }
-    }
-}
-
-/// Tokens: as stated by the provider, else estimated from what arrived.
-fn account(exchange: &mut Exchange<'_>, watch: &StreamWatch) {
-    match watch.usage() {
-        Some(tokens) => exchange.tokens = tokens,
-        None => {
-            exchange.estimate_input();
-            exchange.tokens.output = watch.content_bytes().div_ceil(4);
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     iam::{self, TargetFacts},
     limit::{Keyed, LimitSet, route_limits},
     provider::asks_usage,
+    tokens::Encoding,
     upstream::BoundOrigin,
     usage::{Catalogue, Price},
     wire::{Defaults, Prompt},
@@ -268,6 +269,7 @@ impl Compiler<'_> {
             defaults,
             asks_usage: asks_usage(model.provider),
             is_openai: model.provider == Provider::OpenAi && is_own_address,
+            encoding: encoding(model),
             learned: Learned::default(),
             timeouts: TargetTimeouts {
                 connect: timeouts.connect,
@@ -282,6 +284,13 @@ impl Compiler<'_> {
             labels,
         })
     }
+}
+
+/// The table of a model's tokens, by its name. Who speaks OpenAI's wire at another address may pass requests on to it: should
+/// the name stand for something else there, a reservation is too small and never a bill.
+fn encoding(model: &Model) -> Option<Encoding> {
+    let is_named_there = matches!(model.provider, Provider::OpenAi | Provider::Mock);
+    is_named_there.then(|| Encoding::of_openai_model(&model.name)).flatten()
 }
 
 /// Whether a way leads to the provider's own address.

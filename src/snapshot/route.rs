@@ -9,6 +9,7 @@ use crate::{
     limit::{Keyed, LimitSet},
     metrics::Series,
     provider::Mock,
+    tokens::Encoding,
     upstream::Origin,
     usage::{Credential, Price},
     wire::{Defaults, Endpoint, Prompt},
@@ -124,6 +125,8 @@ pub struct Target {
     pub asks_usage: bool,
     /// Whether it is OpenAI itself and not somebody who speaks its wire.
     pub is_openai: bool,
+    /// How its tokens are counted exactly; none where nobody has published that.
+    pub encoding: Option<Encoding>,
     /// How long its answers usually are.
     pub learned: Learned,
     /// What the requests of its route are held to.

@@ -5,7 +5,8 @@
 
 use super::endpoint::Endpoint;
 use super::json::Scanner;
-use super::json_place::{JsonFault, Span};
+use super::json_place::{JsonFault, Span, Value};
+use super::said::said_chars;
 use super::usage::{parse_count, scan_usage};
 use crate::base::TokenCounts;
 
@@ -26,6 +27,8 @@ pub(super) struct Chunk {
     pub(super) error: Option<Span>,
     /// Bytes of text, reasoning and arguments in the deltas.
     pub(super) content_bytes: usize,
+    /// Characters of the text alone; see [`said_chars`].
+    pub(super) said_chars: usize,
 }
 
 /// What the last chunk had around its delta.
@@ -231,8 +234,9 @@ impl<'a> Pass<'a> {
                 }
                 b"text" if self.endpoint == Endpoint::Completions => {
                     let before = self.scanner.text_bytes();
-                    self.scanner.value()?;
+                    let value = self.scanner.value()?;
                     self.chunk.content_bytes += self.scanner.text_bytes() - before;
+                    self.hear(value);
                 }
                 b"finish_reason" => choice.finished = self.scanner.value()?.first != b'n',
                 b"index" => {
@@ -260,15 +264,24 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         loop {
-            let is_role = self.scanner.name()?.span.inner_of(self.text) == b"role";
+            let name = self.scanner.name()?.span.inner_of(self.text);
             let before = self.scanner.text_bytes();
-            self.scanner.value()?;
-            if !is_role {
+            let value = self.scanner.value()?;
+            if name != b"role" {
                 self.chunk.content_bytes += self.scanner.text_bytes() - before;
+            }
+            if name == b"content" {
+                self.hear(value);
             }
             if !self.scanner.next_member()? {
                 return Ok(());
             }
+        }
+    }
+
+    fn hear(&mut self, value: Value) {
+        if value.first == b'"' {
+            self.chunk.said_chars += said_chars(value.span.inner_of(self.text), value.escaped);
         }
     }
 

@@ -91,6 +91,12 @@ impl Defaults {
         caps.filter_map(value).max()
     }
 
+    /// Bytes that these members add to a body at most.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.members.iter().map(|member| member.member.len()).sum()
+    }
+
     /// Whether a member makes the provider read what no body shows.
     #[must_use]
     pub fn open_input(&self) -> bool {

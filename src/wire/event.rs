@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::json_place::Span;
+
 /// What one event says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Event<'a> {
@@ -29,6 +31,22 @@ pub(super) fn named_message(event: &[u8]) -> Option<(&[u8], &[u8])> {
     let text = rest.strip_prefix(b"\ndata: ")?.strip_suffix(b"\n\n")?;
     let is_one_line = !name.contains(&b'\r') && memchr::memchr2(b'\n', b'\r', text).is_none();
     is_one_line.then_some((name, text))
+}
+
+/// Gives the place of the message in an event of one `data` line, whatever other lines it has.
+pub(super) fn message_of(event: &[u8]) -> Option<Span> {
+    let (mut found, mut at) = (None, 0);
+    while let Some(rest) = event.get(at..).filter(|rest| !rest.is_empty()) {
+        let length = memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
+        if let Some(value) = rest.get(..length).unwrap_or_default().strip_prefix(b"data:") {
+            let from = at + length - value.strip_prefix(b" ").unwrap_or(value).len();
+            if found.replace(Span::new(from, at + length)).is_some() {
+                return None;
+            }
+        }
+        at += length + 1;
+    }
+    found
 }
 
 /// Reads the fields of an event, with or without its blank line.

@@ -2,12 +2,14 @@
 //!
 //! Bytes to bytes: nothing here knows sockets, routes or keys. The rules of this folder:
 //! - a client's body is read once, strictly, and never rebuilt; what must change is spliced by byte range ([`Edits`]);
-//! - a provider's answer is looked at, never changed; a relayed stream event allocates nothing;
+//! - a provider's answer is looked at, never changed, but for the cost in the usage of a stream ([`tell_cost`]); a relayed
+//!   stream event allocates nothing;
 //! - no input may panic, recurse without bound or cost more than linear time.
 
 mod answer;
 mod body_error;
 mod chunk;
+mod cost;
 mod demand;
 mod edit;
 mod endpoint;
@@ -17,6 +19,7 @@ mod json;
 mod json_place;
 mod json_text;
 mod request;
+mod said;
 mod sse;
 mod stream;
 mod upstream_error;
@@ -24,12 +27,14 @@ mod usage;
 
 pub use answer::{AnswerError, AnswerView, view_answer};
 pub use body_error::{BodyError, BodyFault};
+pub use cost::tell_cost;
 pub use demand::{CapText, Demand, DemandSpans};
 pub use edit::{Defaults, Edits, Pieces, Prompt};
 pub use endpoint::Endpoint;
 pub use error::{ErrorCase, StreamErrorAt, write_error_body, write_stream_error};
 pub use json_place::{JsonFault, Span};
 pub use request::{Limits, RequestView, view_request};
+pub use said::said_in_answer;
 pub use sse::{Splitter, SseError, SseLimits};
 pub use stream::{Action, End, StreamWatch};
 pub use upstream_error::{Meaning, UpstreamError, view_upstream_error};

@@ -10,6 +10,7 @@ use super::error::StreamErrorAt;
 use super::event::{self, Event};
 use super::json::Scanner;
 use super::json_place::JsonFault;
+use super::said::said_chars;
 use super::upstream_error::{Meaning, view_upstream_error};
 use super::usage::scan_usage;
 use crate::base::TokenCounts;
@@ -19,6 +20,8 @@ use crate::base::TokenCounts;
 pub enum Action {
     /// Relay its bytes.
     Pass,
+    /// Relay it with the cost in its usage, which is the final one so far. Only after [`StreamWatch::tell_usage`].
+    PassUsage,
     /// Keep it back: a usage chunk that we asked for and the client did not.
     Hide,
     /// Keep it back: an end marker that this wire does not have, or anything after the end.
@@ -54,6 +57,7 @@ enum Phase {
 pub struct StreamWatch {
     endpoint: Endpoint,
     hide_usage_chunk: bool,
+    tells_usage: bool,
     phase: Phase,
     usage: Option<TokenCounts>,
     /// Choices seen and choices finished, a bit each.
@@ -61,6 +65,7 @@ pub struct StreamWatch {
     finished: u64,
     messages_count: u64,
     content_bytes: u64,
+    said_chars: u64,
     response_id: Box<str>,
     frame: Frame,
 }
@@ -75,15 +80,22 @@ impl StreamWatch {
         Self {
             endpoint,
             hide_usage_chunk,
+            tells_usage: false,
             phase: Phase::Open,
             usage: None,
             seen: 0,
             finished: 0,
             messages_count: 0,
             content_bytes: 0,
+            said_chars: 0,
             response_id: Box::default(),
             frame: Frame::default(),
         }
+    }
+
+    /// From now on the events with the usage of the whole stream are told apart: [`Action::PassUsage`].
+    pub fn tell_usage(&mut self) {
+        self.tells_usage = true;
     }
 
     /// Reads one whole event, blank line included, and says what to do with it.
@@ -111,8 +123,8 @@ impl StreamWatch {
 
     /// Reads what is left without a blank line when the provider closed, and says what to do with it.
     ///
-    /// On [`Action::Pass`] it is a whole message: relay it and two line feeds. Half a message is dropped: the client
-    /// shall not see it. Then ask for [`StreamWatch::end`].
+    /// On [`Action::Pass`] and [`Action::PassUsage`] it is a whole message: relay it and two line feeds. Half a message is
+    /// dropped: the client shall not see it. Then ask for [`StreamWatch::end`].
     pub fn observe_tail(&mut self, tail: &[u8]) -> Action {
         let parsed = event::parse_event(tail);
         let is_whole = match &parsed.text {
@@ -174,6 +186,7 @@ impl StreamWatch {
         self.seen |= chunk.seen;
         self.finished |= chunk.finished;
         self.content_bytes += chunk.content_bytes as u64;
+        self.said_chars += chunk.said_chars as u64;
         if chunk.usage.is_some() {
             self.usage = chunk.usage;
         }
@@ -183,6 +196,10 @@ impl StreamWatch {
         let only_usage = chunk.has_usage && chunk.choices_count == Some(0);
         if only_usage && self.hide_usage_chunk {
             return Action::Hide;
+        }
+        // Some state what was used so far in every chunk: only the last ones count.
+        if self.tells_usage && chunk.usage.is_some() && self.is_complete() {
+            return Action::PassUsage;
         }
         Action::Pass
     }
@@ -200,19 +217,22 @@ impl StreamWatch {
         };
         match kind {
             b"response.created" => self.keep_response_id(text),
-            b"response.completed" | b"response.incomplete" => {
-                self.keep_response_usage(text);
-                self.phase = Phase::Done;
-            }
-            b"response.failed" => {
-                self.keep_response_usage(text);
-                self.phase = Phase::Failed;
+            b"response.completed" | b"response.incomplete" | b"response.failed" => {
+                let is_stated = self.keep_response_usage(text);
+                self.phase = if kind == b"response.failed" { Phase::Failed } else { Phase::Done };
+                if self.tells_usage && is_stated {
+                    return Action::PassUsage;
+                }
             }
             // OpenAI sends `response.failed` after it. If that does not come, the stream is truncated and gets ours.
             b"error" => {}
             _ if kind.ends_with(b".delta") => {
                 let delta = find_member(text, b"delta").unwrap_or_default();
                 self.content_bytes += delta.len().saturating_sub(2) as u64;
+                if kind == b"response.output_text.delta" {
+                    let text = delta.get(1..delta.len().saturating_sub(1)).unwrap_or_default();
+                    self.said_chars += said_chars(text, memchr::memchr(b'\\', text).is_some()) as u64;
+                }
             }
             _ => {}
         }
@@ -232,15 +252,16 @@ impl StreamWatch {
         }
     }
 
-    fn keep_response_usage(&mut self, text: &[u8]) {
+    /// Returns whether a valid usage is there.
+    fn keep_response_usage(&mut self, text: &[u8]) -> bool {
         let usage = find_member(text, b"response").and_then(|response| find_member(response, b"usage"));
         let Some(usage) = usage else {
-            return;
+            return false;
         };
         let mut scanner = Scanner::resume(usage, 0, 0);
-        if let Ok(found) = scan_usage(&mut scanner, usage) {
-            self.usage = found.counts().or(self.usage);
-        }
+        let stated = scan_usage(&mut scanner, usage).ok().and_then(|found| found.counts());
+        self.usage = stated.or(self.usage);
+        stated.is_some()
     }
 
     /// Says how the stream stands if the provider closes now.
@@ -265,6 +286,12 @@ impl StreamWatch {
         self.phase != Phase::Open
     }
 
+    /// Gives the wire of the stream.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
     /// Gives the last valid usage.
     #[must_use]
     pub fn usage(&self) -> Option<TokenCounts> {
@@ -281,6 +308,12 @@ impl StreamWatch {
     #[must_use]
     pub fn content_bytes(&self) -> u64 {
         self.content_bytes
+    }
+
+    /// Gives the characters of the text so far, without white space and repeats: a base for what it cost at least.
+    #[must_use]
+    pub fn said_chars(&self) -> u64 {
+        self.said_chars
     }
 
     /// Says where our own error event would stand.

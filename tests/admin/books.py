@@ -60,6 +60,10 @@ SCENARIOS = [
     *(Scenario(f"usage-{kind}-stream", f"fault/usage={kind}@events=5,bytes=60", 10, stream=True, expect="estimated")
       for kind in ("missing", "null", "negative", "overflow", "float", "text")),
     Scenario("usage-huge", "fault/usage=huge", 10, expect="clamped", limits=EVERY_LIMIT),
+    Scenario("usage-absurd", "fault/usage=huge", 10, expect="cut"),
+    Scenario("usage-low", "fast/size=8000,prompt=50,completion=1", 20, expect="raised"),
+    Scenario("usage-low-stream", "stream/events=400,gap_ms=0,bytes=60,prompt=50,completion=1", 20, stream=True, wants_usage=True,
+             expect="raised"),
     Scenario("usage-contradict", "fault/usage=contradict", 10),
     Scenario("usage-zero", "fault/usage=zero", 10, expect="nothing"),
     Scenario("status-429", "fault/status=429@retry_after=1", 40, expect="nothing"),
@@ -220,7 +224,9 @@ def compare_requests(claims, book, rows, truth):
                  [(s.id, s.scenario.name) for s, r, t in reported
                   if (t[-1]["input_tokens"], t[-1]["output_tokens"]) != (r["input"], r["output"])])
     paid = [(s, r) for s, r, _ in reported if s.cost is not None]
-    claims.holds(f"the price in {len(paid)} heads is that of the row",
+    told = [(s, r) for s, r, _ in reported if s.scenario.stream and s.usage]
+    claims.holds(f"the usage in {len(told)} streams tells a price", [(s.id, s.scenario.name) for s, _ in told if s.cost is None])
+    claims.holds(f"the price in {len(paid)} heads and usages is that of the row",
                  [(s.id, s.cost, r["cost"]) for s, r in paid if round(float(s.cost) * 1e9) != r["cost"]])
     claims.holds("usage that a client saw is that of the row",
                  [(s.id, s.scenario.name, s.usage, tokens_of(r)) for s, r, _ in reported if s.usage and s.usage != tokens_of(r)])
@@ -235,6 +241,16 @@ def compare_requests(claims, book, rows, truth):
     claims.holds(f"I-8 figures beyond the reservation are cut to it and flagged, {len(clamped)}",
                  [(s.id, s.scenario.name, tokens_of(r), r["flags"]) for s, r in clamped
                   if not r["flags"] & SUSPECT or (r["input"], r["output"]) != (s.body_bytes + FRAME_TOKENS, OUTPUT_MAX)])
+    cut = [(s, r) for s, r, _ in served if s.scenario.expect == "cut" and s.status == 200]
+    claims.holds(f"absurd figures are cut to the bytes and the longest answer and flagged, {len(cut)}",
+                 [(s.id, s.scenario.name, tokens_of(r), r["flags"]) for s, r in cut
+                  if not r["flags"] & SUSPECT or (r["input"], r["output"]) != (s.body_bytes + FRAME_TOKENS, OUTPUT_MAX)])
+    raised = [(s, r, t) for s, r, t in served if s.scenario.expect == "raised" and s.status == 200 and s.whole]
+    claims.holds(f"output below half of what was received is raised and flagged, {len(raised)}",
+                 [(s.id, s.scenario.name, tokens_of(r), r["flags"]) for s, r, t in raised
+                  if not r["flags"] & SUSPECT or not 100 <= r["output"] <= t[-1]["bytes_out"] // 8 or r["input"] != 50])
+    claims.holds("what a stream told of such a cost is in its row",
+                 [(s.id, s.cost, r["cost"]) for s, r, _ in raised if s.cost is not None and round(float(s.cost) * 1e9) != r["cost"]])
     guessed = [(s, r, t) for s, r, t in served if s.scenario.expect == "estimated" and s.status == 200 and s.events]
     claims.holds(f"I-8 estimates are flagged and bounded by what was delivered and received, {len(guessed)}",
                  [(s.id, s.scenario.name, tokens_of(r), s.content_bytes, t[-1]["bytes_out"]) for s, r, t in guessed

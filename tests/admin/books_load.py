@@ -22,7 +22,7 @@ class Scenario:
     timeout_ms: int = 0  # Leaves after this time.
     half: bool = False  # Leaves in the middle of its own body.
     # `reported`: tokens as the mock stated them. `nothing`: no tokens, no cost. `estimated`: flagged as such. `clamped`: cut to
-    # what was reserved. `formula`: only tokens x price is held.
+    # what was reserved; `cut` and `raised` without a reservation. `formula`: only tokens x price is held.
     expect: str = "formula"
     tokens: tuple = (0, 0, 0, 0)  # Input, output, cached, reasoning, as stated.
     limits: str = ""  # Lines of the route.
@@ -143,10 +143,11 @@ class Connection:
         if not payload.startswith(b"{"):
             return
         try:
-            parsed = json.loads(payload)
+            parsed = json.loads(payload, parse_float=str)
         except ValueError:
             return
         seen.usage = usage_of(parsed) or seen.usage
+        seen.cost = (parsed.get("usage") or {}).get("cost", seen.cost)
         for choice in parsed.get("choices") or []:
             content = (choice.get("delta") or {}).get("content")
             if content:

@@ -43,4 +43,5 @@ mod store_crash;
 mod store_faults;
 mod store_injected;
 mod tidy;
+mod tokens;
 mod wire;

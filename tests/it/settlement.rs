@@ -5,7 +5,7 @@
 
 use std::{thread, time::Duration};
 
-use crate::harness::{Gateway, Mock, Reply, Settings, chat, post};
+use crate::harness::{DEADLINE, Gateway, Mock, Reply, Settings, chat, eventually, post};
 
 /// One micro-USD a token of input, nothing else.
 fn project(mock: &Mock, models: &[(&str, &str)]) -> String {
@@ -85,5 +85,84 @@ fn f_03_request_that_was_sent_and_not_answered_in_time_is_billed() {
         gateway.assert_idle();
         let billed = gateway.metric("millrace_cost_usd_total", &format!("route=\"{route}\"")).unwrap_or(0.0);
         assert_eq!(billed > 0.0, is_billed, "{route}: {billed}");
+    }
+}
+
+/// Half a token for four characters is the least that an answer can have cost, and ten million tokens more than any.
+#[test]
+fn i_08_figures_that_cannot_be_true_are_cut_and_flagged_without_any_limit() {
+    let mock = Mock::start();
+    let models = [
+        ("low", "fast/size=8000,prompt=50,completion=1"),
+        ("low-stream", "stream/events=400,gap_ms=0,bytes=60,prompt=50,completion=1"),
+        ("huge", "fast/prompt=99000000,completion=99000000"),
+        ("honest", "fast/size=8000,prompt=50,completion=1600"),
+    ];
+    let text =
+        project(&mock, &models).replace("output_cost_per_million_tokens: 0", "output_cost_per_million_tokens: 1");
+    let text: String =
+        text.lines().filter(|line| !line.contains("token_limiting")).map(|line| format!("{line}\n")).collect();
+    let mut gateway = Gateway::serve(&Settings::demo(text, mock.address));
+    let mut client = gateway.client();
+    for (route, stream) in [("low", false), ("low-stream", true), ("huge", false), ("honest", false)] {
+        let body =
+            format!(r#"{{"model":"demo/{route}","stream":{stream},"messages":[{{"role":"user","content":"hi"}}]}}"#);
+        client.send(&post("/v1/chat/completions", &body));
+        assert_eq!(client.read().unwrap().status, 200, "{route}");
+    }
+    gateway.assert_idle();
+    let mut lines = Vec::new();
+    let is_logged = eventually(DEADLINE, || {
+        lines.extend(gateway.printed().into_iter().filter(|line| line.contains("\"tokens_output\"")));
+        lines.len() == models.len()
+    });
+    assert!(is_logged, "{lines:?}");
+    let counts: Vec<(u64, u64)> = lines
+        .iter()
+        .map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let count = |name: &str| line[name].as_u64().unwrap();
+            (count("tokens_input"), count("tokens_output"))
+        })
+        .collect();
+    let [low, low_stream, huge, honest] = counts[..] else { panic!("{counts:?}") };
+    assert_eq!((low.0, low_stream.0), (50, 50));
+    assert!((600..=1_000).contains(&low.1) && (100..=450).contains(&low_stream.1), "{counts:?}");
+    assert!(huge.0 < 200 && huge.1 == 4_096, "{counts:?}");
+    assert_eq!(honest, (50, 1_600));
+    let suspect = gateway.metric("millrace_requests_total", "");
+    assert_eq!(suspect, Some(4.0));
+}
+
+#[test]
+fn cost_of_a_stream_stands_in_the_usage_that_its_client_asked_for() {
+    let mock = Mock::start();
+    let models = [("priced", "stream/events=3,gap_ms=0,bytes=20,prompt=50,completion=9")];
+    let priced =
+        project(&mock, &models).replace("output_cost_per_million_tokens: 0", "output_cost_per_million_tokens: 2");
+    let unpriced: String = priced
+        .lines()
+        .filter(|line| !line.contains("_cost_per_million_tokens"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    for (text, want) in [(priced, Some("0.000068000")), (unpriced, None)] {
+        let gateway = Gateway::serve(&Settings::demo(text, mock.address));
+        let mut client = gateway.client();
+        let mut ask = |options: &str| {
+            let body = format!(
+                r#"{{"model":"demo/priced","stream":true{options},"messages":[{{"role":"user","content":"hi"}}]}}"#
+            );
+            client.send(&post("/v1/chat/completions", &body));
+            let reply = client.read().unwrap();
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            reply.text().to_string()
+        };
+        let asked = ask(r#","stream_options":{"include_usage":true}"#);
+        let told: Vec<&str> = asked.split("\"cost\":").skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
+        assert_eq!(told, want.into_iter().collect::<Vec<_>>(), "{asked}");
+        assert!(asked.ends_with("data: [DONE]\n\n"), "{asked}");
+        let not_asked = ask("");
+        assert!(!not_asked.contains("\"cost\"") && !not_asked.contains("\"usage\":{"), "{not_asked}");
+        gateway.assert_idle();
     }
 }

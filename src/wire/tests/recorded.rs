@@ -6,7 +6,7 @@ use super::corpus::{Record, records};
 use super::request::assert_view_equals;
 use crate::base::TokenCounts;
 use crate::wire::{
-    Action, Edits, End, Endpoint, Limits, Splitter, SseLimits, StreamWatch, view_answer, view_request,
+    Action, Edits, End, Endpoint, Limits, Splitter, SseLimits, StreamWatch, said_in_answer, view_answer, view_request,
     view_upstream_error,
 };
 
@@ -232,6 +232,34 @@ fn every_recorded_stream_is_relayed_byte_for_byte_and_ends_as_recorded() {
         added += usize::from(naive.end(endpoint) == End::AddDone);
     }
     println!("{count} streams, {failed} failed, {added} without an end marker");
+}
+
+/// Characters a token: a floor for what an answer has cost. No provider may fall below it that says what is true.
+#[test]
+fn no_recorded_answer_states_fewer_tokens_than_half_of_its_text() {
+    let (mut count, mut tightest) = (0, (f64::MAX, String::new()));
+    for (endpoint, record) in records() {
+        let Some(body) = record.body.as_ref() else { continue };
+        let (stated, said) = match record.framing.as_str() {
+            "sse" => {
+                let (_, _, watch) = relay(endpoint, body.as_bytes(), 1);
+                (watch.usage(), watch.said_chars())
+            }
+            _ => {
+                let view = view_answer(endpoint, body.as_bytes());
+                (view.ok().and_then(|view| view.usage), said_in_answer(endpoint, body.as_bytes()))
+            }
+        };
+        let Some(stated) = stated.filter(|_| said > 0) else { continue };
+        count += 1;
+        let case = format!("{}: {} tokens for {said} characters", record.case(), stated.output);
+        assert!(stated.output + 16 >= said / 8, "{case}");
+        let ratio = (stated.output + 16) as f64 * 8.0 / said as f64;
+        if ratio < tightest.0 {
+            tightest = (ratio, case);
+        }
+    }
+    println!("{count} answers with text and usage; the tightest has {:.2} of the floor, {}", tightest.0, tightest.1);
 }
 
 #[test]

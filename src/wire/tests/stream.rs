@@ -133,6 +133,38 @@ fn events_that_cannot_be_read_pass_unread() {
 }
 
 #[test]
+fn only_the_final_usage_is_told_apart() {
+    let with_choices = r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":FINISH}],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
+    let (so_far, last) = (with_choices.replace("FINISH", "null"), with_choices.replace("FINISH", "\"stop\""));
+    let completed = r#"data: {"type":"response.completed","response":{"usage":{"input_tokens":5,"output_tokens":6}}}"#;
+    let failed = r#"data: {"type":"response.failed","response":{"usage":null}}"#;
+    let (chat, responses) = (Endpoint::Chat, Endpoint::Responses);
+    for (name, endpoint, events, want) in [
+        ("its own chunk", chat, [FIRST, STOP, USAGE], Action::PassUsage),
+        ("on the last chunk", chat, [FIRST, DELTA, &last], Action::PassUsage),
+        ("so far", chat, [FIRST, DELTA, &so_far], Action::Pass),
+        ("no usage", chat, [FIRST, DELTA, STOP], Action::Pass),
+        ("false usage", chat, [FIRST, STOP, &USAGE.replace("4}", "-4}")], Action::Pass),
+        ("completed", responses, [": a", ": b", completed], Action::PassUsage),
+        ("failed without usage", responses, [": a", ": b", failed], Action::Pass),
+    ] {
+        for tells in [true, false] {
+            let mut watch = StreamWatch::new(endpoint, false);
+            if tells {
+                watch.tell_usage();
+            }
+            let actions = events.map(|event| watch.observe(format!("{event}\n\n").as_bytes()));
+            let want = if tells { want } else { Action::Pass };
+            assert_eq!(actions, [Action::Pass, Action::Pass, want], "{name}, {tells}");
+        }
+    }
+    let mut hides = StreamWatch::new(chat, true);
+    hides.tell_usage();
+    let actions = [STOP, USAGE].map(|event| hides.observe(format!("{event}\n\n").as_bytes()));
+    assert_eq!(actions, [Action::Pass, Action::Hide]);
+}
+
+#[test]
 fn framing_of_any_kind_is_understood() {
     let split = "data: {\"choices\":[],\ndata: \"usage\":{\"prompt_tokens\":3,\ndata: \"completion_tokens\":4}}";
     for (name, event) in [

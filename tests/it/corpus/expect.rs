@@ -23,6 +23,8 @@ pub(super) type Tokens = (u64, u64, u64, u64);
 /// What must come of one record.
 pub(super) struct Outcome {
     pub(super) expected: Expected,
+    /// The same where the model has a price: the cost stands in the usage of a stream.
+    pub(super) priced: Option<Expected>,
     /// What the access log must show; none means an estimate.
     pub(super) tokens: Option<Tokens>,
     /// The documented differences that this record has.
@@ -40,7 +42,7 @@ pub(super) fn expect(record: &Record) -> Outcome {
         Expected::Error { .. } => vec!["error rewritten"],
         _ => Vec::new(),
     };
-    Outcome { expected, tokens, changes }
+    Outcome { expected, priced: None, tokens, changes }
 }
 
 fn whole(record: &Record) -> (Expected, Option<Tokens>) {
@@ -92,6 +94,7 @@ struct Progress {
 
 fn stream(record: &Record) -> Outcome {
     let (mut sent, mut rest, mut progress) = (Vec::new(), record.body.as_slice(), Progress::default());
+    let mut priced = Vec::new();
     let mut changes = Vec::new();
     let (mut done, mut failed) = (false, false);
     while !done && !failed && !rest.is_empty() {
@@ -103,9 +106,11 @@ fn stream(record: &Record) -> Outcome {
             Step::Fail => failed = true,
             step @ (Step::Send | Step::Done) => {
                 sent.extend_from_slice(event);
+                priced.extend_from_slice(&progress.with_cost(record.kind, event));
                 if !whole {
                     // Clients do not see an event before its blank line.
                     sent.extend_from_slice(b"\n\n");
+                    priced.extend_from_slice(b"\n\n");
                     changes.push("blank line added");
                 }
                 done = matches!(step, Step::Done);
@@ -115,6 +120,7 @@ fn stream(record: &Record) -> Outcome {
     let complete = !progress.seen.is_empty() && progress.seen.iter().all(|index| progress.finished.contains(index));
     if !done && !failed && complete {
         sent.extend_from_slice(b"data: [DONE]\n\n");
+        priced.extend_from_slice(b"data: [DONE]\n\n");
         changes.push("end mark added");
         done = true;
     }
@@ -124,8 +130,11 @@ fn stream(record: &Record) -> Outcome {
     if !done {
         changes.push("ended with our error");
     }
-    let expected = if done { Expected::Bytes(sent) } else { Expected::Broken(sent) };
-    Outcome { expected, tokens: progress.usage, changes }
+    if priced != sent {
+        changes.push("cost told, where there is a price");
+    }
+    let end = if done { Expected::Bytes } else { Expected::Broken };
+    Outcome { expected: end(sent), priced: Some(end(priced)), tokens: progress.usage, changes }
 }
 
 impl Progress {
@@ -171,6 +180,41 @@ impl Progress {
         Step::Send
     }
 
+    /// The event with the cost by the usage so far, if the stream is complete and the event states a usage.
+    fn with_cost(&self, kind: Kind, event: &[u8]) -> Vec<u8> {
+        let text = String::from_utf8(event.to_vec()).unwrap();
+        let message = text.lines().find_map(|line| line.strip_prefix("data:")).unwrap_or_default();
+        let value: Value = serde_json::from_str(message).unwrap_or_default();
+        let place = if kind == Kind::Responses { "/response/usage" } else { "/usage" };
+        let usage = value.pointer(place).and_then(|usage| tokens(kind, usage));
+        let is_complete = match kind {
+            Kind::Responses => true,
+            _ => !self.seen.is_empty() && self.seen.iter().all(|index| self.finished.contains(index)),
+        };
+        let (Some((input, output, cached, _)), true) = (usage, is_complete) else {
+            return event.to_vec();
+        };
+        // The price of the test: 1, 2 and 0.5 USD per million tokens.
+        let cached = cached.min(input);
+        let nano = (input - cached) * 1_000 + cached * 500 + output * 2_000;
+        let cost = format!("{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000);
+        let object = text.rfind("\"usage\"").unwrap() + 7;
+        let object = object + text[object..].find('{').unwrap();
+        let end = object + value_bytes(&text[object..]);
+        let told = match text[object..end].find("\"cost\":") {
+            Some(at) => {
+                let at = object + at + 7;
+                format!(
+                    "{}{cost}{}",
+                    &text[..at],
+                    text[at..].trim_start().split_at(value_bytes(text[at..].trim_start())).1
+                )
+            }
+            None => format!("{},\"cost\":{cost}{}", &text[..end - 1], &text[end - 1..]),
+        };
+        told.into_bytes()
+    }
+
     /// This wire has no `[DONE]`: OpenRouter sends it all the same.
     fn response_step(&mut self, message: &str, is_done: bool) -> Step {
         if is_done {
@@ -184,6 +228,13 @@ impl Progress {
             _ => Step::Send,
         }
     }
+}
+
+/// Length of the JSON value at the start of a text.
+fn value_bytes(text: &str) -> usize {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    values.next().unwrap().unwrap();
+    values.byte_offset()
 }
 
 /// The next event with its blank line, and whether that is there.

@@ -32,6 +32,8 @@ const ONE_BYTE_MAX: usize = 10_000;
 const FINE_MAX: usize = 50_000;
 /// Draws pieces of about eight bytes.
 const FINE: &str = "seed:17";
+/// The cut whose models have a price.
+const PRICED: &str = COARSE;
 /// Draws pieces of about 250 bytes.
 const COARSE: &str = "seed:20";
 
@@ -74,6 +76,15 @@ fn projects(cases: &[Case<'_>], replay: SocketAddr) -> Vec<(String, String)> {
                 if is_embedding { ("embedding_models", &mut embedding) } else { ("chat_models", &mut chat) };
             writeln!(text, "  - model_id: \"{name}\"\n    model: \"openai/rec/{}/split={split}\"", record.id).unwrap();
             writeln!(text, "    credentials: {{base_url: \"http://{replay}/v1\"}}").unwrap();
+            if *split == PRICED {
+                let [input, output, cached] = [1.0, 2.0, 0.5];
+                writeln!(
+                    text,
+                    "    input_cost_per_million_tokens: {input}\n    output_cost_per_million_tokens: {output}"
+                )
+                .unwrap();
+                writeln!(text, "    input_cached_cost_per_million_tokens: {cached}").unwrap();
+            }
             writeln!(routes, "  \"{name}\": {{{list}: [\"{name}\"]}}").unwrap();
         }
         let mut text = String::new();
@@ -88,6 +99,11 @@ fn projects(cases: &[Case<'_>], replay: SocketAddr) -> Vec<(String, String)> {
 }
 
 impl Case<'_> {
+    fn expected(&self) -> &Expected {
+        let priced = self.outcome.priced.as_ref().filter(|_| self.split == PRICED);
+        priced.unwrap_or(&self.outcome.expected)
+    }
+
     fn request(&self) -> Vec<u8> {
         let mut body = self.record.request.clone();
         body["model"] = format!("{}/{}", self.project, self.name).into();
@@ -191,7 +207,7 @@ fn exchange_all(gateway: &Gateway, cases: &[Case<'_>]) -> (HashMap<String, u16>,
                         client = gateway.client();
                         continue;
                     };
-                    let compared = compare(&case.outcome.expected, case.record, &reply);
+                    let compared = compare(case.expected(), case.record, &reply);
                     let mut results = results.lock().unwrap();
                     results.0.insert(case.name.clone(), reply.status);
                     results.1.extend(compared.err().map(|what| case.difference(&what)));
