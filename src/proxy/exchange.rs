@@ -8,13 +8,13 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     base::{Instant, NanoUsd, RequestId, Tenure, TokenCounts, UnixTime, now},
     http::{Downstream, Method, Part, RequestHead},
-    metrics::{Endpoint as CountedEndpoint, Observation, Outcome},
+    metrics::{Endpoint as CountedEndpoint, Observation},
     snapshot::{Grant, Route, Snapshot, Target},
     usage::{Annotations, Credential, Record},
     wire::Endpoint,
 };
 
-use super::{admit::Holds, client_address::client_address, context::Context, trace::Trace};
+use super::{admit::Holds, client_address::client_address, context::Context, trace::Trace, tried::Tried};
 
 /// What of an answer is on its way to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,8 @@ pub(super) struct Exchange<'a> {
     pub error: &'static str,
     /// How many attempts were made.
     pub attempts: u32,
+    /// What is known of each.
+    pub tried: Tried,
     /// Whether a provider may have received it.
     pub is_sent: bool,
     /// Tokens of the answer.
@@ -138,6 +140,7 @@ impl<'a> Exchange<'a> {
             status: 0,
             error: "",
             attempts: 0,
+            tried: Tried::default(),
             is_sent: false,
             tokens: TokenCounts::default(),
             estimated: false,
@@ -192,13 +195,6 @@ impl<'a> Exchange<'a> {
         self.first_content.get_or_insert(at);
     }
 
-    /// Counts one finished attempt.
-    pub(super) fn count_attempt(&self, outcome: Outcome) {
-        if let Some(target) = &self.target {
-            target.series.record_attempt(self.context.worker, outcome);
-        }
-    }
-
     /// Whether too many later configurations of its project are in use, and the time to finish is over.
     #[must_use]
     pub(super) fn is_outdated(&self) -> bool {
@@ -234,6 +230,7 @@ impl Drop for Exchange<'_> {
         self.price();
         let ended = now();
         let charges = self.settle(ended);
+        let tried = self.take_tried(ended);
         let (block, shared) = (&self.context.block, &self.context.shared);
         let duration = ended.saturating_duration_since(self.arrived);
         let ttft = self.first_content.map(|at| at.saturating_duration_since(self.arrived));
@@ -266,6 +263,7 @@ impl Drop for Exchange<'_> {
             overhead,
             upstream_time: self.upstream_wait,
             attempts: self.attempts,
+            tried,
             tokens: self.tokens,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,

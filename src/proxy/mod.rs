@@ -26,6 +26,7 @@ mod rules;
 mod settle;
 mod stream;
 mod trace;
+mod tried;
 
 use std::{pin::pin, sync::Arc};
 

@@ -26,12 +26,12 @@ pub use ledger_tx::{Ledger, Place};
 pub use query::{AuditFilter, KeyFilter, Order, Page, PageRequest, ProjectFilter, VersionFilter};
 pub use record::{
     Account, Activation, ActivationKind, ActorKind, AdminToken, Alert, AlertChannel, AlertCondition, AlertDelivery,
-    AlertEvent, AlertMark, AlertNotice, AlertScope, AlertState, ApiKey, AuditEntry, AuditEvent, ChannelKind,
-    DeliveryState, Dimension, EgressRule, Invitation, InvitationStatus, KeptAnswer, KeyStatus, LedgerEntry,
-    LedgerFilter, LedgerKind, Lifecycle, LimitAlgorithm, LimitKind, LimitMode, LimitPlace, Member, Mode, Organization,
-    OrganizationRole, OrganizationStatus, Owner, Project, ProjectGrant, ProjectRole, ProviderKey, RequestFilter,
-    RequestRow, Rollup, Rule, RulePlace, RuleStatus, Sealed, SecondFactor, Secret, Session, Span, StoredLimit,
-    TagPlace, TagTally, User, Version, VersionState,
+    AlertEvent, AlertMark, AlertNotice, AlertScope, AlertState, ApiKey, AttemptRow, AuditEntry, AuditEvent,
+    ChannelKind, DeliveryState, Dimension, EgressRule, Invitation, InvitationStatus, KeptAnswer, KeyStatus,
+    LedgerEntry, LedgerFilter, LedgerKind, Lifecycle, LimitAlgorithm, LimitKind, LimitMode, LimitPlace, Member, Mode,
+    Organization, OrganizationRole, OrganizationStatus, Owner, Project, ProjectGrant, ProjectRole, ProviderKey,
+    RequestFilter, RequestRow, Rollup, Rule, RulePlace, RuleStatus, Sealed, SecondFactor, Secret, Session, Span,
+    StoredLimit, TagPlace, TagTally, User, Version, VersionState,
 };
 pub use sqlite::OTHER_TAG;
 pub use tx::{Access, Audit, Keys, Limits, Notes, Outcome, People, Projects, Rules, SealPlace, Seals, Secrets, Tx};

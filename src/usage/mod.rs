@@ -6,6 +6,7 @@
 
 mod access_log;
 mod annotations;
+mod attempt;
 mod distribution;
 mod price;
 mod queue;
@@ -14,6 +15,7 @@ mod tally;
 
 pub use access_log::append_line;
 pub use annotations::{ANNOTATION_BYTES_MAX, AnnotationError, Annotations, Texts};
+pub use attempt::Attempt;
 pub use distribution::Distribution;
 pub use price::{
     Catalogue, ListedModel, Price, PriceClass, PriceRow, PriceSource, PriceTable, PriceTableError, PriceTableHead,

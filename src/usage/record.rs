@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::annotations::Annotations;
+use super::{annotations::Annotations, attempt::Attempt};
 use crate::base::{Caller, Charge, Labels, NanoUsd, RequestId, TokenCounts, UnixTime};
 
 /// Everything the access log and the bill need to know about one request.
@@ -43,6 +43,8 @@ pub struct Record {
     pub upstream_time: Duration,
     /// How many attempts were made.
     pub attempts: u32,
+    /// Each of them, where there were several or the one did not succeed; none where this record tells it.
+    pub tried: Option<Box<[Attempt]>>,
     /// Tokens of the answer.
     pub tokens: TokenCounts,
     /// Bytes received from the client: head and body.
@@ -115,6 +117,7 @@ impl Record {
             overhead: Duration::ZERO,
             upstream_time: Duration::ZERO,
             attempts: 0,
+            tried: None,
             tokens: TokenCounts::default(),
             bytes_in: 0,
             bytes_out: 0,

@@ -16,7 +16,7 @@ use crate::admin::rest::{
     Streamed, Time,
 };
 use crate::control::Capability;
-use crate::store::{Order, PageRequest, RequestFilter, RequestRow};
+use crate::store::{AttemptRow, Order, PageRequest, RequestFilter, RequestRow};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -118,7 +118,10 @@ pub(super) struct RequestView {
     ttft_ms: Option<f64>,
     overhead_ms: f64,
     upstream_ms: f64,
-    attempts: u32,
+    /// How many attempts were made; a silent resend is not counted.
+    attempt_count: u32,
+    /// Each attempt, in order; empty where none was made, or where it was stored by a version that kept none.
+    attempts: Vec<AttemptView>,
     streamed: bool,
     cancelled: bool,
     tokens: TokensView,
@@ -139,6 +142,27 @@ pub(super) struct RequestView {
     client_ip: Option<String>,
     tags: BTreeMap<String, String>,
     metadata: BTreeMap<String, String>,
+}
+
+/// One try of one target.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RequestAttempt)]
+struct AttemptView {
+    provider: String,
+    model: String,
+    target: String,
+    /// `own` or `platform`.
+    credential: String,
+    /// Status of the provider's answer; 0 when none came.
+    status: u16,
+    /// How it ended, as the label `outcome` of `/metrics` has it.
+    outcome: String,
+    duration_ms: f64,
+    tokens: TokensView,
+    /// USD; null when no price is known.
+    cost: Option<Money>,
+    /// It failed and was billed by an estimate, because the provider may bill it.
+    maybe_billed: bool,
 }
 
 async fn list(
@@ -210,8 +234,26 @@ impl LogQuery {
     }
 }
 
+impl From<AttemptRow> for AttemptView {
+    fn from(row: AttemptRow) -> Self {
+        Self {
+            provider: row.provider,
+            model: row.model,
+            target: row.target,
+            credential: row.credential,
+            status: row.status,
+            outcome: row.outcome,
+            duration_ms: row.duration.as_secs_f64() * 1_000.0,
+            tokens: row.tokens.into(),
+            cost: row.cost.map(Money),
+            maybe_billed: row.maybe_billed,
+        }
+    }
+}
+
 impl From<RequestRow> for RequestView {
     fn from(row: RequestRow) -> Self {
+        let attempts = row.attempts().into_iter().map(AttemptView::from).collect();
         let of = row.dimension;
         let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1_000.0;
         let texts = |json: Option<String>| json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
@@ -236,7 +278,8 @@ impl From<RequestRow> for RequestView {
             ttft_ms: row.ttft.map(ms),
             overhead_ms: ms(row.overhead),
             upstream_ms: ms(row.upstream_time),
-            attempts: row.attempts,
+            attempt_count: row.attempts,
+            attempts,
             streamed: of.stream,
             cancelled: row.cancelled,
             tokens: row.tokens.into(),

@@ -3,6 +3,7 @@
 //! A record says what each field means and its bounds; the rules between records are in `control/`.
 
 mod alert;
+mod attempt;
 mod audit;
 mod instance;
 mod key;
@@ -18,6 +19,7 @@ pub use alert::{
     Alert, AlertChannel, AlertCondition, AlertDelivery, AlertEvent, AlertMark, AlertNotice, AlertScope, AlertState,
     ChannelKind, DeliveryState,
 };
+pub use attempt::AttemptRow;
 pub use audit::{ActorKind, AuditEntry, AuditEvent, KeptAnswer};
 pub use instance::EgressRule;
 pub use key::{ApiKey, KeyStatus, Owner, ProviderKey, Sealed, Secret};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rusqlite::params;
 
 use super::{
+    attempts::{attempts_json, attempts_of},
     columns::{Columns, only},
     ledger::signed,
     rollups::dimension,
@@ -29,7 +30,8 @@ const UNPRICED: u8 = 8;
 
 const ROW: &str = "SELECT requests.id, at, request_id, trace_id, generation, version, requests.status, client_ip, \
     duration_us, ttft_us, overhead_us, upstream_us, attempts, input, output, cache_read, cache_write, cache_write_1h, \
-    reasoning, audio_input, audio_output, bytes_in, bytes_out, cost, fee, flags, tags, metadata, organization, \
+    reasoning, audio_input, audio_output, bytes_in, bytes_out, cost, fee, flags, tags, metadata, tried, \
+    organization, \
     dimensions.project, route, key, member, \"group\", provider, model, target, endpoint, dimensions.status, error, stream, \
     credential FROM requests JOIN dimensions ON dimensions.id = dimension";
 
@@ -40,8 +42,8 @@ impl Requests for SqliteTx<'_> {
         self.change(
             "INSERT INTO requests (at, project, dimension, request_id, trace_id, generation, version, status, client_ip, \
              duration_us, ttft_us, overhead_us, upstream_us, attempts, input, output, cache_read, cache_write, \
-             cache_write_1h, reasoning, audio_input, audio_output, bytes_in, bytes_out, cost, fee, flags, tags, metadata) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             cache_write_1h, reasoning, audio_input, audio_output, bytes_in, bytes_out, cost, fee, flags, tags, metadata, \
+             tried) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 record.at,
                 project,
@@ -72,6 +74,7 @@ impl Requests for SqliteTx<'_> {
                 flags(record),
                 annotations.and_then(|annotations| json(&annotations.tags)),
                 annotations.and_then(|annotations| json(&annotations.metadata)),
+                attempts_json(record.tried.as_deref()),
             ],
         )
     }
@@ -154,6 +157,7 @@ fn row(columns: &mut Columns<'_, '_>) -> rusqlite::Result<RequestRow> {
         overhead: duration(columns)?,
         upstream_time: duration(columns)?,
         attempts: columns.take()?,
+        tried: None,
         tokens: TokenCounts {
             input: columns.take()?,
             output: columns.take()?,
@@ -182,6 +186,7 @@ fn row(columns: &mut Columns<'_, '_>) -> rusqlite::Result<RequestRow> {
     (row.usage_suspect, row.unpriced) = (is_set(SUSPECT), is_set(UNPRICED));
     row.tags = columns.take()?;
     row.metadata = columns.take()?;
+    row.tried = columns.take::<Option<String>>()?.map(|tried| attempts_of(&tried));
     row.dimension = dimension(columns)?;
     Ok(row)
 }

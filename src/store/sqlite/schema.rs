@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_limits.sql"),
     include_str!("schema_credits.sql"),
     include_str!("schema_alerts.sql"),
+    include_str!("schema_attempts.sql"),
 ];
 
 /// Refuses a file of another program or of a newer version.
