@@ -20,6 +20,7 @@ use super::{
     error::ControlError,
     file_projects::FileProjects,
     keys::{Credentials, KeyUse},
+    ledger::Tails,
     login::{Passwords, Throttle},
     publish::Publisher,
     serve::Serves,
@@ -41,6 +42,7 @@ pub struct Control {
     throttle: std::sync::Mutex<Throttle>,
     files: Option<Arc<FileProjects>>,
     alerting: Alerting,
+    tails: Arc<Tails>,
 }
 
 /// What a [`Control`] is made of.
@@ -75,6 +77,7 @@ impl Control {
             throttle: std::sync::Mutex::default(),
             files: parts.files,
             alerting: Alerting::default(),
+            tails: Arc::default(),
         }
     }
 
@@ -87,6 +90,18 @@ impl Control {
     /// What is shared by those who change alert rules and those who follow them.
     pub(super) fn alerting(&self) -> &Alerting {
         &self.alerting
+    }
+
+    /// Those who follow requests as they end.
+    #[must_use]
+    pub fn tails(&self) -> &Arc<Tails> {
+        &self.tails
+    }
+
+    /// Whether the process has begun to end.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.shared.is_draining()
     }
 
     /// What workers and the control plane share.

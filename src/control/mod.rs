@@ -84,8 +84,8 @@ pub use keys::{
     keep_credentials, keep_key_use,
 };
 pub use ledger::{
-    Analytics, Granularity, GroupBy, Keeper, Leases, Only, RequestRows, UsageQuestion, UsageRow, UsageScope,
-    WantedLease, keep, look_after_book, ring_keeper,
+    Analytics, Granularity, GroupBy, Keeper, Leases, Only, RequestRows, Tail, Tails, UsageQuestion, UsageRow,
+    UsageScope, WantedLease, keep, look_after_book, ring_keeper,
 };
 pub use limits::{
     FieldPatch, LimitFields, LimitPatch, LimitSite, LimitUse, NewLimit, PeriodKind, PeriodLimit, unit_name,

@@ -20,6 +20,14 @@ pub(super) fn write_process(sources: &Sources, out: &mut String) {
     write_each_worker(sources, out);
     write_config(&sources.config, out);
     write_rest(sources, out);
+    if let Some(tails) = sources.outside.tails {
+        let name = "millrace_log_tails";
+        head(out, name, "gauge", "Tails of the log of requests that are open now.");
+        line(out, name, &[], tails.count);
+        let name = "millrace_log_tail_rows_lost_total";
+        head(out, name, "counter", "Rows that tails did not show because their reader was too slow.");
+        line(out, name, &[], tails.lost);
+    }
     if let Some(book) = &sources.outside.book {
         write_book(book, out);
     }

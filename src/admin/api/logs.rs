@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::log_export::{Export, Form};
+use super::log_tail::tail;
 use super::projects::millis;
 use super::times::optional_time;
 use super::usage::{Money, TokensView};
@@ -32,6 +33,13 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             "Streams stored requests of a project, oldest first, at most 1,000,000.",
             export,
         ),
+        Endpoint::get(
+            "/projects/{project}/logs/tail",
+            Needs(Capability::UsageRead),
+            "Follows requests of a project as they end, stored or not: events `request`, `lost` and `end`. At most 16 at once.",
+            tail,
+        )
+        .refuses(&[Code::LimitReached]),
         Endpoint::get(
             "/projects/{project}/logs/{request_id}",
             Needs(Capability::UsageRead),
@@ -206,7 +214,7 @@ async fn export(
 }
 
 impl LogQuery {
-    fn filter(self) -> Result<RequestFilter, ApiError> {
+    pub(super) fn filter(self) -> Result<RequestFilter, ApiError> {
         let wrong = || ApiError::field("status", "expected a status such as `429`, a class such as `5xx`, or `none`");
         let (status, status_class) = match self.status {
             Some(class) if class == "none" || class.ends_with("xx") => (None, Some(class)),

@@ -187,6 +187,8 @@ impl World {
         };
         let answer = self.service.call(request.unwrap()).await.unwrap();
         let (head, body) = answer.into_parts();
+        // What is followed has no end.
+        let body = if endpoint.path.ends_with("/tail") && head.status == 200 { Body::empty() } else { body };
         let text = to_bytes(body, usize::MAX).await.unwrap();
         let json: Value = serde_json::from_slice(&text).unwrap_or(Value::Null);
         (head.status.as_u16(), json["code"].as_str().unwrap_or_default().to_owned())

@@ -37,6 +37,7 @@ mod keys;
 mod limit_fields;
 mod limits;
 mod log_export;
+mod log_tail;
 mod logs;
 #[cfg(test)]
 mod matrix_tests;

@@ -16,6 +16,7 @@ mod read;
 #[cfg(test)]
 mod read_tests;
 mod sample;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -26,4 +27,5 @@ pub use leases::{Leases, WantedLease, ring_keeper};
 pub(in crate::control) use observe::{Observed, Watching};
 pub use read::UsageScope;
 pub use sample::RequestRows;
+pub use tail::{Tail, Tails};
 pub use upkeep::look_after_book;

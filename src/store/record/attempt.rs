@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::usage::RequestRow;
-use crate::base::{NanoUsd, TokenCounts};
+use crate::{
+    base::{NanoUsd, TokenCounts},
+    usage::Attempt,
+};
 
 /// One try of one target, as its request's row holds it.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +31,23 @@ pub struct AttemptRow {
     pub cost: Option<NanoUsd>,
     /// Whether it failed and was billed by an estimate, because the provider may bill it.
     pub maybe_billed: bool,
+}
+
+impl From<&Attempt> for AttemptRow {
+    fn from(attempt: &Attempt) -> Self {
+        Self {
+            provider: attempt.labels.provider.to_string(),
+            model: attempt.labels.model.to_string(),
+            target: attempt.labels.target.to_string(),
+            credential: attempt.credential.as_str().to_owned(),
+            status: attempt.status,
+            outcome: attempt.outcome.to_owned(),
+            duration: attempt.duration,
+            tokens: attempt.tokens,
+            cost: attempt.cost,
+            maybe_billed: attempt.maybe_billed,
+        }
+    }
 }
 
 impl RequestRow {

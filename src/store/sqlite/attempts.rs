@@ -33,7 +33,7 @@ fn is_empty(tokens: &[u64; 8]) -> bool {
 
 /// Writes attempts; none for a request whose row tells its one attempt.
 pub(super) fn attempts_json(tried: Option<&[Attempt]>) -> Option<String> {
-    let kept: Vec<Kept> = tried?.iter().map(Kept::of).collect();
+    let kept: Vec<Kept> = tried?.iter().map(|attempt| Kept::of(attempt.into())).collect();
     serde_json::to_string(&kept).ok()
 }
 
@@ -44,15 +44,15 @@ pub(super) fn attempts_of(json: &str) -> Vec<AttemptRow> {
 }
 
 impl Kept {
-    fn of(attempt: &Attempt) -> Self {
+    fn of(attempt: AttemptRow) -> Self {
         let tokens = &attempt.tokens;
         Self {
-            provider: attempt.labels.provider.to_string(),
-            model: attempt.labels.model.to_string(),
-            target: attempt.labels.target.to_string(),
-            credential: attempt.credential.as_str().to_owned(),
+            provider: attempt.provider,
+            model: attempt.model,
+            target: attempt.target,
+            credential: attempt.credential,
             status: attempt.status,
-            outcome: attempt.outcome.to_owned(),
+            outcome: attempt.outcome,
             us: u64::try_from(attempt.duration.as_micros()).unwrap_or(u64::MAX),
             tokens: [
                 tokens.input,
