@@ -22,7 +22,7 @@ use crate::{
     metrics::{Registry, Series},
     snapshot::{Handle, Snapshot},
     upstream::PoolLimits,
-    usage::Queue,
+    usage::{PayloadLimits, PayloadRoom, Queue},
     wire,
 };
 
@@ -54,6 +54,8 @@ pub struct Settings {
     pub drain_grace: Duration,
     /// Time that streams get to finish when too many later configurations of their project are in use.
     pub replaced_grace: Duration,
+    /// Bounds of what is kept of prompts and answers.
+    pub payloads: PayloadLimits,
 }
 
 /// State shared by the workers and the admin thread.
@@ -62,6 +64,8 @@ pub struct Shared {
     pub snapshot: Handle,
     /// Finished requests on their way to the admin thread.
     pub queue: Arc<Queue>,
+    /// Memory of prompts and answers that are kept.
+    pub payloads: Arc<PayloadRoom>,
     /// All counters.
     pub registry: Arc<Registry>,
     /// The counters of limits.
@@ -139,6 +143,7 @@ impl Shared {
         Self {
             snapshot: parts.snapshot,
             queue: parts.queue,
+            payloads: Arc::new(PayloadRoom::new(settings.payloads)),
             unrouted: parts.registry.series(Arc::default()),
             registry: parts.registry,
             meters: parts.meters,
@@ -283,6 +288,7 @@ pub(crate) mod tests {
             connections_per_address_max: 100,
             drain_grace: second,
             replaced_grace: second,
+            payloads: PayloadLimits { bytes_max: 1 << 10, room_bytes_max: 1 << 20 },
         }
     }
 

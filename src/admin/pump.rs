@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::output::{Batch, Output};
 use crate::base::log;
-use crate::control::{Keeper, KeyUse, Tails};
+use crate::control::{Control, Keeper, KeyUse};
 use crate::usage::{Queue, append_line};
 
 /// How often the queues are emptied.
@@ -40,8 +40,8 @@ pub struct Pump {
     pub key_use: Option<Arc<KeyUse>>,
     /// Stores what was used; none where nothing is stored.
     pub keeper: Option<Arc<Keeper>>,
-    /// Those who follow requests; none where nothing is stored.
-    pub tails: Option<Arc<Tails>>,
+    /// Shows requests to those who follow them, and keeps what they said; none where nothing is stored.
+    pub said: Option<Arc<Control>>,
     /// Makes the pump run before its next turn, which is due within 20 ms.
     pub wake: Arc<Notify>,
 }
@@ -128,8 +128,9 @@ impl Pump {
                 append_line(&record, &mut batch.bytes);
                 batch.access_lines += 1;
             }
-            if let Some(tails) = &self.tails {
-                tails.note(&record);
+            if let Some(control) = &self.said {
+                control.tails().note(&record);
+                control.payloads().note(&record);
             }
             if let Some(keeper) = &self.keeper {
                 keeper.note(record);
@@ -166,7 +167,7 @@ mod tests {
             access_log,
             key_use: None,
             keeper: None,
-            tails: None,
+            said: None,
             wake: Arc::new(Notify::new()),
         };
         (pump, reader)

@@ -22,6 +22,7 @@ use super::{
     keys::{Credentials, KeyUse},
     ledger::Tails,
     login::{Passwords, Throttle},
+    payloads::Payloads,
     publish::Publisher,
     serve::Serves,
     vault::{Pepper, Vault},
@@ -43,6 +44,7 @@ pub struct Control {
     files: Option<Arc<FileProjects>>,
     alerting: Alerting,
     tails: Arc<Tails>,
+    payloads: Payloads,
 }
 
 /// What a [`Control`] is made of.
@@ -78,6 +80,7 @@ impl Control {
             files: parts.files,
             alerting: Alerting::default(),
             tails: Arc::default(),
+            payloads: Payloads::default(),
         }
     }
 
@@ -96,6 +99,12 @@ impl Control {
     #[must_use]
     pub fn tails(&self) -> &Arc<Tails> {
         &self.tails
+    }
+
+    /// What requests said, on its way to the store.
+    #[must_use]
+    pub fn payloads(&self) -> &Payloads {
+        &self.payloads
     }
 
     /// Whether the process has begun to end.

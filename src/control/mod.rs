@@ -35,6 +35,7 @@ mod lifecycle_tests;
 mod limits;
 mod live_routes;
 mod login;
+mod payloads;
 mod people;
 mod permit;
 mod platform_credentials;
@@ -92,6 +93,7 @@ pub use limits::{
 };
 pub use live_routes::{LiveRoute, LiveTarget};
 pub use login::{Account, FirstStart, Login, NewToken, Offered, prepare_first_start};
+pub use payloads::{PayloadText, Payloads, keep_payloads};
 pub use people::{AuditScope, Joined, MemberPatch, NewInvitation, OrganizationPatch};
 pub use permit::{Capability, Extent, Scope, permit, permit_anywhere};
 pub use platform_credentials::NewPlatformCredential;

@@ -10,7 +10,7 @@ use crate::{
     http::{Downstream, Method, Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, Observation},
     snapshot::{Grant, Route, Snapshot, Target},
-    usage::{Annotations, Credential, Record},
+    usage::{Annotations, Credential, Payload, Record},
     wire::Endpoint,
 };
 
@@ -86,6 +86,10 @@ pub(super) struct Exchange<'a> {
     pub estimated: bool,
     /// Whether the client left before the end.
     pub cancelled: bool,
+    /// Whether its project keeps what is said.
+    pub is_captured: bool,
+    /// What was said so far; none where it is not kept.
+    pub payload: Option<Box<Payload>>,
     /// What the client put on the request for the log.
     pub annotations: Option<Box<Annotations>>,
     /// Bytes received from the client.
@@ -145,6 +149,8 @@ impl<'a> Exchange<'a> {
             tokens: TokenCounts::default(),
             estimated: false,
             cancelled: false,
+            is_captured: false,
+            payload: None,
             annotations: None,
             bytes_in: u64::try_from(head.len).unwrap_or(0),
             bytes_out: 0,
@@ -277,6 +283,7 @@ impl Drop for Exchange<'_> {
             usage_suspect: self.usage_suspect,
             charges,
             annotations: self.annotations.take(),
+            payload: self.payload.take().map(Arc::from),
         };
         if self.attempts > 0 {
             shared.queue.send(record);

@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     admin::{AccessLog, AdminState, Api, Check, Output, Pump, RateLimits, Readiness, pump, serve},
     config::Server,
-    control::{Control, Keeper, Publisher, keep_credentials, keep_key_use, keep_sealed, watch_alerts},
+    control::{Control, Keeper, Publisher, keep_credentials, keep_key_use, keep_payloads, keep_sealed, watch_alerts},
     limit::Meters,
     metrics::Registry,
     shared::{Door, Parts, Shared},
@@ -166,10 +166,16 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     let _ = pumped.await;
     book.close().await;
     if let Some(control) = keeper {
-        control.write_key_use().await;
-        control.write_credential_use().await;
+        write_rest(&control).await;
     }
     verdict
+}
+
+/// Writes what is still in memory; no request comes any more.
+async fn write_rest(control: &Control) {
+    control.close_payloads().await;
+    control.write_key_use().await;
+    control.write_credential_use().await;
 }
 
 /// Where no project may send a request: to ourselves.
@@ -229,6 +235,7 @@ fn start_pump(
     if let Some(control) = keeps {
         tokio::spawn(keep_key_use(Arc::clone(control), stopped.clone()));
         tokio::spawn(keep_credentials(Arc::clone(control), stopped.clone()));
+        tokio::spawn(keep_payloads(Arc::clone(control), stopped.clone()));
         if let Some(ledger) = ledger {
             tokio::spawn(watch_alerts(Arc::clone(control), Arc::clone(ledger), stopped.clone()));
         }
@@ -239,7 +246,7 @@ fn start_pump(
         access_log,
         key_use: keeps.map(|control| Arc::clone(control.key_use())),
         keeper: ledger.cloned(),
-        tails: api.map(|api| Arc::clone(api.control.tails())),
+        said: api.map(|api| Arc::clone(&api.control)),
         wake: Arc::new(Notify::new()),
     };
     tokio::spawn(pump(pumping, stopped))

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{annotations::Annotations, attempt::Attempt};
+use super::{annotations::Annotations, attempt::Attempt, payload::Payload};
 use crate::base::{Caller, Charge, Labels, NanoUsd, RequestId, TokenCounts, UnixTime};
 
 /// Everything the access log and the bill need to know about one request.
 ///
-/// Holds no key, no header and nothing of a body. What a client itself put on its request
+/// Holds no key and no header, and of a body only what its project wants to be kept, as [`Payload`]. What a client itself put on its request
 /// is kept apart, in [`Annotations`]. Making one allocates nothing, except for what a client sent: a request id, annotations.
 #[derive(Clone)]
 pub struct Record {
@@ -71,6 +71,8 @@ pub struct Record {
     pub charges: Option<Box<[Charge]>>,
     /// Tags and metadata of the client; none when it sent none.
     pub annotations: Option<Box<Annotations>>,
+    /// What was said, for a project that keeps it. Never written in clear.
+    pub payload: Option<Arc<Payload>>,
 }
 
 /// Whose credential paid the provider.
@@ -131,6 +133,7 @@ impl Record {
             usage_suspect: false,
             charges: None,
             annotations: None,
+            payload: None,
         }
     }
 }

@@ -44,6 +44,7 @@ mod matrix_tests;
 mod members;
 mod organizations;
 mod owner;
+mod payloads;
 mod platform_credentials;
 mod project_documents;
 mod projects;
@@ -89,6 +90,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         credits::endpoints(),
         alerts::endpoints(),
         logs::endpoints(),
+        payloads::endpoints(),
         usage::endpoints(),
     ];
     people.into_iter().chain(resources).flatten().collect()

@@ -58,8 +58,11 @@ fn shown(desk: &Desk, body: impl Read, limit: Option<u64>) -> Result<(), Failure
                     return Ok(());
                 }
             }
-            "lost" => warn(&format!("{} requests were not shown: more ended than a tail carries", value["lost"])),
-            "end" => return Err(ended(value["reason"].as_str().unwrap_or_default())),
+            "lost" => {
+                let lost = value.get("lost").and_then(Value::as_u64).unwrap_or_default();
+                warn(&format!("{lost} requests were not shown: more ended than a tail carries"));
+            }
+            "end" => return Err(ended(value.get("reason").and_then(Value::as_str).unwrap_or_default())),
             _ => {}
         }
     }

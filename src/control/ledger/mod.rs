@@ -22,6 +22,7 @@ mod tests;
 mod upkeep;
 
 pub use analytics::{Analytics, Granularity, GroupBy, Only, UsageQuestion, UsageRow};
+pub(in crate::control) use batch::project_of;
 pub use keeper::{Keeper, keep};
 pub use leases::{Leases, WantedLease, ring_keeper};
 pub(in crate::control) use observe::{Observed, Watching};

@@ -2,8 +2,8 @@
 
 use crate::usage::Record;
 
-/// Which requests are stored one by one. Those that failed, were refused or took more than one attempt always are; sums hold
-/// all of them in any case.
+/// Which requests are stored one by one. Those that failed, were refused, took more than one attempt or are kept with what
+/// they said always are; sums hold all of them in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestRows {
     /// Only those that failed or were refused.
@@ -20,7 +20,7 @@ impl RequestRows {
     pub fn keeps(self, record: &Record) -> bool {
         match self {
             Self::All => true,
-            _ if record.is_error() || record.tried.is_some() => true,
+            _ if record.is_error() || record.tried.is_some() || record.payload.is_some() => true,
             Self::Errors => false,
             Self::Sampled(percent) => share_of(record.request_id.as_bytes()) < u64::from(percent),
         }

@@ -10,12 +10,12 @@ use std::sync::{
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use super::super::error::ControlError;
 use super::{
     batch::project_of,
     group::{Group, class_name, class_of},
 };
 use crate::{
-    control::error::ControlError,
     store::{AttemptRow, RequestFilter, RequestRow},
     usage::{Record, Texts},
 };

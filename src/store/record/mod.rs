@@ -9,6 +9,7 @@ mod instance;
 mod key;
 mod ledger;
 mod limit;
+mod payload;
 mod people;
 mod project;
 mod rule;
@@ -25,6 +26,7 @@ pub use instance::EgressRule;
 pub use key::{ApiKey, KeyStatus, Owner, ProviderKey, Sealed, Secret};
 pub use ledger::{Account, LedgerEntry, LedgerFilter, LedgerKind};
 pub use limit::{LimitAlgorithm, LimitKind, LimitMode, LimitPlace, StoredLimit};
+pub use payload::StoredPayload;
 pub use people::{
     AdminToken, Invitation, InvitationStatus, Member, Organization, OrganizationRole, OrganizationStatus, ProjectGrant,
     ProjectRole, SecondFactor, Session, User,

@@ -16,6 +16,7 @@ mod ledger;
 mod limits;
 mod notes;
 mod open;
+mod payloads;
 mod people;
 mod projects;
 mod reader;

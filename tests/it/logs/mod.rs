@@ -1,6 +1,7 @@
 //! Logs of requests over sockets: attempts, tails, payloads.
 
 mod attempts;
+mod payloads;
 mod tail;
 
 use std::fmt::Write as _;

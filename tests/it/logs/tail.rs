@@ -1,4 +1,4 @@
-//! Whoever follows requests sees them as they end, and for no longer than it may.
+//! Whoever follows requests sees them as they end.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
