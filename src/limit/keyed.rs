@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::base::Caller;
+use crate::base::{Caller, FastHash};
 
 use super::queue::Queue;
 use super::rule::{Kind, MeterKey, Scope, Terms, Window};
@@ -42,7 +42,7 @@ pub struct Keyed {
     rules: Box<[Rule]>,
     meters: Arc<Meters>,
     /// By the id of the key. Requests of one key share a set; there are as many as keys that called the route.
-    sets: papaya::HashMap<Arc<str>, KeyedSet>,
+    sets: papaya::HashMap<Arc<str>, KeyedSet, FastHash>,
 }
 
 struct KeyedSet {
@@ -65,7 +65,7 @@ impl Keyed {
         if rules.is_empty() {
             return None;
         }
-        Some(Self { route: route.into(), rules, meters, sets: papaya::HashMap::new() })
+        Some(Self { route: route.into(), rules, meters, sets: papaya::HashMap::default() })
     }
 
     /// The limits that hold for a caller. A key without a group has a group of its own.

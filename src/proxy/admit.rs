@@ -11,7 +11,7 @@ use crate::{
     base::Instant,
     http::{Downstream, sleep},
     limit::{Claim, Held, Kind, Kinds, LimitSet, Moment, Reason, Refused, Waiting, take_all},
-    snapshot::{CreditTerms, Paid, Route, Target},
+    snapshot::{CreditTerms, Paid, Target},
     usage::Credential,
     wire::{CapText, Demand, Endpoint, ErrorCase, RequestView},
 };
@@ -109,21 +109,22 @@ pub(super) fn admit_arrival(exchange: &mut Exchange<'_>) -> Result<(), Refusal> 
 pub(super) async fn admit(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
-    (route, target): (&Arc<Route>, &Target),
+    target: &Target,
     asked: &Asked<'_>,
 ) -> Result<Admitted, Failure> {
-    let Some(grant) = exchange.grant.clone() else { return Ok(Admitted::default()) };
-    let keyed = route.keyed.as_ref().map(|keyed| keyed.set_for(&grant.caller));
+    let Some(grant) = &exchange.grant else { return Ok(Admitted::default()) };
+    let bounds = &*target.bounds;
+    let keyed = bounds.keyed.as_ref().map(|keyed| keyed.set_for(&grant.caller));
     let keyed_kinds = keyed.as_ref().map_or(Kinds::NONE, |set| set.kinds());
     let credit_terms = match &target.paid {
         Some(paid) if target.credential() == Credential::Platform => credit_terms(paid),
         _ => None,
     };
     let credit_kinds = credit_terms.as_ref().map_or(Kinds::NONE, |terms| terms.limits.kinds());
-    let kinds = grant.limits.kinds().union(route.limits.kinds()).union(keyed_kinds).union(credit_kinds);
+    let kinds = grant.limits.kinds().union(bounds.limits.kinds()).union(keyed_kinds).union(credit_kinds);
     let bounds_amounts = kinds.meets(Kinds::AMOUNTS);
     // What is spent of somebody else's account never passes what was reserved.
-    let enforces = credit_terms.is_some() || route.enforce_output_cap.unwrap_or(bounds_amounts);
+    let enforces = credit_terms.is_some() || bounds.enforce_output_cap.unwrap_or(bounds_amounts);
     if kinds == Kinds::NONE && !enforces {
         return Ok(Admitted::default());
     }
@@ -149,7 +150,6 @@ pub(super) async fn admit(
     holds.is_open = is_open;
     holds.keyed_set = keyed;
     holds.credit_terms = credit_terms;
-    exchange.route = Some(Arc::clone(route));
     take(exchange, down, kinds).await?;
     Ok(admitted)
 }
@@ -245,8 +245,9 @@ async fn take(exchange: &mut Exchange<'_>, down: &mut Downstream, kinds: Kinds) 
 /// A place in the queue of the limit that refused; none where there is no queue or no room in it.
 fn join_queue(exchange: &Exchange<'_>, refused: &Refused) -> Option<(Waiting, Duration)> {
     let keyed = exchange.holds.as_ref().and_then(|holds| holds.keyed_set.as_deref());
-    let sets =
-        [exchange.grant.as_ref().map(|grant| &grant.limits), exchange.route.as_ref().map(|route| &route.limits), keyed];
+    let grant = exchange.grant.as_ref().map(|grant| &grant.limits);
+    let route = exchange.target.as_ref().map(|target| &target.bounds.limits);
+    let sets = [grant, route, keyed];
     sets.into_iter().flatten().find_map(|set| set.join_queue(refused))
 }
 
@@ -256,7 +257,7 @@ fn take_once(exchange: &mut Exchange<'_>, kinds: Kinds) -> Result<(), Refused> {
     let Holds { grant: of_grant, route: of_route, keyed, keyed_set, credits, credit_terms, claim, .. } = &mut **holds;
     let mut sets: SmallVec<[(&LimitSet, &mut Held); 4]> = SmallVec::new();
     sets.extend(exchange.grant.as_ref().map(|grant| (&grant.limits, of_grant)));
-    sets.extend(exchange.route.as_ref().map(|route| (&route.limits, of_route)));
+    sets.extend(exchange.target.as_ref().map(|target| (&target.bounds.limits, of_route)));
     sets.extend(keyed_set.as_deref().map(|set| (set, keyed)));
     sets.extend(credit_terms.as_ref().map(|terms| (&terms.limits, credits)));
     take_all(&mut sets, kinds, claim, at)

@@ -9,7 +9,7 @@ use crate::{
     base::{Instant, NanoUsd, RequestId, Tenure, TokenCounts, UnixTime, now},
     http::{Downstream, Method, Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, Observation},
-    snapshot::{Grant, Route, Snapshot, Target},
+    snapshot::{Grant, Snapshot, Target},
     usage::{Annotations, Credential, Payload, Record},
     wire::Endpoint,
 };
@@ -44,8 +44,6 @@ pub(super) struct Exchange<'a> {
     pub grant: Option<Arc<Grant>>,
     /// What serves it; known after the route is found.
     pub target: Option<Arc<Target>>,
-    /// The route, once limits were looked at.
-    pub route: Option<Arc<Route>>,
     /// What it holds of limits.
     pub holds: Option<Box<Holds>>,
     /// Whether the answer tells what is left of limits.
@@ -128,7 +126,6 @@ impl<'a> Exchange<'a> {
             trace: Trace::of(part(head.traceparent), draw),
             grant: None,
             target: None,
-            route: None,
             holds: None,
             is_metered: false,
             is_capped: false,

@@ -180,9 +180,9 @@ async fn post(
         if view.needs_state && !target.keeps_state {
             return Err(refused(stateless()));
         }
-        Ok((view, Arc::clone(found.route), target))
+        Ok((view, target))
     });
-    let (view, route, target) = match looked_up {
+    let (view, target) = match looked_up {
         Ok(found) => found,
         Err(refused) => {
             down.finish_request(head, body_len);
@@ -190,7 +190,7 @@ async fn post(
         }
     };
     let asked = Asked { endpoint, view: &view, body_at: head.len, body_len };
-    let forwarded = match admit(exchange, down, (&route, &target), &asked).await {
+    let forwarded = match admit(exchange, down, &target, &asked).await {
         Ok(Admitted { cap }) => {
             let request = Request { head, endpoint, view: &view, body_len, cap };
             forward(exchange, down, &target, &request, after).await

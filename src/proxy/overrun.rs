@@ -32,8 +32,8 @@ pub(super) struct Overrun {
 
 /// From how many bytes of content on a stream must look at its limits; none where it may go on in any case.
 pub(super) fn bound_of(exchange: &Exchange<'_>) -> Option<u64> {
-    let (route, holds) = (exchange.route.as_ref()?, exchange.holds.as_ref()?);
-    let cuts = route.on_exhausted == OnExhausted::Cut && !exchange.is_capped && holds.claim.output_tokens > 0;
+    let (target, holds) = (exchange.target.as_ref()?, exchange.holds.as_ref()?);
+    let cuts = target.bounds.on_exhausted == OnExhausted::Cut && !exchange.is_capped && holds.claim.output_tokens > 0;
     cuts.then(|| holds.claim.output_tokens.saturating_mul(TOKEN_BYTES))
 }
 
@@ -43,17 +43,17 @@ pub(super) fn bound_of(exchange: &Exchange<'_>) -> Option<u64> {
 /// The refusal with which the stream is cut.
 pub(super) fn go_on(exchange: &mut Exchange<'_>, bound: u64) -> Result<u64, Refusal> {
     let at = exchange.limit_moment(now());
-    let price = exchange.target.as_ref().and_then(|target| target.price.clone());
-    let (Some(grant), Some(route), Some(holds)) = (&exchange.grant, &exchange.route, &mut exchange.holds) else {
+    let (Some(grant), Some(target), Some(holds)) = (&exchange.grant, &exchange.target, &mut exchange.holds) else {
         return Ok(u64::MAX);
     };
-    let money = price.map_or(0, |price| price.upper_bound(0, STEP_TOKENS).units());
+    let (route, price) = (&target.bounds.limits, &target.price);
+    let money = price.as_ref().map_or(0, |price| price.upper_bound(0, STEP_TOKENS).units());
     let claim = Claim { output_tokens: STEP_TOKENS, money_nano: money, ..Claim::default() };
     let kinds = Kinds::of(Kind::OutputTokens).and(Kind::TotalTokens).and(Kind::Money);
     let mut more = Overrun::default();
     let empty = Default::default();
     let keyed = holds.keyed_set.as_deref().unwrap_or(&empty);
-    let mut sets = [(&grant.limits, &mut more.grant), (&route.limits, &mut more.route), (keyed, &mut more.keyed)];
+    let mut sets = [(&grant.limits, &mut more.grant), (route, &mut more.route), (keyed, &mut more.keyed)];
     let taken = take_all(&mut sets, kinds, &claim, at);
     holds.overruns.push(more);
     taken.map(|()| bound.saturating_add(STEP_TOKENS * TOKEN_BYTES)).map_err(|refused| {
@@ -68,10 +68,10 @@ impl Exchange<'_> {
     /// Gives back what a stream took beyond its reservation: what it used is settled with the reservation.
     pub(super) fn end_overruns(&mut self, ended: Instant) {
         let at = self.limit_moment(ended);
-        let (Some(grant), Some(route), Some(holds)) = (&self.grant, &self.route, &mut self.holds) else { return };
+        let (Some(grant), Some(target), Some(holds)) = (&self.grant, &self.target, &mut self.holds) else { return };
         for mut more in std::mem::take(&mut holds.overruns) {
             grant.limits.give_back(&mut more.grant, at);
-            route.limits.give_back(&mut more.route, at);
+            target.bounds.limits.give_back(&mut more.route, at);
             if let Some(keyed) = &holds.keyed_set {
                 keyed.give_back(&mut more.keyed, at);
             }

@@ -2,8 +2,6 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use smallvec::SmallVec;
-
 use crate::{
     base::NanoUsd,
     http::Buffer,
@@ -12,7 +10,10 @@ use crate::{
     wire::ErrorCase,
 };
 
-use super::{exchange::Exchange, reply::Refusal};
+use super::{
+    exchange::Exchange,
+    reply::{Refusal, number},
+};
 
 /// A client that is told to wait longer than this for money would hold on for nothing.
 const QUOTA_WAIT_MAX: Duration = Duration::from_secs(120);
@@ -124,98 +125,75 @@ fn window(window: Window) -> String {
 /// A time as Go writes it, which the clients of the OpenAI API read: `6ms`, `1s`, `2m59.56s`, `1h0m0s`. Rounded up to
 /// milliseconds.
 pub(super) fn go_duration(time: Duration) -> String {
-    let mut text = Text::new();
+    let mut text = Buffer::default();
     push_go_duration(&mut text, time);
-    String::from_utf8_lossy(&text).into_owned()
+    String::from_utf8_lossy(text.filled()).into_owned()
 }
 
-/// Appends the same to a head, without a text of its own.
-fn push_go_duration(out: &mut Text, time: Duration) {
-    let millis = u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+/// Appends the same to a head.
+fn push_go_duration(out: &mut Buffer, time: Duration) {
+    // Sums in 64 bits: 584 years are enough.
+    let millis =
+        time.as_secs().saturating_mul(1_000).saturating_add(u64::from(time.subsec_nanos().div_ceil(1_000_000)));
     if millis < 1_000 {
-        push_number(out, millis);
-        out.extend_from_slice(if millis == 0 { b"s" } else { b"ms" });
+        number(out, millis);
+        out.extend(if millis == 0 { b"s" } else { b"ms" });
         return;
     }
     let (hours, minutes) = (millis / 3_600_000, millis / 60_000 % 60);
     if hours > 0 {
-        push_number(out, hours);
-        out.push(b'h');
+        number(out, hours);
+        out.extend(b"h");
     }
     if hours > 0 || minutes > 0 {
-        push_number(out, minutes);
-        out.push(b'm');
+        number(out, minutes);
+        out.extend(b"m");
     }
-    push_number(out, millis / 1_000 % 60);
-    push_fraction(out, millis % 1_000, 3);
-    out.push(b's');
+    number(out, millis / 1_000 % 60);
+    let mut fraction = [b'.'; 4];
+    fraction_digits(&mut fraction, millis % 1_000);
+    let zeros = fraction.iter().rev().take_while(|digit| **digit == b'0').count();
+    let length = if zeros == 3 { 0 } else { fraction.len() - zeros };
+    out.extend(fraction.get(..length).unwrap_or_default());
+    out.extend(b"s");
 }
 
-/// Fields in the making: on the stack, so that an answer with limits allocates nothing for them.
-type Text = SmallVec<[u8; 384]>;
-
-fn push_number(out: &mut Text, mut value: u64) {
-    let mut digits = [b'0'; 20];
-    let mut at = digits.len();
-    for slot in digits.iter_mut().rev() {
+/// Writes the lowest digits of a number behind the point, with zeros in front.
+fn fraction_digits(text: &mut [u8], mut value: u64) {
+    for slot in text.iter_mut().skip(1).rev() {
         *slot = b'0' + u8::try_from(value % 10).unwrap_or(0);
         value /= 10;
-        at -= 1;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(at..).unwrap_or_default());
-}
-
-/// Appends the digits behind the point, without zeros at their end; nothing at all for zero.
-fn push_fraction(out: &mut Text, fraction: u64, digits: u32) {
-    let (mut left, mut unit) = (fraction, 10u64.pow(digits.saturating_sub(1)));
-    if left > 0 {
-        out.push(b'.');
-    }
-    while left > 0 && unit > 0 {
-        out.push(b'0' + u8::try_from(left / unit).unwrap_or(9));
-        left %= unit;
-        unit /= 10;
     }
 }
 
 /// Writes what an answer tells of limits and money: the tightest limit in requests and in tokens, and the cost of an answer
 /// that is no stream. Nothing without limits and price.
 pub(super) fn limit_fields(out: &mut Buffer, exchange: &Exchange<'_>) {
-    let mut text = Text::new();
     if exchange.is_metered {
-        rate_fields(&mut text, exchange);
+        rate_fields(out, exchange);
     }
     if let Some(cost) = exchange.cost.filter(|_| !exchange.stream) {
-        push_usd(&mut text, b"x-millrace-cost-usd: ", cost);
+        push_usd(out, b"x-millrace-cost-usd: ", cost);
         if exchange.credential == Credential::Platform {
-            push_usd(&mut text, b"x-millrace-fee-usd: ", exchange.fee);
+            push_usd(out, b"x-millrace-fee-usd: ", exchange.fee);
         }
     }
-    if !text.is_empty() {
-        out.extend(&text);
-    }
 }
 
-fn push_usd(text: &mut Text, name: &[u8], amount: NanoUsd) {
+fn push_usd(out: &mut Buffer, name: &[u8], amount: NanoUsd) {
     let units = amount.units();
-    text.extend_from_slice(name);
-    push_number(text, units / 1_000_000_000);
-    // Behind a 1 that becomes the point all nine digits stand.
-    let point = text.len();
-    push_number(text, 1_000_000_000 + units % 1_000_000_000);
-    if let Some(one) = text.get_mut(point) {
-        *one = b'.';
-    }
-    text.extend_from_slice(b"\r\n");
+    out.extend(name);
+    number(out, units / 1_000_000_000);
+    let mut fraction = [b'.'; 10];
+    fraction_digits(&mut fraction, units % 1_000_000_000);
+    out.extend(&fraction);
+    out.extend(b"\r\n");
 }
 
-fn rate_fields(out: &mut Text, exchange: &Exchange<'_>) {
+fn rate_fields(out: &mut Buffer, exchange: &Exchange<'_>) {
     let Some(grant) = &exchange.grant else { return };
     let keyed = exchange.holds.as_ref().and_then(|holds| holds.keyed_set.as_deref());
-    let route = exchange.route.as_ref().map(|route| &route.limits);
+    let route = exchange.target.as_ref().map(|target| &target.bounds.limits);
     let sets = [Some(&grant.limits), route, keyed];
     let limited = sets.iter().flatten().fold(Kinds::NONE, |kinds, set| kinds.union(set.kinds()));
     if !limited.meets(Kinds::of(Kind::Requests).union(Kinds::TOKENS)) {
@@ -229,13 +207,13 @@ fn rate_fields(out: &mut Text, exchange: &Exchange<'_>) {
         let states = sets.iter().flatten().filter_map(|set: &&LimitSet| set.tightest(kinds, at));
         if let Some(state) = states.min_by_key(|state| state.remaining) {
             let [limit, remaining, reset] = names;
-            out.extend_from_slice(limit);
-            push_number(out, state.max);
-            out.extend_from_slice(remaining);
-            push_number(out, state.remaining);
-            out.extend_from_slice(reset);
+            out.extend(limit);
+            number(out, state.max);
+            out.extend(remaining);
+            number(out, state.remaining);
+            out.extend(reset);
             push_go_duration(out, state.resets_in.unwrap_or_default());
-            out.extend_from_slice(b"\r\n");
+            out.extend(b"\r\n");
         }
     }
 }

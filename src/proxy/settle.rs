@@ -116,8 +116,8 @@ impl Exchange<'_> {
         if let Some(of_grant) = &self.grant {
             end(&of_grant.limits, grant, at);
         }
-        if let Some(of_route) = &self.route {
-            end(&of_route.limits, route, at);
+        if let Some(target) = &self.target {
+            end(&target.bounds.limits, route, at);
         }
         if let Some(set) = keyed_set {
             end(set, keyed, at);

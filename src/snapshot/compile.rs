@@ -30,7 +30,7 @@ use super::{
     part::ProjectPart,
     pricing::{Pricing, pricing, unpriced, unpriced_problem},
     reach::{Ways, ways},
-    route::{HttpTarget, OnCancel, OnExhausted, Reach, Route, RoutePlace, Target, TargetTimeouts},
+    route::{Bounds, HttpTarget, OnCancel, OnExhausted, Reach, Route, RoutePlace, Target, TargetTimeouts},
     source::{ProjectSource, Refusal, Registries, Sources},
     view::Snapshot,
 };
@@ -142,9 +142,10 @@ struct Compiler<'a> {
 
 impl Compiler<'_> {
     fn route(&self, route: &RouteConfig, problems: &mut Vec<Problem>) -> Route {
+        let bounds = Arc::new(self.bounds(route));
         let mut first = |list: &[At<usize>]| {
             let model = list.first().and_then(|index| self.project.config.models.get(index.value))?;
-            match self.target(route, model) {
+            match self.target((route, &bounds), model) {
                 Ok(target) => Some(Arc::new(target)),
                 Err(problem) => {
                     // Two routes with one model would report its problem twice.
@@ -160,14 +161,21 @@ impl Compiler<'_> {
             route,
             &[(&route.chat, chat.as_deref()), (&route.embedding, embedding.as_deref())],
         ));
-        // Counters are those of the project's id: slugs are unique in one organization only.
-        let (owner, rules) = (format!("{}/{}", self.project.id, route.name.value), rules(route));
-        let meters = &self.registries.meters;
         Route {
             full_name: format!("{}/{}", self.project.slug, route.name.value).into(),
             created: self.project.created,
             chat,
             embedding,
+            bounds,
+            place: RoutePlace::default(),
+        }
+    }
+
+    fn bounds(&self, route: &RouteConfig) -> Bounds {
+        // Counters are those of the project's id: slugs are unique in one organization only.
+        let (owner, rules) = (format!("{}/{}", self.project.id, route.name.value), rules(route));
+        let meters = &self.registries.meters;
+        Bounds {
             limits: route_limits(&owner, &rules, meters),
             keyed: Keyed::new(&owner, &rules, Arc::clone(meters)),
             enforce_output_cap: route.enforce_output_cap,
@@ -175,7 +183,6 @@ impl Compiler<'_> {
                 config::OnExhausted::Finish => OnExhausted::Finish,
                 config::OnExhausted::Cut => OnExhausted::Cut,
             },
-            place: RoutePlace::default(),
         }
     }
 
@@ -218,7 +225,7 @@ impl Compiler<'_> {
         }
     }
 
-    fn target(&self, route: &RouteConfig, model: &Model) -> Result<Target, Box<Problem>> {
+    fn target(&self, (route, bounds): (&RouteConfig, &Arc<Bounds>), model: &Model) -> Result<Target, Box<Problem>> {
         let labels = Arc::new(Labels {
             organization: self.project.organization.clone(),
             project: self.project.slug.clone(),
@@ -244,6 +251,7 @@ impl Compiler<'_> {
         let timeouts = Timeouts::resolve(&route.timeouts, &model.timeouts);
         Ok(Target {
             tenure: Arc::clone(self.tenure),
+            bounds: Arc::clone(bounds),
             facts: facts(model, &reach, price.as_deref()),
             reach,
             price,

@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn counters_survive_a_new_maximum_and_no_other_change() {
         let registries = registries();
-        let passes = |route: &str| take(&part(route, &registries).route("r").unwrap().limits);
+        let passes = |route: &str| take(&part(route, &registries).route("r").unwrap().bounds.limits);
         for (name, route, want) in [
             ("first", "rate_limiting: {max_requests: 1}", true),
             ("full", "rate_limiting: {max_requests: 1}", false),
@@ -88,7 +88,7 @@ mod tests {
             assert_eq!(passes(route), want, "{name}");
         }
         let meter =
-            part("rate_limiting: {max_requests: 1}", &registries).route("r").unwrap().limits.limits()[0].clone();
+            part("rate_limiting: {max_requests: 1}", &registries).route("r").unwrap().bounds.limits.limits()[0].clone();
         assert_eq!(&**meter.meter.account(), "route:prj_1/r/requests/fixed_window:60000ms");
     }
 
@@ -100,8 +100,8 @@ mod tests {
             let route = format!("rate_limiting: {{max_requests: 1, scope: {scope}, window_size: 9 s}}");
             let part = part(&route, &registries);
             let route = part.route("r").unwrap();
-            assert!(route.limits.is_empty(), "{scope}");
-            let keyed = route.keyed.as_ref().unwrap();
+            assert!(route.bounds.limits.is_empty(), "{scope}");
+            let keyed = route.bounds.keyed.as_ref().unwrap();
             let callers = [caller("a", Some("g")), caller("b", Some("g")), caller("c", None), caller("c", None)];
             assert_eq!(callers.map(|caller| take(&keyed.set_for(&caller))), want, "{scope}");
         }
@@ -111,9 +111,10 @@ mod tests {
     fn routes_without_limits_have_none() {
         let part = part("timeouts: {total: 5 s}", &registries());
         let route = part.route("r").unwrap();
-        assert!(route.limits.is_empty() && route.keyed.is_none() && route.enforce_output_cap.is_none());
+        let bounds = &route.bounds;
+        assert!(bounds.limits.is_empty() && bounds.keyed.is_none() && bounds.enforce_output_cap.is_none());
         let target = route.chat.as_ref().unwrap();
-        assert_eq!((route.on_exhausted, target.on_cancel), (OnExhausted::Finish, OnCancel::Estimate));
+        assert_eq!((bounds.on_exhausted, target.on_cancel), (OnExhausted::Finish, OnCancel::Estimate));
     }
 
     #[test]
@@ -152,7 +153,7 @@ mod tests {
                      token_bucket, burst: 9}}, budget_limiting: {max_budget: 4}, concurrency_limiting: {max_concurrent: 5, \
                      max_queue: 6, shadow: true}";
         let part = part(route, &registries());
-        let limits = part.route("r").unwrap().limits.limits();
+        let limits = part.route("r").unwrap().bounds.limits.limits();
         let got: Vec<_> = limits.iter().map(|limit| (limit.kind(), limit.terms.max, limit.terms.burst)).collect();
         assert_eq!(
             got,

@@ -36,7 +36,7 @@ pub use handle::Handle;
 pub use learned::Learned;
 pub use part::ProjectPart;
 pub use pricing::{unpriced, unpriced_problem};
-pub use route::{HttpTarget, OnCancel, OnExhausted, Reach, Route, RoutePlace, Target, TargetTimeouts};
+pub use route::{Bounds, HttpTarget, OnCancel, OnExhausted, Reach, Route, RoutePlace, Target, TargetTimeouts};
 pub use rule_book::RuleOwner;
 pub use source::{BoundSecret, Funding, ProjectSource, ProviderKey, Refusal, Registries, Sources};
 pub use view::{Found, NoRoute, Snapshot};

@@ -2,10 +2,10 @@
 //!
 //! Replaced whole when the project's configuration, keys of providers or state change; all other projects stay shared.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
-    base::Tenure,
+    base::{FastMap, Tenure},
     config::Mode,
     iam::{Facts, Policy, RouteFacts, TargetFacts, Window},
 };
@@ -37,8 +37,8 @@ enum Standing {
 
 /// Twice by name, because most clients send the full one: it is found without looking at the slug first.
 struct Routes {
-    by_full_name: HashMap<Box<str>, Arc<Route>>,
-    by_name: HashMap<Box<str>, Arc<Route>>,
+    by_full_name: FastMap<Box<str>, Arc<Route>>,
+    by_name: FastMap<Box<str>, Arc<Route>>,
     listed: Box<[Arc<Route>]>,
     facts: Arc<Facts>,
 }
@@ -207,9 +207,6 @@ fn numbered(routes: &mut [Route]) -> Facts {
 
 #[cfg(test)]
 mod tests {
-    use crate::limit::LimitSet;
-
-    use super::super::route::OnExhausted;
     use super::*;
 
     fn route(full_name: &str) -> Route {
@@ -218,10 +215,7 @@ mod tests {
             created: 0,
             chat: None,
             embedding: None,
-            limits: LimitSet::default(),
-            keyed: None,
-            enforce_output_cap: None,
-            on_exhausted: OnExhausted::Finish,
+            bounds: Arc::default(),
             place: RoutePlace::default(),
         }
     }

@@ -26,6 +26,15 @@ pub struct Route {
     pub chat: Option<Arc<Target>>,
     /// Serves embeddings.
     pub embedding: Option<Arc<Target>>,
+    /// What its requests are held to.
+    pub bounds: Arc<Bounds>,
+    /// Where rules find it; given by the project.
+    pub place: RoutePlace,
+}
+
+/// What the requests of a route are held to. Its targets share it: a request that has its target needs no route.
+#[derive(Default)]
+pub struct Bounds {
     /// Limits that all who call the route share.
     pub limits: LimitSet,
     /// Limits of each key or group that calls it.
@@ -34,8 +43,6 @@ pub struct Route {
     pub enforce_output_cap: Option<bool>,
     /// What happens to a stream that passes its reservation when its limits are used up.
     pub on_exhausted: OnExhausted,
-    /// Where rules find it; given by the project.
-    pub place: RoutePlace,
 }
 
 /// What happens to a stream that passes its reservation when its limits are used up.
@@ -119,6 +126,8 @@ pub struct Target {
     pub is_openai: bool,
     /// How long its answers usually are.
     pub learned: Learned,
+    /// What the requests of its route are held to.
+    pub bounds: Arc<Bounds>,
     /// Bounds of its exchanges.
     pub timeouts: TargetTimeouts,
     /// Whether the provider can keep the state of a Responses conversation.

@@ -1,13 +1,9 @@
 //! What a request looks up: its key, then its route.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use crate::{
-    base::KeyHasher,
+    base::{FastMap, KeyHasher},
     iam::{Asked, Denial, Policy, Scope, Step, Survivors, check},
     wire::Endpoint,
 };
@@ -22,7 +18,7 @@ use super::{
 };
 
 /// Projects by id.
-pub(super) type Parts = HashMap<Arc<str>, Arc<ProjectPart>>;
+pub(super) type Parts = FastMap<Arc<str>, Arc<ProjectPart>>;
 
 /// Everything that decides on a request, as of one generation.
 pub struct Snapshot {

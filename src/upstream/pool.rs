@@ -3,10 +3,10 @@
 //! Only connections whose exchange ended in order come here. The newest is taken first, so that a burst's extra
 //! connections grow old and are closed.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use crate::{
-    base::{Instant, now},
+    base::{FastMap, Instant, now},
     http::Upstream,
 };
 
@@ -46,7 +46,7 @@ impl Connection {
 
 /// The idle connections of one worker.
 pub struct Pools {
-    by_origin: HashMap<OriginId, Vec<Connection>>,
+    by_origin: FastMap<OriginId, Vec<Connection>>,
     limits: PoolLimits,
 }
 
@@ -54,7 +54,7 @@ impl Pools {
     /// Creates empty pools.
     #[must_use]
     pub fn new(limits: PoolLimits) -> Self {
-        Self { by_origin: HashMap::new(), limits }
+        Self { by_origin: FastMap::default(), limits }
     }
 
     /// Takes the connection of an origin that was used last. The caller checks that it is not stale.

@@ -50,8 +50,8 @@ impl Found<'_> {
         for (project, part) in snapshot.projects() {
             for route in part.routes() {
                 let name = route.full_name.split_once('/').map_or("", |(_, name)| name);
-                self.look_at(&route.limits, &Stands { project, route: Some(name), key: None });
-                if let Some(keyed) = &route.keyed {
+                self.look_at(&route.bounds.limits, &Stands { project, route: Some(name), key: None });
+                if let Some(keyed) = &route.bounds.keyed {
                     keyed.each_set(|key, set| {
                         self.look_at(set, &Stands { project, route: Some(name), key: Some(key) });
                     });

@@ -4,7 +4,6 @@
 //! here waits for the store, and a table that is full forgets rather than grows.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -13,7 +12,7 @@ use tokio::{sync::watch, time::MissedTickBehavior};
 
 use super::super::{error::ControlError, instance::Control};
 use crate::base::{
-    UnixTime,
+    FastMap, UnixTime,
     log::{Level, Value, emit},
 };
 
@@ -26,7 +25,7 @@ const BATCH_KEYS_MAX: usize = 1_000;
 
 /// The last use of keys since the last write, by public id.
 #[derive(Default)]
-pub struct KeyUse(Mutex<HashMap<Arc<str>, UnixTime>>);
+pub struct KeyUse(Mutex<FastMap<Arc<str>, UnixTime>>);
 
 impl KeyUse {
     /// Notes a use. Never waits for anything but the table itself.
@@ -40,7 +39,7 @@ impl KeyUse {
         }
     }
 
-    fn take(&self) -> HashMap<Arc<str>, UnixTime> {
+    fn take(&self) -> FastMap<Arc<str>, UnixTime> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -7,7 +7,7 @@ use super::{
     sample::RequestRows,
 };
 use crate::{
-    base::{Caller, Labels, RequestId},
+    base::{Caller, FastMap, Labels, RequestId},
     store::{OTHER_TAG, Span, TagPlace, TagTally},
     usage::{Record, Tally},
 };
@@ -27,11 +27,11 @@ pub(super) struct Batch {
     /// How many there were.
     pub(super) records: u64,
     /// What they add to accounts of limits, by account and period.
-    pub(super) charges: HashMap<(Arc<str>, u64), Posting>,
+    pub(super) charges: FastMap<(Arc<str>, u64), Posting>,
     /// What they add to the accounts of their projects.
-    pub(super) costs: HashMap<Box<str>, Cost>,
+    pub(super) costs: FastMap<Box<str>, Cost>,
     /// What they add to roll-ups.
-    pub(super) shares: HashMap<ShareKey, Share>,
+    pub(super) shares: FastMap<ShareKey, Share>,
     /// What they add to tags; the organization beside.
     pub(super) tags: HashMap<TagPlace, (Box<str>, TagTally)>,
     /// Those that become a row of their own.

@@ -3,11 +3,11 @@
 //! Names are shared by pointer: what a configuration compiled once is one allocation, so its address tells it from another.
 //! A group holds on to what its key points to; an address is not used again as long as the group is known.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use super::batch::{organization_of, project_of};
 use crate::{
-    base::{Caller, Labels},
+    base::{Caller, FastMap, Labels},
     store::{Dimension, Span},
     usage::{Credential, Record, Tally},
 };
@@ -124,7 +124,7 @@ impl Group {
 
 /// Numbers of dimensions that are on disk.
 #[derive(Default)]
-pub(super) struct Known(HashMap<GroupKey, (i64, Group)>);
+pub(super) struct Known(FastMap<GroupKey, (i64, Group)>);
 
 impl Known {
     pub(super) fn get(&self, key: &GroupKey) -> Option<i64> {
