@@ -23,7 +23,7 @@ use crate::{
     snapshot::{Handle, Snapshot},
     tokens::Counter,
     upstream::PoolLimits,
-    usage::Queue,
+    usage::{PayloadLimits, PayloadRoom, Queue},
     wire,
 };
 
@@ -55,6 +55,8 @@ pub struct Settings {
     pub drain_grace: Duration,
     /// Time that streams get to finish when too many later configurations of their project are in use.
     pub replaced_grace: Duration,
+    /// Bounds of what is kept of prompts and answers.
+    pub payloads: PayloadLimits,
 }
 
 /// State shared by the workers and the admin thread.
@@ -63,6 +65,8 @@ pub struct Shared {
     pub snapshot: Handle,
     /// Finished requests on their way to the admin thread.
     pub queue: Arc<Queue>,
+    /// Memory of prompts and answers that are kept.
+    pub payloads: Arc<PayloadRoom>,
     /// All counters.
     pub registry: Arc<Registry>,
     /// The counters of limits.
@@ -142,6 +146,7 @@ impl Shared {
         Self {
             snapshot: parts.snapshot,
             queue: parts.queue,
+            payloads: Arc::new(PayloadRoom::new(settings.payloads)),
             unrouted: parts.registry.series(Arc::default()),
             registry: parts.registry,
             meters: parts.meters,
@@ -287,6 +292,7 @@ pub(crate) mod tests {
             connections_per_address_max: 100,
             drain_grace: second,
             replaced_grace: second,
+            payloads: PayloadLimits { bytes_max: 1 << 10, room_bytes_max: 1 << 20 },
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::output::{Batch, Output};
 use crate::base::log;
-use crate::control::{Keeper, KeyUse};
+use crate::control::{Control, Keeper, KeyUse};
 use crate::usage::{Queue, append_line};
 
 /// How often the queues are emptied.
@@ -40,6 +40,8 @@ pub struct Pump {
     pub key_use: Option<Arc<KeyUse>>,
     /// Stores what was used; none where nothing is stored.
     pub keeper: Option<Arc<Keeper>>,
+    /// Shows requests to those who follow them, and keeps what they said; none where nothing is stored.
+    pub said: Option<Arc<Control>>,
     /// Makes the pump run before its next turn, which is due within 20 ms.
     pub wake: Arc<Notify>,
 }
@@ -126,6 +128,10 @@ impl Pump {
                 append_line(&record, &mut batch.bytes);
                 batch.access_lines += 1;
             }
+            if let Some(control) = &self.said {
+                control.tails().note(&record);
+                control.payloads().note(&record);
+            }
             if let Some(keeper) = &self.keeper {
                 keeper.note(record);
             }
@@ -161,6 +167,7 @@ mod tests {
             access_log,
             key_use: None,
             keeper: None,
+            said: None,
             wake: Arc::new(Notify::new()),
         };
         (pump, reader)

@@ -21,12 +21,12 @@ use serde::Serialize;
 use super::api::endpoints;
 use super::host::is_ours;
 use super::reply::{json, secured, with_body};
-use super::rest::{ApiError, BASE, Code, render, routes};
+use super::rest::{Api, ApiError, BASE, Code, render, routes};
 use super::state::{AdminState, Check};
 use crate::base::{Instant, RequestId, log, now};
 use crate::control::Keeper;
 use crate::limit::Kind;
-use crate::metrics::{Book, Outside, Registry, Scrape};
+use crate::metrics::{Book, Following, Outside, Payloads, Registry, Scrape};
 
 /// The checked-in document, which a test holds against the code: making it anew would take 8 MiB of every process.
 static OPENAPI_DOCUMENT: &str = include_str!("../../openapi.json");
@@ -122,9 +122,21 @@ async fn metrics(State(state): State<Arc<AdminState>>) -> Response<Body> {
         access_lines_dropped: state.output.access_lines_dropped(),
         app_lines_dropped: state.output.app_lines_dropped() + log::dropped(),
         limit_overshoot_nanousd: state.meters.overshoot(Kind::Money),
+        payloads: state.api.as_deref().map(payloads),
+        tails: state.api.as_deref().map(following),
         book: state.keeper.as_deref().map(book),
     });
     with_body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Body::new(ScrapeBody(scrape)))
+}
+
+fn payloads(api: &Api) -> Payloads {
+    let (held, dropped) = api.control.payload_room();
+    Payloads { held_bytes: count(held), dropped, stored: api.control.payloads().stored() }
+}
+
+fn following(api: &Api) -> Following {
+    let tails = api.control.tails();
+    Following { count: count(tails.count()), lost: tails.lost() }
 }
 
 fn book(keeper: &Keeper) -> Book {

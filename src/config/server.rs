@@ -144,6 +144,8 @@ fn read_usage(fields: &Fields<'_>) -> Option<Usage> {
             _ => StoredRows::Sampled,
         },
         sample_percent: fields.integer("sample_percent")?,
+        payload_bytes: fields.size("payload_bytes")?,
+        payload_queue_bytes: fields.size("payload_queue_bytes")?,
     })
 }
 

@@ -382,6 +382,19 @@ static USAGE: Table = Table {
             "Share of the requests that did not fail which `sampled` stores, 0 to 100; their ids decide. Default 5.",
         )
         .default("5"),
+        Field::new(
+            "payload_bytes",
+            Kind::Size { min: KIB, max: MIB },
+            "Bytes kept of a request, and as many of its answer, for projects with `log_payloads`. 1 KiB to 1 MiB, default 64 KiB.",
+        )
+        .default("64 KiB"),
+        Field::new(
+            "payload_queue_bytes",
+            Kind::Size { min: 64 * KIB, max: 1024 * MIB },
+            "Bytes of requests and answers that are not stored yet, all together; what finds no room is dropped and counted. \
+             64 KiB to 1 GiB, default 32 MiB.",
+        )
+        .default("32 MiB"),
     ],
 };
 

@@ -294,6 +294,10 @@ pub struct Usage {
     pub request_rows: StoredRows,
     /// Percent of the requests without an error that `sampled` stores. Default 5.
     pub sample_percent: u8,
+    /// Most bytes kept of a request, and as many of its answer, where `log_payloads` is on. Default 64 KiB.
+    pub payload_bytes: ByteSize,
+    /// Most bytes of all payloads together that are not stored yet. Default 32 MiB.
+    pub payload_queue_bytes: ByteSize,
 }
 
 /// Which requests are stored one by one.

@@ -30,4 +30,12 @@ pub trait Authenticate: Send + Sync {
     /// # Errors
     /// [`ControlError::NotAuthenticated`] for unknown and expired ones alike, [`ControlError::Unavailable`] without a store.
     async fn authenticate(&self, proof: Proof<'_>, presented: Presented<'_>) -> Result<Actor, ControlError>;
+
+    /// As [`Self::authenticate`] for a request that goes on: not noted as a use.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`].
+    async fn recognize(&self, proof: Proof<'_>, presented: Presented<'_>) -> Result<Actor, ControlError> {
+        self.authenticate(proof, presented).await
+    }
 }

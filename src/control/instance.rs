@@ -20,7 +20,9 @@ use super::{
     error::ControlError,
     file_projects::FileProjects,
     keys::{Credentials, KeyUse},
+    ledger::Tails,
     login::{Passwords, Throttle},
+    payloads::Payloads,
     publish::Publisher,
     serve::Serves,
     vault::{Pepper, Vault},
@@ -41,6 +43,8 @@ pub struct Control {
     throttle: std::sync::Mutex<Throttle>,
     files: Option<Arc<FileProjects>>,
     alerting: Alerting,
+    tails: Arc<Tails>,
+    payloads: Payloads,
 }
 
 /// What a [`Control`] is made of.
@@ -75,6 +79,8 @@ impl Control {
             throttle: std::sync::Mutex::default(),
             files: parts.files,
             alerting: Alerting::default(),
+            tails: Arc::default(),
+            payloads: Payloads::default(),
         }
     }
 
@@ -87,6 +93,24 @@ impl Control {
     /// What is shared by those who change alert rules and those who follow them.
     pub(super) fn alerting(&self) -> &Alerting {
         &self.alerting
+    }
+
+    /// Those who follow requests as they end.
+    #[must_use]
+    pub fn tails(&self) -> &Arc<Tails> {
+        &self.tails
+    }
+
+    /// What requests said, on its way to the store.
+    #[must_use]
+    pub fn payloads(&self) -> &Payloads {
+        &self.payloads
+    }
+
+    /// Whether the process has begun to end.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.shared.is_draining()
     }
 
     /// What workers and the control plane share.

@@ -36,6 +36,7 @@ mod limits;
 mod live_routes;
 mod login;
 mod organization_prices;
+mod payloads;
 mod people;
 mod permit;
 mod platform_credentials;
@@ -85,14 +86,14 @@ pub use keys::{
     keep_credentials, keep_key_use,
 };
 pub use ledger::{
-    Analytics, Granularity, GroupBy, Keeper, Leases, Only, RequestRows, UsageQuestion, UsageRow, UsageScope,
-    WantedLease, Zone, keep, look_after_book, ring_keeper,
+    Analytics, Granularity, GroupBy, Keeper, Leases, Only, RequestRows, Tail, Tails, UsageQuestion, UsageRow, UsageScope, WantedLease, Zone, keep, look_after_book, ring_keeper,
 };
 pub use limits::{
     FieldPatch, LimitFields, LimitPatch, LimitSite, LimitUse, NewLimit, PeriodKind, PeriodLimit, unit_name,
 };
 pub use live_routes::{LiveRoute, LiveTarget};
 pub use login::{Account, FirstStart, Login, NewToken, Offered, prepare_first_start};
+pub use payloads::{PayloadText, Payloads, keep_payloads};
 pub use people::{AuditScope, Joined, MemberPatch, NewInvitation, OrganizationPatch};
 pub use permit::{Capability, Extent, Scope, permit, permit_anywhere};
 pub use platform_credentials::NewPlatformCredential;

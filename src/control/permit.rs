@@ -124,6 +124,8 @@ matrix! {
     OrganizationLimitsWrite = b"-YY-----",
     /// See what a project used, and the rows of its requests, without what was said.
     UsageRead = b"-YYYGGOG",
+    /// See what requests of a project said, and their answers.
+    PayloadsRead = b"-YY-G-O-",
     /// See what all projects of an organization used.
     OrganizationUsageRead = b"-YYY----",
     /// Write the prices that an organization has agreed with its providers; its members see them.

@@ -89,6 +89,7 @@ impl Control {
             },
             |edit, (id, digests, rules)| {
                 edit.remove_project(id.as_str());
+                edit.put_captured(id.as_str(), false);
                 rules.into_iter().for_each(|owner| edit.put_rules(owner, Vec::new()));
                 digests.iter().for_each(|digest| edit.remove_grant(digest));
             },

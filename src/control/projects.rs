@@ -122,16 +122,22 @@ impl Control {
         patch: ProjectPatch,
     ) -> Result<ProjectState, ControlError> {
         self.refuse_if_files_own("settings of projects")?;
-        let (actor, id) = (actor.clone(), id.clone());
+        let (actor, id, captures) = (actor.clone(), id.clone(), patch.log_payloads.is_some());
         let Some(mode) = patch.mode else {
-            let changed = self.store().write(move |tx| change(tx, &actor, &id, revision, patch)).await;
-            return changed.map(|state| self.with_mode(state));
+            let changed = self.store().write(move |tx| change(tx, &actor, &id, revision, patch)).await?;
+            if captures {
+                self.show_captured(changed.project.organization.clone()).await?;
+            }
+            return Ok(self.with_mode(changed));
         };
         self.check_mode(&actor, &id, mode).await?;
         // What is served uses other credentials from now on.
         let owner = Owner::Project(id.clone());
-        let changed = self.change_secrets(&owner, move |tx| change(tx, &actor, &id, revision, patch)).await;
-        changed.map(|state| self.with_mode(state))
+        let changed = self.change_secrets(&owner, move |tx| change(tx, &actor, &id, revision, patch)).await?;
+        if captures {
+            self.show_captured(changed.project.organization.clone()).await?;
+        }
+        Ok(self.with_mode(changed))
     }
 
     /// Refuses a mode in which what is served would not work.

@@ -15,6 +15,7 @@ use super::{
     error::ControlError,
     instance::Control,
     login::place_of_second_factor,
+    payloads::place_of_payload_key,
     sealed_keys::{origins_of, place_of_provider_key, place_of_secret},
     start::PEPPER_NOTE,
     vault::{PEPPER_PLACE, Place, Vault},
@@ -38,6 +39,7 @@ enum Kind {
     SecondFactors,
     Answers,
     Alerts,
+    PayloadKeys,
     Done,
 }
 
@@ -49,7 +51,8 @@ impl Kind {
             Self::ProviderKeys => Self::SecondFactors,
             Self::SecondFactors => Self::Answers,
             Self::Answers => Self::Alerts,
-            Self::Alerts | Self::Done => Self::Done,
+            Self::Alerts => Self::PayloadKeys,
+            Self::PayloadKeys | Self::Done => Self::Done,
         }
     }
 }
@@ -123,6 +126,7 @@ fn step(tx: &mut dyn Tx, vault: &Vault, sweep: Sweep) -> Result<Sweep, ControlEr
         Kind::SecondFactors => second_factors(tx, vault, sweep)?,
         Kind::Answers => answers(tx, vault, sweep)?,
         Kind::Alerts => alerts(tx, vault, sweep)?,
+        Kind::PayloadKeys => payload_keys(tx, vault, sweep)?,
         Kind::Done => (sweep, 0),
     };
     if sweep.sealed > before {
@@ -197,6 +201,16 @@ fn alerts(tx: &mut dyn Tx, vault: &Vault, mut sweep: Sweep) -> Stepped {
             sweep.put(tx, vault, (place_of_webhook(row, &origin), SealPlace::Alert(&row.id)), sealed)?;
         }
         sweep.after.0 = row.id.as_str().to_owned();
+    }
+    Ok((sweep, count(&rows)))
+}
+
+/// The payloads themselves stay as they are: their keys do not change.
+fn payload_keys(tx: &mut dyn Tx, vault: &Vault, mut sweep: Sweep) -> Stepped {
+    let rows = tx.stale_payload_keys(&vault.head(), &sweep.after.0, BATCH_MAX)?;
+    for (project, sealed) in &rows {
+        sweep.put(tx, vault, (place_of_payload_key(project), SealPlace::PayloadKey(project)), sealed)?;
+        sweep.after.0.clone_from(project);
     }
     Ok((sweep, count(&rows)))
 }

@@ -148,12 +148,12 @@ impl Control {
         intent: Intent,
     ) -> Result<Activated, ControlError> {
         let (reader, read_id, expected) = (actor.clone(), id.clone(), intent.expected_generation);
-        let (plan, candidate) = self
+        let (plan, candidate, captured) = self
             .store()
             .read(move |tx| {
                 let plan = Plan::make(tx, &reader, &read_id, goal, expected)?;
                 let candidate = plan.candidate(tx)?;
-                Ok::<_, ControlError>((plan, candidate))
+                Ok::<_, ControlError>((plan, candidate, tx.keeps_payloads(&read_id)?))
             })
             .await?;
         let part = match candidate {
@@ -174,7 +174,7 @@ impl Control {
         refuse_if_worker_is_dead(publisher)?;
         let version = plan.version.as_ref().map(|version| version.number);
         let generation = self.commit(plan, (actor, id.clone()), goal, intent).await?;
-        let published = publish(publisher, &id, part);
+        let published = publish(publisher, &id, part.map(|part| (part, captured)));
         self.wait_until_live(publisher, published).await?;
         // All have confirmed it, so that is what each of them serves.
         let workers = vec![generation; publisher.worker_generations().len()];
@@ -224,9 +224,12 @@ impl Control {
 }
 
 /// Step 5. It cannot fail.
-fn publish(publisher: &Publisher, id: &Id, part: Option<ProjectPart>) -> u64 {
+fn publish(publisher: &Publisher, id: &Id, part: Option<(ProjectPart, bool)>) -> u64 {
     match part {
-        Some(part) => publisher.serve(|edit| edit.put_project(id.as_str().into(), part)),
+        Some((part, captured)) => publisher.serve(|edit| {
+            edit.put_project(id.as_str().into(), part);
+            edit.put_captured(id.as_str(), captured);
+        }),
         None => publisher.change(|edit| edit.remove_project(id.as_str())),
     }
 }

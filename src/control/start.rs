@@ -36,6 +36,8 @@ struct Stored {
     limits: Vec<StoredLimit>,
     /// The organization of each project and its status.
     organizations: Vec<(Id, Id, OrganizationStatus)>,
+    /// Each project, and whether what its requests say is kept.
+    captured: Vec<(Id, bool)>,
 }
 
 /// A project whose served version cannot be read.
@@ -74,6 +76,9 @@ pub async fn load(
     }
     for project in stored.archived {
         edit.put_project(project.id.as_str().into(), ProjectPart::archived(&project.slug));
+    }
+    for (project, _) in stored.captured.iter().filter(|(_, captured)| *captured) {
+        edit.put_captured(project.as_str(), true);
     }
     let mut book = LimitBook::new(Arc::clone(&registries.meters));
     for (project, organization, status) in stored.organizations {
@@ -126,6 +131,7 @@ fn read(tx: &dyn Tx) -> Result<Stored, ControlError> {
         rules: stored_rules(tx)?,
         limits: Vec::new(),
         organizations: Vec::new(),
+        captured: tx.payload_settings(None)?,
     };
     let mut organizations = std::collections::HashMap::new();
     for project in tx.all_projects()? {

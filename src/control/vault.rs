@@ -51,6 +51,8 @@ pub enum Purpose {
     SecondFactor,
     /// Keys of the signatures of webhooks.
     Webhook,
+    /// Keys of what requests said, one a project.
+    PayloadKey,
 }
 
 impl Purpose {
@@ -62,6 +64,7 @@ impl Purpose {
             Self::Pepper => "api-key-pepper",
             Self::SecondFactor => "second-factor",
             Self::Webhook => "webhook",
+            Self::PayloadKey => "payload-key",
         }
     }
 }

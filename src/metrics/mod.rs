@@ -17,7 +17,7 @@ mod worker;
 pub use cell::{Counter, Gauge};
 pub use refusals::{LIMIT_KINDS, LIMIT_REASONS, LIMIT_SCOPES, LimitRefusals};
 pub use registry::{OVERFLOW_LABEL, Registry, SERIES_MAX};
-pub use scrape::{Book, Outside, Scrape};
+pub use scrape::{Book, Following, Outside, Payloads, Scrape};
 pub use series::{ENDPOINTS, Endpoint, OUTCOMES, Observation, Outcome, Series};
 pub use worker::{HEARTBEAT_MAX, PROTOCOL_ERRORS, ProtocolError, STALL_MIN, WorkerBlock};
 

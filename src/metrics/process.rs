@@ -20,6 +20,30 @@ pub(super) fn write_process(sources: &Sources, out: &mut String) {
     write_each_worker(sources, out);
     write_config(&sources.config, out);
     write_rest(sources, out);
+    if let Some(payloads) = sources.outside.payloads {
+        let name = "millrace_payload_bytes_held";
+        head(out, name, "gauge", "Bytes of prompts and answers in memory that are to be kept and not stored yet.");
+        line(out, name, &[], payloads.held_bytes);
+        let name = "millrace_payloads_stored_total";
+        head(out, name, "counter", "Requests whose prompt and answer were stored.");
+        line(out, name, &[], payloads.stored);
+        let name = "millrace_payloads_dropped_total";
+        head(
+            out,
+            name,
+            "counter",
+            "Requests whose prompt and answer were not kept for lack of room, or could not be sealed.",
+        );
+        line(out, name, &[], payloads.dropped);
+    }
+    if let Some(tails) = sources.outside.tails {
+        let name = "millrace_log_tails";
+        head(out, name, "gauge", "Tails of the log of requests that are open now.");
+        line(out, name, &[], tails.count);
+        let name = "millrace_log_tail_rows_lost_total";
+        head(out, name, "counter", "Rows that tails did not show because their reader was too slow.");
+        line(out, name, &[], tails.lost);
+    }
     if let Some(book) = &sources.outside.book {
         write_book(book, out);
     }

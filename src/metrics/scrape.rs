@@ -25,8 +25,32 @@ pub struct Outside {
     pub app_lines_dropped: u64,
     /// Largest amount by which a settlement passed a limit in money.
     pub limit_overshoot_nanousd: u64,
+    /// What is kept of prompts and answers; none where nothing is stored.
+    pub payloads: Option<Payloads>,
+    /// Those who follow requests; none where nothing is stored.
+    pub tails: Option<Following>,
     /// State of the book of usage; none where nothing is stored.
     pub book: Option<Book>,
+}
+
+/// What is kept of prompts and answers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Payloads {
+    /// Bytes that are not stored yet.
+    pub held_bytes: u64,
+    /// Payloads that were stored.
+    pub stored: u64,
+    /// Payloads that were dropped.
+    pub dropped: u64,
+}
+
+/// Who follows requests as they end.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Following {
+    /// Tails that are open.
+    pub count: u64,
+    /// Rows that all tails have lost.
+    pub lost: u64,
 }
 
 /// What the book of usage says of itself.

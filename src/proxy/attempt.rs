@@ -66,7 +66,7 @@ pub(super) async fn attempt(
 ) -> Result<Answer, Failure> {
     let started = now();
     down.begin_wait(started);
-    exchange.attempts += 1;
+    exchange.begin_attempt(started);
     let (mut fresh_only, mut at) = (false, started);
     let result = loop {
         let left = outgoing.total.saturating_sub(at.saturating_duration_since(exchange.received_at()));
@@ -81,7 +81,10 @@ pub(super) async fn attempt(
         exchange.is_sent = true;
         down.deadline.set(target.timeouts.first_byte.min(left));
         match exchange_heads(exchange, down, &mut connection, (http, outgoing)).await {
-            Ok((head, passed)) => break Ok(Answer { connection, head, passed }),
+            Ok((head, passed)) => {
+                exchange.tried.status = head.status;
+                break Ok(Answer { connection, head, passed });
+            }
             Err(cut) => {
                 if !matches!(cut, Cut::ClientGone | Cut::TimedOut) {
                     exchange.context.block.upstream_broken.inc();
@@ -90,10 +93,7 @@ pub(super) async fn attempt(
                 if dead && connection.reused && !fresh_only {
                     fresh_only = true;
                     at = now();
-                    exchange.attempts += u32::from(!target.retry_safe);
-                    if !target.retry_safe {
-                        exchange.count_attempt(Outcome::Reset);
-                    }
+                    exchange.resend(at);
                     continue;
                 }
                 break Err(failure(exchange.context, cut, connection.upstream.received() > 0));

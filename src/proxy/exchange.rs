@@ -8,13 +8,13 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     base::{Instant, NanoUsd, RequestId, Tenure, TokenCounts, UnixTime, now},
     http::{Downstream, Method, Part, RequestHead},
-    metrics::{Endpoint as CountedEndpoint, Observation, Outcome},
+    metrics::{Endpoint as CountedEndpoint, Observation},
     snapshot::{Grant, Snapshot, Target},
-    usage::{Annotations, Credential, PriceMark, Record},
+    usage::{Annotations, Credential, Payload, PriceMark, Record},
     wire::Endpoint,
 };
 
-use super::{admit::Holds, client_address::client_address, context::Context, trace::Trace};
+use super::{admit::Holds, client_address::client_address, context::Context, trace::Trace, tried::Tried};
 
 /// What of an answer is on its way to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,8 @@ pub(super) struct Exchange<'a> {
     pub error: &'static str,
     /// How many attempts were made.
     pub attempts: u32,
+    /// What is known of each.
+    pub tried: Tried,
     /// Whether a provider may have received it.
     pub is_sent: bool,
     /// Tokens of the answer.
@@ -86,6 +88,10 @@ pub(super) struct Exchange<'a> {
     pub estimated: bool,
     /// Whether the client left before the end.
     pub cancelled: bool,
+    /// Whether its project keeps what is said.
+    pub is_captured: bool,
+    /// What was said so far; none where it is not kept.
+    pub payload: Option<Box<Payload>>,
     /// What the client put on the request for the log.
     pub annotations: Option<Box<Annotations>>,
     /// Bytes received from the client.
@@ -141,10 +147,13 @@ impl<'a> Exchange<'a> {
             status: 0,
             error: "",
             attempts: 0,
+            tried: Tried::default(),
             is_sent: false,
             tokens: TokenCounts::default(),
             estimated: false,
             cancelled: false,
+            is_captured: false,
+            payload: None,
             annotations: None,
             bytes_in: u64::try_from(head.len).unwrap_or(0),
             bytes_out: 0,
@@ -195,13 +204,6 @@ impl<'a> Exchange<'a> {
         self.first_content.get_or_insert(at);
     }
 
-    /// Counts one finished attempt.
-    pub(super) fn count_attempt(&self, outcome: Outcome) {
-        if let Some(target) = &self.target {
-            target.series.record_attempt(self.context.worker, outcome);
-        }
-    }
-
     /// Whether too many later configurations of its project are in use, and the time to finish is over.
     #[must_use]
     pub(super) fn is_outdated(&self) -> bool {
@@ -238,6 +240,7 @@ impl Drop for Exchange<'_> {
         self.learn();
         let ended = now();
         let charges = self.settle(ended);
+        let tried = self.take_tried(ended);
         let (block, shared) = (&self.context.block, &self.context.shared);
         let duration = ended.saturating_duration_since(self.arrived);
         let ttft = self.first_content.map(|at| at.saturating_duration_since(self.arrived));
@@ -270,6 +273,7 @@ impl Drop for Exchange<'_> {
             overhead,
             upstream_time: self.upstream_wait,
             attempts: self.attempts,
+            tried,
             tokens: self.tokens,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
@@ -285,6 +289,7 @@ impl Drop for Exchange<'_> {
             usage_suspect: self.usage_suspect,
             charges,
             annotations: self.annotations.take(),
+            payload: self.payload.take().map(Arc::from),
         };
         if self.attempts > 0 {
             shared.queue.send(record);

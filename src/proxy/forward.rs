@@ -47,6 +47,10 @@ pub(super) async fn forward(
     request: &Request<'_>,
     after: After,
 ) -> Result<After, Failure> {
+    if exchange.is_captured {
+        let body = down.input().get(request.head.len..request.head.len + request.body_len);
+        exchange.capture_request(body.unwrap_or_default());
+    }
     let http = match &target.reach {
         Reach::Http(http) => http,
         Reach::Mock(mock) => {

@@ -40,7 +40,7 @@ pub(super) async fn answer_mock(
         request_bytes: body.len(),
     };
     let wants_usage = view.wants_usage(body);
-    exchange.attempts = 1;
+    exchange.begin_attempt(now());
     exchange.credential = Credential::Own;
     pause(exchange, down, mock.latency()).await?;
     exchange.upstream_wait += mock.latency();

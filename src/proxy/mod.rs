@@ -6,6 +6,7 @@
 mod admit;
 mod attempt;
 mod authenticate;
+mod captured;
 mod caught;
 mod client_address;
 mod connect;
@@ -27,6 +28,7 @@ mod rules;
 mod settle;
 mod stream;
 mod trace;
+mod tried;
 
 use std::{pin::pin, sync::Arc};
 
@@ -173,6 +175,7 @@ async fn post(
         let found = found.map_err(|none| refused(models::no_route(none)))?;
         let allowed = rules::first_allowed(&found, &grant, endpoint, exchange.client_ip).map_err(refused)?;
         let target = Arc::clone(allowed.ok_or_else(|| refused(wrong_endpoint(endpoint)))?);
+        exchange.is_captured = found.is_captured();
         // From here on every answer says what serves it, a refusal too.
         exchange.target = Some(Arc::clone(&target));
         if view.needs_state && !target.keeps_state {

@@ -56,6 +56,7 @@ impl Outlet {
         (count, tail): (usize, &'static [u8]),
     ) -> Result<(), Gone> {
         let upstream = &mut answer.connection.upstream;
+        exchange.capture_answer(upstream.body().get(..count).unwrap_or_default());
         if !self.chunked {
             let body = upstream.body().get(..count).unwrap_or_default();
             let sent = self.write(exchange, down, body).await;
@@ -78,6 +79,7 @@ impl Outlet {
         down: &mut Downstream,
         bytes: &[u8],
     ) -> Result<(), Gone> {
+        exchange.capture_answer(bytes);
         if !self.chunked {
             return self.write(exchange, down, bytes).await;
         }

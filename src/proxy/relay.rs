@@ -112,6 +112,7 @@ async fn send(
     (status, passed, body): (u16, &Passed, &[u8]),
     (after, retry): (After, Option<bool>),
 ) -> Result<(), Gone> {
+    exchange.capture_answer(body);
     exchange.status = status;
     let overhead = exchange.first_byte_sent();
     exchange.content_came_with_it();

@@ -188,6 +188,7 @@ pub(super) async fn send_local(
     local: &Local<'_>,
     after: After,
 ) -> Result<(), Gone> {
+    exchange.capture_answer(local.body);
     exchange.status = local.status;
     let overhead = exchange.first_byte_sent();
     let mut out = Buffer::default();

@@ -16,9 +16,9 @@ use tokio::{
 };
 
 use crate::{
-    admin::{AccessLog, AdminState, Check, Output, Pump, RateLimits, Readiness, pump, serve},
+    admin::{AccessLog, AdminState, Api, Check, Output, Pump, RateLimits, Readiness, pump, serve},
     config::Server,
-    control::{Control, Keeper, Publisher, keep_credentials, keep_key_use, keep_sealed, watch_alerts},
+    control::{Control, Keeper, Publisher, keep_credentials, keep_key_use, keep_payloads, keep_sealed, watch_alerts},
     limit::Meters,
     metrics::Registry,
     shared::{Door, Parts, Shared},
@@ -140,7 +140,8 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     if let Some(api) = &api {
         tokio::spawn(keep_sealed(Arc::clone(&api.control), stopped.clone()));
     }
-    let pumped = start_pump(&server, (&queue, &output), (keeper.as_ref(), ledger.as_ref()), stopped.clone());
+    let noted_by = NotedBy { keys: keeper.as_ref(), book: ledger.as_ref(), api: api.as_ref() };
+    let pumped = start_pump(&server, (&queue, &output), noted_by, stopped.clone());
     let book = Bookkeeping::start(&shared, ledger.as_ref(), stopped.clone());
     let state = AdminState {
         meters: Arc::clone(&registries.meters),
@@ -165,10 +166,16 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     let _ = pumped.await;
     book.close().await;
     if let Some(control) = keeper {
-        control.write_key_use().await;
-        control.write_credential_use().await;
+        write_rest(&control).await;
     }
     verdict
+}
+
+/// Writes what is still in memory; no request comes any more.
+async fn write_rest(control: &Control) {
+    control.close_payloads().await;
+    control.write_key_use().await;
+    control.write_credential_use().await;
 }
 
 /// Where no project may send a request: to ourselves.
@@ -206,17 +213,29 @@ fn plan(
     Ok((doors, plans.collect()))
 }
 
+/// Who takes note of requests.
+struct NotedBy<'a> {
+    /// Of the last use of keys.
+    keys: Option<&'a Arc<Control>>,
+    /// Of what was used.
+    book: Option<&'a Arc<Keeper>>,
+    /// Of all of them, for those who follow them.
+    api: Option<&'a Arc<Api>>,
+}
+
 /// Starts the pump, and what stores the last use of keys if there is somebody who keeps it.
 fn start_pump(
     server: &Server,
     (queue, output): (&Arc<Queue>, &Arc<Output>),
-    (keeps, ledger): (Option<&Arc<Control>>, Option<&Arc<Keeper>>),
+    noted_by: NotedBy<'_>,
     stopped: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
+    let NotedBy { keys: keeps, book: ledger, api } = noted_by;
     let access_log = if server.log.access { AccessLog::On } else { AccessLog::Off };
     if let Some(control) = keeps {
         tokio::spawn(keep_key_use(Arc::clone(control), stopped.clone()));
         tokio::spawn(keep_credentials(Arc::clone(control), stopped.clone()));
+        tokio::spawn(keep_payloads(Arc::clone(control), stopped.clone()));
         if let Some(ledger) = ledger {
             tokio::spawn(watch_alerts(Arc::clone(control), Arc::clone(ledger), stopped.clone()));
         }
@@ -227,6 +246,7 @@ fn start_pump(
         access_log,
         key_use: keeps.map(|control| Arc::clone(control.key_use())),
         keeper: ledger.cloned(),
+        said: api.map(|api| Arc::clone(&api.control)),
         wake: Arc::new(Notify::new()),
     };
     tokio::spawn(pump(pumping, stopped))

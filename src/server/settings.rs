@@ -14,6 +14,7 @@ use crate::{
     http::{DownstreamLimits, HeadLimits, TlsConnector},
     shared::Settings,
     upstream::{Allow, PoolLimits, Ports, Rules, TtlBounds},
+    usage::PayloadLimits,
     wire::{Limits as JsonLimits, SseLimits},
     worker::{Driver, Pinning},
 };
@@ -218,6 +219,10 @@ pub(super) fn data_path_settings(server: &Server, connections_max: u32) -> Setti
         connections_per_address_max: limits.max_connections_per_address,
         drain_grace: server.drain_grace,
         replaced_grace: server.replaced_grace,
+        payloads: PayloadLimits {
+            bytes_max: bytes(server.usage.payload_bytes),
+            room_bytes_max: bytes(server.usage.payload_queue_bytes),
+        },
     }
 }
 

@@ -6,7 +6,10 @@
 //! Rules are compiled here, when the edit ends, and nowhere else: whatever was put in and in which order, each policy fits
 //! the targets of the project that stands beside it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use crate::{
     base::{Digest, KeyHasher},
@@ -31,6 +34,7 @@ pub struct Edit {
     projects: Arc<Parts>,
     rules: RuleBook,
     governed: Arc<Governed>,
+    captured: Arc<HashSet<Arc<str>>>,
     /// Projects whose policy has to be compiled, with those of their grants if the targets are others.
     stale_projects: HashMap<Arc<str>, Stale>,
     stale_grants: DigestSet,
@@ -58,6 +62,7 @@ impl Edit {
             projects: Arc::default(),
             rules: RuleBook::default(),
             governed: Arc::default(),
+            captured: Arc::default(),
             stale_projects: HashMap::new(),
             stale_grants: DigestSet::default(),
         }
@@ -70,6 +75,7 @@ impl Edit {
             projects: Arc::clone(&base.projects),
             rules: base.rules.clone(),
             governed: Arc::clone(&base.governed),
+            captured: Arc::clone(&base.captured),
             stale_projects: HashMap::new(),
             stale_grants: DigestSet::default(),
         }
@@ -86,6 +92,21 @@ impl Edit {
         if self.projects.contains_key(id) {
             Arc::make_mut(&mut self.projects).remove(id);
         }
+    }
+
+    /// Says whether what requests of a project say is kept, whichever part it has now or later.
+    pub fn put_captured(&mut self, id: &str, captured: bool) {
+        if self.captured.contains(id) == captured {
+            return;
+        }
+        let id: Arc<str> = id.into();
+        let all = Arc::make_mut(&mut self.captured);
+        if captured {
+            all.insert(Arc::clone(&id));
+        } else {
+            all.remove(&id);
+        }
+        self.stale_projects.entry(id).or_insert(Stale::Policy);
     }
 
     /// Adds or replaces what the key with this digest may do. Its policy is made of the rules.
@@ -147,6 +168,7 @@ impl Edit {
             projects: self.projects,
             rules: self.rules,
             governed: self.governed,
+            captured: self.captured,
             any_archived,
         }
     }
@@ -157,8 +179,9 @@ impl Edit {
         };
         let rules = self.rules.of_project(part.organization(), id);
         let policy = part.facts().filter(|_| !rules.is_empty()).map(|facts| Arc::new(Policy::compile(facts, &rules)));
-        if policy.is_some() || part.policy().is_some() {
-            let part = Arc::new(part.with_policy(policy));
+        let captured = self.captured.contains(id);
+        if policy.is_some() || part.policy().is_some() || part.is_captured() != captured {
+            let part = Arc::new(part.with_policy(policy).with_captured(captured));
             Arc::make_mut(&mut self.projects).insert(Arc::clone(id), part);
         }
     }

@@ -24,6 +24,8 @@ pub struct ProjectPart {
     standing: Standing,
     /// What the rules of the organization and of the project allow; none without such rules.
     policy: Option<Arc<Policy>>,
+    /// Whether what its requests say is kept.
+    captured: bool,
 }
 
 #[derive(Clone)]
@@ -58,7 +60,8 @@ impl ProjectPart {
         let by_name = listed.iter().map(|route| (name(route), Arc::clone(route))).collect();
         let by_full_name = listed.iter().map(|route| (route.full_name.clone(), Arc::clone(route))).collect();
         let standing = Standing::Served(Arc::new(Routes { by_full_name, by_name, listed, facts }));
-        Self { slug: slug.into(), organization, version, tenure: Some(tenure), mode: None, standing, policy: None }
+        let (slug, tenure) = (slug.into(), Some(tenure));
+        Self { slug, organization, version, tenure, mode: None, standing, policy: None, captured: false }
     }
 
     /// Notes the `mode` of its configuration.
@@ -86,7 +89,19 @@ impl ProjectPart {
 
     fn without_routes(slug: &str, standing: Standing) -> Self {
         let organization = Arc::default();
-        Self { slug: slug.into(), organization, version: None, tenure: None, mode: None, standing, policy: None }
+        let slug = slug.into();
+        Self { slug, organization, version: None, tenure: None, mode: None, standing, policy: None, captured: false }
+    }
+
+    /// Whether what its requests and their answers say is kept.
+    #[must_use]
+    pub fn is_captured(&self) -> bool {
+        self.captured
+    }
+
+    /// Says whether it is.
+    pub(super) fn with_captured(self, captured: bool) -> Self {
+        Self { captured, ..self }
     }
 
     /// Id of the organization that owns it; empty where nothing is served.

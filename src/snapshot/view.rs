@@ -1,6 +1,6 @@
 //! What a request looks up: its key, then its route.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use crate::{
     base::{FastMap, KeyHasher},
@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub(super) rules: RuleBook,
     /// Grants whose policy depends on the targets of their project.
     pub(super) governed: Arc<Governed>,
+    /// Projects that keep what their requests say.
+    pub(super) captured: Arc<HashSet<Arc<str>>>,
     /// Whether any project is archived: else no request needs to look.
     pub(super) any_archived: bool,
 }
@@ -82,6 +84,12 @@ impl Found<'_> {
             .iter()
             .filter(|endpoint| has_targets(endpoint))
             .any(|endpoint| self.allowed(grant, *endpoint, address).is_ok())
+    }
+
+    /// Whether what requests of the project say is kept.
+    #[must_use]
+    pub fn is_captured(&self) -> bool {
+        self.part.is_captured()
     }
 
     fn is_compiled_for(&self, policy: &Policy) -> bool {

@@ -9,6 +9,7 @@ use super::{
     alert_tx::Alerts,
     error::StoreError,
     ledger_tx::Ledger,
+    payload_tx::Payloads,
     query::{AuditFilter, KeyFilter, Page, PageRequest, ProjectFilter, VersionFilter},
     record::{
         Activation, AdminToken, Alert, ApiKey, AuditEntry, AuditEvent, EgressRule, Invitation, KeptAnswer, LimitPlace,
@@ -39,6 +40,7 @@ pub trait Tx:
     + Rollups
     + Requests
     + Alerts
+    + Payloads
 {
 }
 
@@ -58,6 +60,7 @@ impl<T> Tx for T where
         + Rollups
         + Requests
         + Alerts
+        + Payloads
 {
 }
 
@@ -324,6 +327,8 @@ pub enum SealPlace<'a> {
     Note(&'a str),
     /// The webhook secret of an alert rule.
     Alert(&'a Id),
+    /// The key of the payloads of a project.
+    PayloadKey(&'a str),
 }
 
 /// The audit log: append only.

@@ -6,7 +6,9 @@
 
 mod access_log;
 mod annotations;
+mod attempt;
 mod distribution;
+mod payload;
 mod price;
 mod queue;
 mod record;
@@ -14,7 +16,9 @@ mod tally;
 
 pub use access_log::append_line;
 pub use annotations::{ANNOTATION_BYTES_MAX, AnnotationError, Annotations, Texts};
+pub use attempt::Attempt;
 pub use distribution::Distribution;
+pub use payload::{Excerpt, Payload, PayloadLimits, PayloadRoom};
 pub use price::{
     Catalogue, ListedModel, Price, PriceClass, PriceMark, PriceRow, PriceSource, PriceTable, PriceTableError,
     PriceTableHead, StatedPrices,

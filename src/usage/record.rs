@@ -4,12 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{annotations::Annotations, price::PriceMark};
+use super::{annotations::Annotations, attempt::Attempt, payload::Payload, price::PriceMark};
 use crate::base::{Caller, Charge, Labels, NanoUsd, RequestId, TokenCounts, UnixTime};
 
 /// Everything the access log and the bill need to know about one request.
 ///
-/// Holds no key, no header and nothing of a body. What a client itself put on its request
+/// Holds no key and no header, and of a body only what its project wants to be kept, as [`Payload`]. What a client itself put on its request
 /// is kept apart, in [`Annotations`]. Making one allocates nothing, except for what a client sent: a request id, annotations.
 #[derive(Clone)]
 pub struct Record {
@@ -43,6 +43,8 @@ pub struct Record {
     pub upstream_time: Duration,
     /// How many attempts were made.
     pub attempts: u32,
+    /// Each of them, where there were several or the one did not succeed; none where this record tells it.
+    pub tried: Option<Box<[Attempt]>>,
     /// Tokens of the answer.
     pub tokens: TokenCounts,
     /// Bytes received from the client: head and body.
@@ -73,6 +75,8 @@ pub struct Record {
     pub charges: Option<Box<[Charge]>>,
     /// Tags and metadata of the client; none when it sent none.
     pub annotations: Option<Box<Annotations>>,
+    /// What was said, for a project that keeps it. Never written in clear.
+    pub payload: Option<Arc<Payload>>,
 }
 
 /// Whose credential paid the provider.
@@ -119,6 +123,7 @@ impl Record {
             overhead: Duration::ZERO,
             upstream_time: Duration::ZERO,
             attempts: 0,
+            tried: None,
             tokens: TokenCounts::default(),
             bytes_in: 0,
             bytes_out: 0,
@@ -134,6 +139,7 @@ impl Record {
             usage_suspect: false,
             charges: None,
             annotations: None,
+            payload: None,
         }
     }
 }

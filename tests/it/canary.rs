@@ -92,6 +92,10 @@ impl Site {
         let gateway = Gateway::stored_as(tempfile::tempdir().unwrap(), &token, &variables);
         let (organization, canaries) = (gateway.organization(), vec![Canary::new("first admin token", &token[9..])]);
         let project = gateway.make_project(&organization, "demo");
+        // What is said is kept: sealed, and without secrets.
+        let keeps = json!({"log_payloads": true}).to_string();
+        let set = gateway.admin("PATCH", &format!("/projects/{project}"), &[("if-match", "\"1\"")], &keeps);
+        assert_eq!(set.status, 200, "{}", set.text());
         Self { gateway, organization, project, key: String::new(), canaries, seen: Vec::new() }
     }
 

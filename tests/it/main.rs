@@ -30,6 +30,7 @@ mod limit_burst;
 mod limit_crash;
 mod limits;
 mod locked;
+mod logs;
 mod old_streams;
 mod prices;
 mod reload;

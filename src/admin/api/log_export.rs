@@ -45,6 +45,7 @@ const COLUMNS: &[&str] = &[
     "/ttft_ms",
     "/overhead_ms",
     "/upstream_ms",
+    "/attempt_count",
     "/attempts",
     "/streamed",
     "/cancelled",
@@ -155,6 +156,7 @@ fn push_cell(text: &mut String, value: &Value) {
         Value::Null => return,
         Value::String(cell) => cell.clone(),
         Value::Object(pairs) if pairs.is_empty() => return,
+        Value::Array(items) if items.is_empty() => return,
         other => return push_quoted(text, &other.to_string()),
     };
     if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
@@ -207,6 +209,7 @@ mod tests {
             (json!("a\nb"), "\"a\nb\""),
             (json!({"team": "=x"}), "\"{\"\"team\"\":\"\"=x\"\"}\""),
             (json!({}), ""),
+            (json!([]), ""),
             (json!(null), ""),
             (json!(12.5), "12.5"),
         ] {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::log_export::{Export, Form};
+use super::log_tail::tail;
 use super::projects::millis;
 use super::times::optional_time;
 use super::usage::{Money, TokensView};
@@ -16,7 +17,7 @@ use crate::admin::rest::{
     Streamed, Time,
 };
 use crate::control::Capability;
-use crate::store::{Order, PageRequest, RequestFilter, RequestRow};
+use crate::store::{AttemptRow, Order, PageRequest, RequestFilter, RequestRow};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -32,6 +33,13 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             "Streams stored requests of a project, oldest first, at most 1,000,000.",
             export,
         ),
+        Endpoint::get(
+            "/projects/{project}/logs/tail",
+            Needs(Capability::UsageRead),
+            "Follows requests of a project as they end, stored or not: events `request`, `lost` and `end`. At most 16 at once.",
+            tail,
+        )
+        .refuses(&[Code::LimitReached]),
         Endpoint::get(
             "/projects/{project}/logs/{request_id}",
             Needs(Capability::UsageRead),
@@ -118,7 +126,10 @@ pub(super) struct RequestView {
     ttft_ms: Option<f64>,
     overhead_ms: f64,
     upstream_ms: f64,
-    attempts: u32,
+    /// How many attempts were made; a silent resend is not counted.
+    attempt_count: u32,
+    /// Each attempt, in order; empty where none was made, or where it was stored by a version that kept none.
+    attempts: Vec<AttemptView>,
     streamed: bool,
     cancelled: bool,
     tokens: TokensView,
@@ -146,6 +157,27 @@ pub(super) struct RequestView {
     client_ip: Option<String>,
     tags: BTreeMap<String, String>,
     metadata: BTreeMap<String, String>,
+}
+
+/// One try of one target.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RequestAttempt)]
+struct AttemptView {
+    provider: String,
+    model: String,
+    target: String,
+    /// `own` or `platform`.
+    credential: String,
+    /// Status of the provider's answer; 0 when none came.
+    status: u16,
+    /// How it ended, as the label `outcome` of `/metrics` has it.
+    outcome: String,
+    duration_ms: f64,
+    tokens: TokensView,
+    /// USD; null when no price is known.
+    cost: Option<Money>,
+    /// It failed and was billed by an estimate, because the provider may bill it.
+    maybe_billed: bool,
 }
 
 async fn list(
@@ -189,7 +221,7 @@ async fn export(
 }
 
 impl LogQuery {
-    fn filter(self) -> Result<RequestFilter, ApiError> {
+    pub(super) fn filter(self) -> Result<RequestFilter, ApiError> {
         let wrong = || ApiError::field("status", "expected a status such as `429`, a class such as `5xx`, or `none`");
         let (status, status_class) = match self.status {
             Some(class) if class == "none" || class.ends_with("xx") => (None, Some(class)),
@@ -217,8 +249,26 @@ impl LogQuery {
     }
 }
 
+impl From<AttemptRow> for AttemptView {
+    fn from(row: AttemptRow) -> Self {
+        Self {
+            provider: row.provider,
+            model: row.model,
+            target: row.target,
+            credential: row.credential,
+            status: row.status,
+            outcome: row.outcome,
+            duration_ms: row.duration.as_secs_f64() * 1_000.0,
+            tokens: row.tokens.into(),
+            cost: row.cost.map(Money),
+            maybe_billed: row.maybe_billed,
+        }
+    }
+}
+
 impl From<RequestRow> for RequestView {
     fn from(row: RequestRow) -> Self {
+        let attempts = row.attempts().into_iter().map(AttemptView::from).collect();
         let of = row.dimension;
         let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1_000.0;
         let texts = |json: Option<String>| json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
@@ -243,7 +293,8 @@ impl From<RequestRow> for RequestView {
             ttft_ms: row.ttft.map(ms),
             overhead_ms: ms(row.overhead),
             upstream_ms: ms(row.upstream_time),
-            attempts: row.attempts,
+            attempt_count: row.attempts,
+            attempts,
             streamed: of.stream,
             cancelled: row.cancelled,
             tokens: row.tokens.into(),

@@ -37,6 +37,7 @@ mod keys;
 mod limit_fields;
 mod limits;
 mod log_export;
+mod log_tail;
 mod logs;
 #[cfg(test)]
 mod matrix_tests;
@@ -44,6 +45,7 @@ mod members;
 mod organization_prices;
 mod organizations;
 mod owner;
+mod payloads;
 mod platform_credentials;
 mod project_documents;
 mod projects;
@@ -90,6 +92,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         organization_prices::endpoints(),
         alerts::endpoints(),
         logs::endpoints(),
+        payloads::endpoints(),
         usage::endpoints(),
     ];
     people.into_iter().chain(resources).flatten().collect()

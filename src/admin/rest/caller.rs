@@ -97,12 +97,12 @@ pub(super) async fn authenticate(
     Ok(authority.authenticate(proof, presented).await?)
 }
 
-fn address_of(extensions: &axum::http::Extensions) -> String {
+pub(super) fn address_of(extensions: &axum::http::Extensions) -> String {
     extensions.get::<PeerAddress>().map(|PeerAddress(address)| address.to_canonical().to_string()).unwrap_or_default()
 }
 
 /// The one proof of identity of a request: a token, else the cookie. Two of a kind are none.
-fn proof(headers: &HeaderMap) -> Option<Proof<'_>> {
+pub(super) fn proof(headers: &HeaderMap) -> Option<Proof<'_>> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else {
         return cookie(headers).map(Proof::Session);

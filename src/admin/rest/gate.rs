@@ -21,9 +21,10 @@ use super::error::{ApiError, render};
 use super::idempotency::{Running, answer_once};
 use super::page::CursorKey;
 use super::rate::{Rates, Work};
+use super::standing::Standing;
 use super::{accept, query};
 use crate::base::{RequestId, now};
-use crate::control::{Actor, Authenticate, Control, KeepAnswers};
+use crate::control::{Actor, Authenticate, Control, ControlError, KeepAnswers};
 
 pub use super::rate::RateLimits;
 
@@ -49,6 +50,16 @@ impl Api {
     ) -> Result<Self, getrandom::Error> {
         let answers: Arc<dyn KeepAnswers> = Arc::<Control>::clone(&control);
         Ok(Self { control, desk: Arc::new(Desk::new(authority, answers, limits)?) })
+    }
+}
+
+impl Api {
+    /// Asks again who began a long answer.
+    ///
+    /// # Errors
+    /// [`ControlError::NotAuthenticated`] when its token or session has ended.
+    pub async fn again(&self, standing: &Standing) -> Result<Actor, ControlError> {
+        standing.renew(self.desk.authority.as_ref()).await
     }
 }
 

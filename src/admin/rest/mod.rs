@@ -21,6 +21,7 @@ mod path;
 mod query;
 mod rate;
 mod reply;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -46,5 +47,8 @@ pub use path::{
     RouteName, RuleId, SecretId, TokenId, UserId, VersionNumber,
 };
 pub use query::Query;
-pub use reply::{Answer, Created, Document, Issued, Listed, NoContent, Plain, Streamed, Tagged, WithCookie};
+pub use reply::{
+    Answer, Created, Document, EventStream, Issued, Listed, NoContent, Plain, Streamed, Tagged, WithCookie,
+};
+pub use standing::Standing;
 pub use view::{IdText, Time};

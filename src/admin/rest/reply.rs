@@ -18,6 +18,9 @@ pub(super) const JSON: &str = "application/json";
 /// The type of a configuration.
 pub(super) const YAML: &str = "application/yaml";
 
+/// The type of server-sent events.
+const EVENTS: &str = "text/event-stream";
+
 /// What a handler returns when it succeeds.
 pub trait Answer: IntoResponse {
     /// Adds itself to the description.
@@ -79,6 +82,13 @@ pub struct Streamed {
     /// The type of the body.
     pub content_type: &'static str,
     /// The rows.
+    pub body: Body,
+}
+
+/// 200 with server-sent events, as they happen.
+#[derive(Debug)]
+pub struct EventStream {
+    /// The events.
     pub body: Body,
 }
 
@@ -243,6 +253,19 @@ impl Answer for Streamed {
     fn describe(operation: &mut Operation) {
         let rows = || RefOr::T(Schema::Object(text().build()));
         operation.answers(200, "The rows.", vec![("application/x-ndjson", rows()), ("text/csv", rows())]);
+    }
+}
+
+impl IntoResponse for EventStream {
+    fn into_response(self) -> Response<Body> {
+        with_body(StatusCode::OK, EVENTS, self.body)
+    }
+}
+
+impl Answer for EventStream {
+    fn describe(operation: &mut Operation) {
+        let events = RefOr::T(Schema::Object(text().build()));
+        operation.answers(200, "The events, until one side ends it.", vec![(EVENTS, events)]);
     }
 }
 

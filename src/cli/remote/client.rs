@@ -1,6 +1,7 @@
 //! Requests to the admin API, and what can go wrong with them.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use anyhow::{Context as _, bail};
 use millrace::base::{Secret, VERSION, push_random};
 use serde_json::Value;
 use ureq::Agent;
+use ureq::http::request::Builder;
 use ureq::http::{Method, Request};
 
 use super::failure::{Failure, Refused};
@@ -191,15 +193,24 @@ impl Client {
         }
     }
 
-    fn send_once(
-        &self,
-        method: &Method,
-        path: &str,
-        body: Option<&(&'static str, Vec<u8>)>,
-        headers: &[(&'static str, String)],
-    ) -> Result<(u16, Reply), Lost> {
-        let mut request = Request::builder().method(method).uri(format!("{}{BASE}{path}", self.url));
-        request = match &self.proof {
+    /// Begins to read an answer that goes on until one side ends it.
+    pub(super) fn follow(&self, path: &str, accept: &str) -> Result<impl Read + use<>, Failure> {
+        let unreachable = |error: String| Failure::Unreachable(format!("{}: {error}", self.url));
+        let request = self.proved(Request::builder().method(Method::GET), path).header("accept", accept);
+        let request = request.body(()).map_err(|error| unreachable(error.to_string()))?;
+        let request = self.agent.configure_request(request).timeout_global(None).build();
+        let mut response = self.agent.run(request).map_err(|error| unreachable(Lost::from(error).text().to_owned()))?;
+        let status = response.status().as_u16();
+        if status != 200 {
+            let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+            return Err(Failure::Refused(Box::new(Refused::read(status, &body.unwrap_or_default()))));
+        }
+        Ok(response.into_body().into_reader())
+    }
+
+    fn proved(&self, request: Builder, path: &str) -> Builder {
+        let request = request.uri(format!("{}{BASE}{path}", self.url));
+        match &self.proof {
             Proof::Token(token) => request.header("authorization", format!("Bearer {}", token.reveal())),
             // The API takes a session only from a page of its own.
             Proof::Cookie(cookie) => request
@@ -207,7 +218,17 @@ impl Client {
                 .header("origin", &self.url)
                 .header("x-millrace-request", "millrace"),
             Proof::None => request,
-        };
+        }
+    }
+
+    fn send_once(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&(&'static str, Vec<u8>)>,
+        headers: &[(&'static str, String)],
+    ) -> Result<(u16, Reply), Lost> {
+        let mut request = self.proved(Request::builder().method(method), path);
         if !headers.iter().any(|(name, _)| *name == "accept") {
             request = request.header("accept", "application/json");
         }

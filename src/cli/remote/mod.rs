@@ -30,6 +30,7 @@ mod rule_args;
 mod rules;
 mod secrets;
 mod table;
+mod tail;
 mod usage;
 mod usage_args;
 mod version;

@@ -49,6 +49,15 @@ fn aligned(rows: &[Vec<String>]) -> String {
     out
 }
 
+/// One row whose cells are at least so wide, for rows that are shown before the next is known.
+pub(super) fn line(cells: &[(String, usize)]) -> String {
+    let mut line = String::new();
+    for (text, width) in cells {
+        line.push_str(&format!("{text:<width$}  "));
+    }
+    format!("{}\n", line.trim_end())
+}
+
 fn cell(value: Option<&Value>) -> String {
     let text = value.map_or_else(|| "-".to_owned(), full);
     if text.chars().count() <= CELL_CHARS_MAX {

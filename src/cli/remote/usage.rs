@@ -6,6 +6,7 @@ use super::client::{encoded, query};
 use super::desk::Desk;
 use super::failure::Failure;
 use super::table::Column;
+use super::tail::follow;
 use super::usage_args::{LogsCommand, LogsListArgs, UsageArgs};
 
 const SUMS: &[Column] = &[
@@ -58,6 +59,7 @@ pub(super) fn usage(desk: &Desk, args: &UsageArgs) -> Result<(), Failure> {
 pub(super) fn logs(desk: &Desk, command: &LogsCommand) -> Result<(), Failure> {
     match command {
         LogsCommand::List(args) => list(desk, args),
+        LogsCommand::Tail(args) => follow(desk, args),
         LogsCommand::Show { project, request_id } => {
             let path = format!("{}/logs/{}", desk.project(project)?, encoded(request_id));
             desk.show(&desk.get(&path)?)
@@ -66,15 +68,8 @@ pub(super) fn logs(desk: &Desk, command: &LogsCommand) -> Result<(), Failure> {
 }
 
 fn list(desk: &Desk, args: &LogsListArgs) -> Result<(), Failure> {
-    let filters = [
-        ("key", args.key.as_deref()),
-        ("route", args.route.as_deref()),
-        ("model", args.model.as_deref()),
-        ("status", args.status.as_deref()),
-        ("tag", args.tag.as_deref()),
-        ("from", args.from.as_deref()),
-        ("to", args.to.as_deref()),
-    ];
+    let mut filters = args.filter.pairs();
+    filters.extend([("from", args.from.as_deref()), ("to", args.to.as_deref())]);
     let path = format!("{}/logs", desk.project(&args.project)?);
     let rows = desk.some(&path, &filters, usize::try_from(args.limit).unwrap_or(usize::MAX))?;
     desk.show_rows(&rows, ROWS)

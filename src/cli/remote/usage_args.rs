@@ -58,6 +58,8 @@ pub(crate) struct UsageArgs {
 pub(crate) enum LogsCommand {
     /// Lists stored requests of a project, newest first.
     List(LogsListArgs),
+    /// Follows requests of a project as they end, stored or not.
+    Tail(LogsTailArgs),
     /// Shows one stored request.
     Show {
         /// Project, by slug or id.
@@ -71,6 +73,33 @@ pub(crate) enum LogsCommand {
 pub(crate) struct LogsListArgs {
     /// Project, by slug or id.
     pub(crate) project: String,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// From then on.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Before.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// Requests at most.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsTailArgs {
+    /// Project, by slug or id.
+    pub(crate) project: String,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// Ends after so many requests.
+    #[arg(long)]
+    pub(crate) limit: Option<u64>,
+}
+
+/// Which requests are shown.
+#[derive(Debug, Args)]
+pub(crate) struct FilterArgs {
     /// Only of this key, by id.
     #[arg(long)]
     pub(crate) key: Option<String>,
@@ -86,13 +115,16 @@ pub(crate) struct LogsListArgs {
     /// Only with this tag, as `name` or `name=value`.
     #[arg(long)]
     pub(crate) tag: Option<String>,
-    /// From then on.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) from: Option<String>,
-    /// Before.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) to: Option<String>,
-    /// Requests at most.
-    #[arg(long, default_value_t = 50)]
-    pub(crate) limit: u32,
+}
+
+impl FilterArgs {
+    pub(super) fn pairs(&self) -> Vec<(&str, Option<&str>)> {
+        vec![
+            ("key", self.key.as_deref()),
+            ("route", self.route.as_deref()),
+            ("model", self.model.as_deref()),
+            ("status", self.status.as_deref()),
+            ("tag", self.tag.as_deref()),
+        ]
+    }
 }

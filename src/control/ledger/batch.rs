@@ -162,7 +162,7 @@ pub(super) fn organization_of_credits(account: &str) -> &str {
 }
 
 /// The project a request is counted under: its id, or the slug where files name projects; empty if it got to none.
-pub(super) fn project_of<'a>(caller: Option<&'a Caller>, labels: Option<&'a Labels>) -> &'a str {
+pub(in crate::control) fn project_of<'a>(caller: Option<&'a Caller>, labels: Option<&'a Labels>) -> &'a str {
     let of_key = caller.and_then(|caller| caller.project.as_deref());
     of_key.or_else(|| labels.map(|labels| &*labels.project)).unwrap_or_default()
 }

@@ -149,11 +149,11 @@ pub(super) fn minute_of(record: &Record) -> u64 {
     Span::Minute.bucket_of(record.at.0.saturating_add(record.duration).as_secs())
 }
 
-fn class_of(status: u16) -> u8 {
+pub(super) fn class_of(status: u16) -> u8 {
     u8::try_from(status / 100).unwrap_or(u8::MAX)
 }
 
-fn class_name(class: u8) -> &'static str {
+pub(super) fn class_name(class: u8) -> &'static str {
     match class {
         0 => "none",
         1 => "1xx",

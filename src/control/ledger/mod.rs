@@ -16,16 +16,19 @@ mod read;
 #[cfg(test)]
 mod read_tests;
 mod sample;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod upkeep;
 mod zone;
 
 pub use analytics::{Analytics, Granularity, GroupBy, Only, UsageQuestion, UsageRow};
+pub(in crate::control) use batch::project_of;
 pub use keeper::{Keeper, keep};
 pub use leases::{Leases, WantedLease, ring_keeper};
 pub(in crate::control) use observe::{Observed, Watching};
 pub use read::UsageScope;
 pub use sample::RequestRows;
+pub use tail::{Tail, Tails};
 pub use upkeep::look_after_book;
 pub use zone::Zone;

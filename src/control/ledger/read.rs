@@ -9,7 +9,10 @@ use super::super::{
     instance::Control,
     permit::{Capability, Extent, Scope, permit},
 };
-use super::analytics::{Analytics, UsageQuestion, answer};
+use super::{
+    analytics::{Analytics, UsageQuestion, answer},
+    tail::Tail,
+};
 use crate::{
     base::Id,
     store::{LedgerEntry, LedgerFilter, Page, PageRequest, RequestFilter, RequestRow, Tx},
@@ -78,6 +81,31 @@ impl Control {
                 }
             })
             .await
+    }
+
+    /// Follows the requests of a project as they end.
+    ///
+    /// # Errors
+    /// The permission's; [`ControlError::LimitReached`] when too many others do so.
+    pub async fn tail(&self, actor: &Actor, project: &Id, mut filter: RequestFilter) -> Result<Tail, ControlError> {
+        let seen = self.seen_now(actor, project).await?;
+        filter.project = seen.projects.into_iter().next().unwrap_or_default();
+        filter.member = seen.member.or(filter.member);
+        self.tails().open(filter)
+    }
+
+    /// Whose requests of a project an actor sees: those of one member, or of all.
+    ///
+    /// # Errors
+    /// The permission's.
+    pub async fn tail_member(&self, actor: &Actor, project: &Id) -> Result<Option<String>, ControlError> {
+        Ok(self.seen_now(actor, project).await?.member)
+    }
+
+    async fn seen_now(&self, actor: &Actor, project: &Id) -> Result<Seen, ControlError> {
+        let (actor, scope, files) =
+            (actor.clone(), UsageScope::Project(project.clone()), self.file_slug(actor, project)?);
+        self.store().read(move |tx| seen(tx, &actor, &scope, files)).await
     }
 
     /// What was used in a time, in buckets and groups.

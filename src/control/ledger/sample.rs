@@ -2,7 +2,8 @@
 
 use crate::usage::Record;
 
-/// Which requests are stored one by one. Failed and refused ones always are; sums hold all of them in any case.
+/// Which requests are stored one by one. Those that failed, were refused, took more than one attempt or are kept with what
+/// they said always are; sums hold all of them in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestRows {
     /// Only those that failed or were refused.
@@ -19,8 +20,9 @@ impl RequestRows {
     pub fn keeps(self, record: &Record) -> bool {
         match self {
             Self::All => true,
-            Self::Errors => record.is_error(),
-            Self::Sampled(percent) => record.is_error() || share_of(record.request_id.as_bytes()) < u64::from(percent),
+            _ if record.is_error() || record.tried.is_some() || record.payload.is_some() => true,
+            Self::Errors => false,
+            Self::Sampled(percent) => share_of(record.request_id.as_bytes()) < u64::from(percent),
         }
     }
 }

@@ -44,7 +44,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Forgets roll-ups and rows that are older than they are kept.
+    /// Forgets roll-ups, rows and payloads that are older than they are kept.
     ///
     /// # Errors
     /// The store's; what was forgotten before stays so.
@@ -58,6 +58,8 @@ impl Keeper {
             let before = ago(Duration::from_secs(u64::from(kept) * 86_400));
             let name = project.clone();
             self.repeat(move |tx| tx.forget_requests(&name, before, FORGET_ROWS)).await?;
+            let name = project.clone();
+            self.repeat(move |tx| tx.forget_payloads(&name, before, FORGET_ROWS)).await?;
             for (span, kept) in KEPT {
                 let name = project.clone();
                 self.repeat(move |tx| tx.forget_rollups(&name, span, ago(kept), FORGET_ROWS)).await?;

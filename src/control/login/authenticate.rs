@@ -42,21 +42,9 @@ enum Found {
 impl Authenticate for Control {
     async fn authenticate(&self, proof: Proof<'_>, presented: Presented<'_>) -> Result<Actor, ControlError> {
         let now = unix_time();
-        let (text, by_token) = match proof {
-            Proof::Bearer(text) => (text, true),
-            Proof::Session(text) => (text, false),
-        };
-        if text.len() > PROOF_BYTES_MAX {
-            return Err(ControlError::NotAuthenticated);
-        }
-        let digest = digest_of(text);
         let (address, request_id) = (presented.address.to_owned(), presented.request_id.to_owned());
-        let found = self.store().read(move |tx| {
-            let found = if by_token { by_token_digest(tx, &digest, now)? } else { by_session(tx, &digest, now)? };
-            found.ok_or(ControlError::NotAuthenticated)
-        });
         // A store that cannot be written is no reason to refuse a reader, so the outcome of a touch does not matter.
-        let actor = match found.await? {
+        let actor = match self.find(proof, now).await? {
             Found::Token(token, actor) => {
                 if is_due(token.last_used_at, now) {
                     let _ = self.store().write(move |tx| tx.touch_admin_token(&token.id, now)).await;
@@ -71,6 +59,30 @@ impl Authenticate for Control {
             }
         };
         Ok(Actor { address, request_id, ..actor })
+    }
+
+    async fn recognize(&self, proof: Proof<'_>, presented: Presented<'_>) -> Result<Actor, ControlError> {
+        let (address, request_id) = (presented.address.to_owned(), presented.request_id.to_owned());
+        let (Found::Token(_, actor) | Found::Session(_, actor)) = self.find(proof, unix_time()).await?;
+        Ok(Actor { address, request_id, ..actor })
+    }
+}
+
+impl Control {
+    async fn find(&self, proof: Proof<'_>, now: UnixTime) -> Result<Found, ControlError> {
+        let (text, by_token) = match proof {
+            Proof::Bearer(text) => (text, true),
+            Proof::Session(text) => (text, false),
+        };
+        if text.len() > PROOF_BYTES_MAX {
+            return Err(ControlError::NotAuthenticated);
+        }
+        let digest = digest_of(text);
+        let found = self.store().read(move |tx| {
+            let found = if by_token { by_token_digest(tx, &digest, now)? } else { by_session(tx, &digest, now)? };
+            found.ok_or(ControlError::NotAuthenticated)
+        });
+        found.await
     }
 }
 

@@ -98,11 +98,19 @@ impl Control {
         expected: u64,
         patch: OrganizationPatch,
     ) -> Result<Organization, ControlError> {
-        let (actor, meters) = (actor.clone(), self.meters());
+        let (actor, meters, captures) = (actor.clone(), self.meters(), patch.log_payloads.is_some());
+        let whose = id.clone();
         if patch.status.is_none() {
-            return self.store().write(move |tx| Ok(change(tx, &actor, (&id, expected), patch)?.0)).await;
+            let changed = self
+                .store()
+                .write(move |tx| change(tx, &actor, (&id, expected), patch).map(|(changed, _)| changed))
+                .await?;
+            if captures {
+                self.show_captured(whose).await?;
+            }
+            return Ok(changed);
         }
-        self.commit_and_show(
+        let changed = self.commit_and_show(
             move |tx| {
                 let (changed, keys) = change(tx, &actor, (&id, expected), patch)?;
                 let mut shown = KeyChange::new(meters);
@@ -110,8 +118,12 @@ impl Control {
                 Ok((shown, changed))
             },
             |edit, shown| shown.put(edit),
-        )
-        .await
+        );
+        let changed = changed.await?;
+        if captures {
+            self.show_captured(whose).await?;
+        }
+        Ok(changed)
     }
 
     /// Deletes an organization and everything in it, but for its audit events.

@@ -3,11 +3,13 @@
 //! A record says what each field means and its bounds; the rules between records are in `control/`.
 
 mod alert;
+mod attempt;
 mod audit;
 mod instance;
 mod key;
 mod ledger;
 mod limit;
+mod payload;
 mod people;
 mod price;
 mod project;
@@ -19,11 +21,13 @@ pub use alert::{
     Alert, AlertChannel, AlertCondition, AlertDelivery, AlertEvent, AlertMark, AlertNotice, AlertScope, AlertState,
     ChannelKind, DeliveryState,
 };
+pub use attempt::AttemptRow;
 pub use audit::{ActorKind, AuditEntry, AuditEvent, KeptAnswer};
 pub use instance::EgressRule;
 pub use key::{ApiKey, KeyStatus, Owner, ProviderKey, Sealed, Secret};
 pub use ledger::{Account, LedgerEntry, LedgerFilter, LedgerKind};
 pub use limit::{LimitAlgorithm, LimitKind, LimitMode, LimitPlace, StoredLimit};
+pub use payload::StoredPayload;
 pub use people::{
     AdminToken, Invitation, InvitationStatus, Member, Organization, OrganizationRole, OrganizationStatus, ProjectGrant,
     ProjectRole, SecondFactor, Session, User,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::attempt::AttemptRow;
 use crate::{
     base::{NanoUsd, TokenCounts, UnixTime},
     usage::Tally,
@@ -139,6 +140,8 @@ pub struct RequestRow {
     pub upstream_time: Duration,
     /// How many attempts were made.
     pub attempts: u32,
+    /// Each of them; none where this row tells the one that succeeded. Empty where nothing is known of them.
+    pub tried: Option<Vec<AttemptRow>>,
     /// Tokens of the answer.
     pub tokens: TokenCounts,
     /// Bytes received from the client.

@@ -6,6 +6,7 @@
 
 mod access;
 mod alerts;
+mod attempts;
 mod audit;
 mod backup;
 mod columns;
@@ -15,6 +16,7 @@ mod ledger;
 mod limits;
 mod notes;
 mod open;
+mod payloads;
 mod people;
 mod prices;
 mod projects;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rusqlite::params;
 
 use super::{
+    attempts::{attempts_json, attempts_of},
     columns::{Columns, only},
     ledger::signed,
     rollups::dimension,
@@ -30,7 +31,8 @@ const FALLBACK: u8 = 16;
 
 const ROW: &str = "SELECT requests.id, at, request_id, trace_id, generation, version, requests.status, client_ip, \
     duration_us, ttft_us, overhead_us, upstream_us, attempts, input, output, cache_read, cache_write, cache_write_1h, \
-    reasoning, audio_input, audio_output, bytes_in, bytes_out, cost, fee, price_source, price_date, flags, tags, metadata, organization, \
+    reasoning, audio_input, audio_output, bytes_in, bytes_out, cost, fee, price_source, price_date, flags, tags, metadata, tried, \
+     organization, \
     dimensions.project, route, key, member, \"group\", provider, model, target, endpoint, dimensions.status, error, stream, \
     credential FROM requests JOIN dimensions ON dimensions.id = dimension";
 
@@ -42,8 +44,8 @@ impl Requests for SqliteTx<'_> {
             "INSERT INTO requests (at, project, dimension, request_id, trace_id, generation, version, status, client_ip, \
              duration_us, ttft_us, overhead_us, upstream_us, attempts, input, output, cache_read, cache_write, \
              cache_write_1h, reasoning, audio_input, audio_output, bytes_in, bytes_out, cost, fee, price_source, \
-             price_date, flags, tags, metadata) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             price_date, flags, tags, metadata, tried) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 record.at,
                 project,
@@ -76,6 +78,7 @@ impl Requests for SqliteTx<'_> {
                 flags(record),
                 annotations.and_then(|annotations| json(&annotations.tags)),
                 annotations.and_then(|annotations| json(&annotations.metadata)),
+                attempts_json(record.tried.as_deref()),
             ],
         )
     }
@@ -159,6 +162,7 @@ fn row(columns: &mut Columns<'_, '_>) -> rusqlite::Result<RequestRow> {
         overhead: duration(columns)?,
         upstream_time: duration(columns)?,
         attempts: columns.take()?,
+        tried: None,
         tokens: TokenCounts {
             input: columns.take()?,
             output: columns.take()?,
@@ -191,6 +195,7 @@ fn row(columns: &mut Columns<'_, '_>) -> rusqlite::Result<RequestRow> {
     row.fallback = is_set(FALLBACK);
     row.tags = columns.take()?;
     row.metadata = columns.take()?;
+    row.tried = columns.take::<Option<String>>()?.map(|tried| attempts_of(&tried));
     row.dimension = dimension(columns)?;
     Ok(row)
 }

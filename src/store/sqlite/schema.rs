@@ -20,6 +20,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_credits.sql"),
     include_str!("schema_alerts.sql"),
     include_str!("schema_prices.sql"),
+    include_str!("schema_attempts.sql"),
+    include_str!("schema_payloads.sql"),
 ];
 
 /// Refuses a file of another program or of a newer version.

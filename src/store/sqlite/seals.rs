@@ -21,7 +21,8 @@ impl Seals for SqliteTx<'_> {
              + (SELECT count(*) FROM provider_keys WHERE substr(sealed, 1, length(?1)) <> ?1) \
              + (SELECT count(*) FROM second_factors WHERE substr(sealed, 1, length(?1)) <> ?1) \
              + (SELECT count(*) FROM kept_answers WHERE substr(sealed_body, 1, length(?1)) <> ?1) \
-             + (SELECT count(*) FROM alerts WHERE substr(sealed, 1, length(?1)) <> ?1)",
+             + (SELECT count(*) FROM alerts WHERE substr(sealed, 1, length(?1)) <> ?1) \
+             + (SELECT count(*) FROM payload_keys WHERE substr(sealed, 1, length(?1)) <> ?1)",
             [head],
         )
     }
@@ -73,6 +74,10 @@ impl Seals for SqliteTx<'_> {
             ),
             SealPlace::Alert(id) => {
                 self.run("UPDATE alerts SET sealed = ? WHERE id = ? AND sealed = ?", params![after, id, before])
+            }
+            SealPlace::PayloadKey(project) => {
+                let sql = "UPDATE payload_keys SET sealed = ? WHERE project = ? AND sealed = ?";
+                self.run(sql, params![after, project, before])
             }
             SealPlace::Note(name) => {
                 self.run("UPDATE notes SET value = ? WHERE name = ? AND value = ?", params![after, name, before])

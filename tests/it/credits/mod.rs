@@ -300,6 +300,19 @@ fn platform_serves_after_a_refused_own_key_where_that_is_allowed() {
     assert_eq!(paid.header("x-millrace-cost-usd"), Some(&*usd(scene.cost())));
     assert_eq!(scene.settled()["spent"], usd(scene.cost()).as_str(), "own keys cost no credits");
 
+    let path = format!("/projects/{}/logs/{}", scene.project, paid.header("x-request-id").unwrap());
+    let mut row = Value::Null;
+    eventually(DEADLINE, || {
+        row = scene.gateway.admin("GET", &path, &[], "").json();
+        row["attempts"].is_array()
+    });
+    let tried = |index: usize| {
+        let attempt = &row["attempts"][index];
+        (attempt["credential"].clone(), attempt["outcome"].clone(), attempt["status"].clone(), attempt["cost"].clone())
+    };
+    assert_eq!(tried(0), (json!("own"), json!("auth"), json!(401), json!(usd(0))), "{row}");
+    assert_eq!(tried(1), (json!("platform"), json!("success"), json!(200), json!(usd(scene.cost()))), "{row}");
+
     let forbidden = scene.ask_with("x-millrace-no-fallback: true\r\n");
     assert_eq!(
         (forbidden.status, forbidden.header("x-millrace-credential")),
