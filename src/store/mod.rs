@@ -28,9 +28,9 @@ pub use record::{
     Account, Activation, ActivationKind, ActorKind, AdminToken, Alert, AlertChannel, AlertCondition, AlertDelivery,
     AlertEvent, AlertMark, AlertNotice, AlertScope, AlertState, ApiKey, AuditEntry, AuditEvent, ChannelKind,
     DeliveryState, Dimension, EgressRule, Invitation, InvitationStatus, KeptAnswer, KeyStatus, LedgerEntry,
-    LedgerFilter, LedgerKind, Lifecycle, LimitAlgorithm, LimitKind, LimitMode, LimitPlace, Member, Mode, Organization,
-    OrganizationRole, OrganizationStatus, Owner, Project, ProjectGrant, ProjectRole, ProviderKey, RequestFilter,
-    RequestRow, Rollup, Rule, RulePlace, RuleStatus, Sealed, SecondFactor, Secret, Session, Span, StoredLimit,
+    LedgerFilter, LedgerKind, Lifecycle, LimitAlgorithm, LimitKind, LimitMode, Member, Mode, Organization,
+    OrganizationRole, OrganizationStatus, Owner, PolicyPlace, Project, ProjectGrant, ProjectRole, ProviderKey,
+    RequestFilter, RequestRow, Rollup, Rule, RuleStatus, Sealed, SecondFactor, Secret, Session, Span, StoredLimit,
     TagPlace, TagTally, User, Version, VersionState,
 };
 pub use sqlite::OTHER_TAG;

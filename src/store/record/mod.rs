@@ -9,6 +9,7 @@ mod key;
 mod ledger;
 mod limit;
 mod people;
+mod place;
 mod project;
 mod rule;
 mod text_enum;
@@ -22,11 +23,12 @@ pub use audit::{ActorKind, AuditEntry, AuditEvent, KeptAnswer};
 pub use instance::EgressRule;
 pub use key::{ApiKey, KeyStatus, Owner, ProviderKey, Sealed, Secret};
 pub use ledger::{Account, LedgerEntry, LedgerFilter, LedgerKind};
-pub use limit::{LimitAlgorithm, LimitKind, LimitMode, LimitPlace, StoredLimit};
+pub use limit::{LimitAlgorithm, LimitKind, LimitMode, StoredLimit};
 pub use people::{
     AdminToken, Invitation, InvitationStatus, Member, Organization, OrganizationRole, OrganizationStatus, ProjectGrant,
     ProjectRole, SecondFactor, Session, User,
 };
+pub use place::PolicyPlace;
 pub use project::{Activation, ActivationKind, Lifecycle, Mode, Project, Version, VersionState};
-pub use rule::{Rule, RulePlace, RuleStatus};
+pub use rule::{Rule, RuleStatus};
 pub use usage::{Dimension, RequestFilter, RequestRow, Rollup, Span, TagPlace, TagTally};
