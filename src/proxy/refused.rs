@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use smallvec::SmallVec;
 
 use crate::{
-    base::NanoUsd,
+    base::{Decimal, NanoUsd},
     http::Buffer,
     limit::{CalendarUnit, Kind, Kinds, LimitSet, Reason, Refused, Scope, Window},
     usage::Credential,
@@ -154,18 +154,8 @@ fn push_go_duration(out: &mut Text, time: Duration) {
 /// Fields in the making: on the stack, so that an answer with limits allocates nothing for them.
 type Text = SmallVec<[u8; 384]>;
 
-fn push_number(out: &mut Text, mut value: u64) {
-    let mut digits = [b'0'; 20];
-    let mut at = digits.len();
-    for slot in digits.iter_mut().rev() {
-        *slot = b'0' + u8::try_from(value % 10).unwrap_or(0);
-        value /= 10;
-        at -= 1;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(at..).unwrap_or_default());
+fn push_number(out: &mut Text, value: u64) {
+    out.extend_from_slice(Decimal::new(value).as_bytes());
 }
 
 /// Appends the digits behind the point, without zeros at their end; nothing at all for zero.
