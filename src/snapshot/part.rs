@@ -192,9 +192,8 @@ fn numbered(routes: &mut [Route]) -> Facts {
 
 #[cfg(test)]
 mod tests {
-    use crate::limit::LimitSet;
+    use crate::{base::OnExhausted, limit::LimitSet};
 
-    use super::super::route::OnExhausted;
     use super::*;
 
     fn route(full_name: &str) -> Route {
