@@ -24,6 +24,7 @@ mod stream_end;
 mod swap;
 mod tenure;
 mod units;
+mod words;
 
 pub use build::{COMMIT, FEATURES, VERSION};
 pub use caller::{Caller, Charge};
@@ -45,3 +46,4 @@ pub use stream_end::{OnCancel, OnExhausted};
 pub use swap::Swap;
 pub use tenure::Tenure;
 pub use units::{ByteSize, UnitError, parse_byte_size, parse_duration};
+pub(crate) use words::words;
