@@ -238,7 +238,10 @@ const TOKENS: [&[u8]; 3] =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::Terms;
+    use crate::{
+        limit::Terms,
+        metrics::{LIMIT_KINDS, LIMIT_REASONS, LIMIT_SCOPES},
+    };
 
     #[test]
     fn times_are_written_as_go_does() {
@@ -315,5 +318,49 @@ mod tests {
         assert_eq!(refusal_of(&never).should_retry, Some(false));
         let zero = Refused { terms: Terms::max(0), ..refused(Kind::Money, Reason::Reached) };
         assert_eq!(message(&zero), "the limit of the key is 0: nothing is allowed");
+    }
+
+    /// Counters of refusals are found by these enums as numbers. A new variant does not compile here without its word.
+    #[test]
+    fn labels_of_refusals_stand_in_the_order_of_what_they_name() {
+        let scope = |scope| match scope {
+            Scope::Organization => "organization",
+            Scope::Project => "project",
+            Scope::Member => "member",
+            Scope::Key => "key",
+            Scope::Group => "group",
+            Scope::Route => "route",
+            Scope::Credits => "credits",
+        };
+        let kind = |kind| match kind {
+            Kind::Requests => "requests",
+            Kind::InputTokens => "tokens_input",
+            Kind::OutputTokens => "tokens_output",
+            Kind::TotalTokens => "tokens",
+            Kind::Money => "usd",
+            Kind::AudioMillis => "audio",
+            Kind::Concurrent => "concurrent",
+        };
+        let reason = |reason| match reason {
+            Reason::Reached => "reached",
+            Reason::Reserved => "reserved",
+            Reason::Unleased => "unleased",
+        };
+        let scopes = [Scope::Organization, Scope::Project, Scope::Member, Scope::Key, Scope::Group, Scope::Route];
+        for of in scopes.into_iter().chain([Scope::Credits]) {
+            assert_eq!(LIMIT_SCOPES.get(of as usize), Some(&scope(of)), "{of:?}");
+        }
+        let kinds = [Kind::Requests, Kind::InputTokens, Kind::OutputTokens, Kind::TotalTokens, Kind::Money];
+        for of in kinds.into_iter().chain([Kind::AudioMillis, Kind::Concurrent]) {
+            assert_eq!(LIMIT_KINDS.get(of as usize), Some(&kind(of)), "{of:?}");
+        }
+        for of in [Reason::Reached, Reason::Reserved, Reason::Unleased] {
+            assert_eq!(LIMIT_REASONS.get(of as usize), Some(&reason(of)), "{of:?}");
+        }
+        assert_eq!(
+            (LIMIT_SCOPES.len(), LIMIT_KINDS.len(), LIMIT_REASONS.len()),
+            (7, 7, 3),
+            "no label without a variant"
+        );
     }
 }
