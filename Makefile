@@ -7,7 +7,7 @@ MILLRACE_CORPUS ?= $(abspath ../shared/corpus)
 FUZZ_SECONDS ?= 60
 export MILLRACE_CORPUS
 
-.PHONY: help setup check format clippy unit tidy test socket clients clients-python clients-node \
+.PHONY: help setup check format clippy unit tidy test build socket clients clients-python clients-node \
 	release fuzz e2e-real admin books soak loadtest flamegraph openapi prices-table clean
 
 help: ## Prints this list
@@ -24,20 +24,24 @@ format:
 clippy:
 	@$(STAGE) clippy $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
+# Always the whole workspace: which packages are chosen decides on the features of dependencies, and with other features
+# they and everything above them are built once more.
 unit: ## Unit and documentation tests
 	@$(STAGE) unit $(CARGO) test --locked --workspace --lib --bins
-	@$(STAGE) doc $(CARGO) test --locked --doc
+	@$(STAGE) doc $(CARGO) test --locked --workspace --doc
 
 tidy: ## Import rows, naming, file length, dependency floors
-	@$(STAGE) tidy $(CARGO) test --locked --test it -- tidy:: locked::
+	@$(STAGE) tidy $(CARGO) test --locked --workspace --test it -- tidy:: locked::
 	@$(STAGE) fuzz-lock $(CARGO) tree --locked --quiet --depth 0 --manifest-path fuzz/Cargo.toml
 
-# The mock provider is built first: tests over sockets start it. The recorded traffic takes every core for half a minute,
-# so it does not run beside tests that have short timeouts.
-socket: ## Tests over sockets: the real binary and a scripted provider
-	@$(STAGE) mock $(CARGO) build --locked -p loadtest
-	@$(STAGE) socket $(CARGO) test --locked --test it -- --skip corpus::
-	@$(STAGE) corpus $(CARGO) test --locked --test it -- corpus::
+# Named together with tests, so that dependencies have the features that they have there.
+build: ## What tests over sockets and SDKs start: gateway and scripted provider, debug build
+	@$(STAGE) build $(CARGO) build --locked --workspace --bins --test it
+
+# The recorded traffic takes every core for half a minute, so it does not run beside tests that have short timeouts.
+socket: build ## Tests over sockets: the real binary and a scripted provider
+	@$(STAGE) socket $(CARGO) test --locked --workspace --test it -- --skip corpus::
+	@$(STAGE) corpus $(CARGO) test --locked --workspace --test it -- corpus::
 
 openapi: ## Rewrites openapi.json from the code
 	MILLRACE_WRITE_OPENAPI=1 $(CARGO) test --locked --lib openapi_document_is_checked_in
@@ -45,15 +49,15 @@ openapi: ## Rewrites openapi.json from the code
 prices-table: ## Rewrites the built-in price table from the public list in MILLRACE_CORPUS
 	scripts/build-prices.py -o src/usage/price/catalogue.tsv
 
-release: ## The binary that ships: fat LTO
+release: ## The binary that ships: fat LTO. Not built by `make test`
 	@$(STAGE) release $(CARGO) build --locked --release --bin millrace
 
 clients: clients-python clients-node ## Official SDKs, direct, through the plain port and through the edge
 
-clients-python: release
+clients-python: build
 	@$(STAGE) clients-python .venv/bin/python -m pytest -q tests/clients/python
 
-clients-node: release
+clients-node: build
 	@$(STAGE) clients-node .venv/bin/python tests/clients/with_gateway.py npm --prefix tests/clients/node test
 
 fuzz: ## Each fuzz target for FUZZ_SECONDS
@@ -70,7 +74,7 @@ test: ## All of it, with set-up: what continuous integration runs
 
 e2e-real: release ## A real model server behind the gateway, not run by `make test`
 	@scripts/setup.sh --real
-	@$(STAGE) e2e-real .venv-real/bin/python tests/clients/e2e_real.py
+	@MILLRACE_BIN=target/release/millrace $(STAGE) e2e-real .venv-real/bin/python tests/clients/e2e_real.py
 
 admin: release ## Generated requests at the admin API; start and changes at scale. Not run by `make test`
 	@scripts/setup.sh --admin

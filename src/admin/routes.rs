@@ -13,7 +13,7 @@ use axum::http::{HeaderName, HeaderValue, Response, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use http_body::Frame;
+use hyper::body::Frame;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde::Serialize;

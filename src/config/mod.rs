@@ -35,8 +35,8 @@ pub use hint::did_you_mean;
 pub use keys::check_keys;
 pub use limits::{LimitAlgorithm, LimitQueue, LimitScope, LimitUnit, RouteLimit};
 pub use model::{
-    Costs, MockParams, Mode, Model, ModelList, OnCancel, OnExhausted, PriceEntry, Project, Prompt, PromptRole,
-    Provider, Route, Timeouts, TimeoutsPatch,
+    Costs, MockParams, Mode, Model, ModelList, PriceEntry, Project, Prompt, PromptRole, Provider, Route, Timeouts,
+    TimeoutsPatch,
 };
 pub use problem::{At, Checked, Code, Position, Problem, Severity};
 pub use project::{ProjectContext, check_project};

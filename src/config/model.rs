@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::{NanoUsd, PicoUsd};
+use crate::base::{NanoUsd, OnCancel, OnExhausted, PicoUsd};
 
 use super::limits::RouteLimit;
 use super::problem::At;
@@ -205,28 +205,6 @@ pub struct Route {
     pub enforce_output_cap: Option<bool>,
     /// What happens to a stream that passes its reservation when its limits are used up. Default `finish`.
     pub on_exhausted: OnExhausted,
-}
-
-/// How a stream that its client left is billed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnCancel {
-    /// What arrived, with a mark that it is an estimate.
-    #[default]
-    Estimate,
-    /// Read to its end and billed exactly.
-    Drain,
-    /// Not billed.
-    Free,
-}
-
-/// What happens to a stream that passes its reservation when its limits are used up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnExhausted {
-    /// It goes on.
-    #[default]
-    Finish,
-    /// It ends with an error event.
-    Cut,
 }
 
 /// Who serves a model.

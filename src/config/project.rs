@@ -5,14 +5,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use crate::base::PicoUsd;
+use crate::base::{OnCancel, OnExhausted, PicoUsd};
 
 use super::fields::{Fields, Item};
 use super::hint::{did_you_mean, listing};
 use super::limits::read_limits;
-use super::model::{
-    Costs, Mode, Model, ModelList, OnCancel, OnExhausted, PriceEntry, Project, Provider, Route, TimeoutsPatch,
-};
+use super::model::{Costs, Mode, Model, ModelList, PriceEntry, Project, Provider, Route, TimeoutsPatch};
 use super::params::read_params;
 use super::problem::{At, Checked, Code, Position, Problem, Problems, shown};
 use super::project_tables::{MODEL, PRICE, PROJECT, ROUTE};

@@ -192,7 +192,8 @@ fn project_is_read_as_written() {
 
 #[test]
 fn limits_are_read_as_written() {
-    use super::{LimitAlgorithm, LimitQueue, LimitScope, LimitUnit, OnCancel, OnExhausted, RouteLimit};
+    use super::{LimitAlgorithm, LimitQueue, LimitScope, LimitUnit, RouteLimit};
+    use crate::base::{OnCancel, OnExhausted};
     let text = read(&root("tests/fixtures/config/valid/limits.yaml"));
     let project = check_project(&text, ProjectContext::default()).unwrap().config;
     let [every, none, _] = &project.routes[..] else { panic!("three routes") };

@@ -55,6 +55,7 @@ mod secret_tests;
 mod serve;
 #[cfg(test)]
 mod serve_tests;
+mod site;
 mod start;
 mod tenures;
 #[cfg(test)]
@@ -86,11 +87,10 @@ pub use keys::{
     keep_credentials, keep_key_use,
 };
 pub use ledger::{
-    Analytics, Granularity, GroupBy, Keeper, Leases, Only, RequestRows, Tail, Tails, UsageQuestion, UsageRow, UsageScope, WantedLease, Zone, keep, look_after_book, ring_keeper,
+    Analytics, Granularity, GroupBy, Keeper, Leases, Only, RequestRows, Tail, Tails, UsageQuestion, UsageRow,
+    UsageScope, WantedLease, Zone, keep, look_after_book, ring_keeper,
 };
-pub use limits::{
-    FieldPatch, LimitFields, LimitPatch, LimitSite, LimitUse, NewLimit, PeriodKind, PeriodLimit, unit_name,
-};
+pub use limits::{FieldPatch, LimitFields, LimitPatch, LimitUse, NewLimit, PeriodKind, PeriodLimit, unit_name};
 pub use live_routes::{LiveRoute, LiveTarget};
 pub use login::{Account, FirstStart, Login, NewToken, Offered, prepare_first_start};
 pub use payloads::{PayloadText, Payloads, keep_payloads};
@@ -102,9 +102,10 @@ pub use project_settings::{Effective, NewProject, ProjectPatch, SettingSource};
 pub use projects::ProjectState;
 pub use publish::{Publisher, Unconfirmed, first, first_of, warn};
 pub use reseal::keep_sealed;
-pub use rules::{Explanation, ExplanationStep, NewRule, Question, RulePatch, RuleSite};
+pub use rules::{Explanation, ExplanationStep, NewRule, Question, RulePatch};
 pub use sealed_keys::{OpenedKeys, SealedKeys, origins_of, place_of_provider_key, place_of_secret, provider_named};
 pub use serve::Activated;
+pub use site::PolicySite;
 pub use start::{has_pepper, load, open_pepper};
 pub use transitions::{Action, Facts, Illegal, next};
 pub use vault::{Pepper, Place, Purpose, Vault, VaultError, last4};

@@ -256,7 +256,7 @@ fn checked_model(written: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::super::{
-        Intent, LimitSite, NewLimit,
+        Intent, NewLimit, PolicySite,
         tests::{Rig, actor, kind, page, person},
     };
     use super::*;
@@ -295,7 +295,7 @@ mod tests {
     async fn limit_money(rig: &Rig, project: &Id) -> Result<(), ControlError> {
         let (amount, window) = (1_000_000_000, Some("1 day".to_owned()));
         let new = NewLimit { kind: LimitKind::Usd, amount, window, algorithm: None, mode: LimitMode::Enforce };
-        rig.control.create_limit(&rig.owner, LimitSite::Project(project.clone()), new).await.map(drop)
+        rig.control.create_limit(&rig.owner, PolicySite::Project(project.clone()), new).await.map(drop)
     }
 
     #[tokio::test]

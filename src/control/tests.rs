@@ -5,20 +5,20 @@ use std::{os::unix::net::UnixDatagram, sync::Arc};
 use tempfile::TempDir;
 
 use crate::{
-    base::{Id, IdKind, unix_time},
+    base::{Id, IdKind, Secret, unix_time},
     metrics::Registry,
     shared::{Shared, tests::shared},
     snapshot::{Registries, Snapshot},
     store::{
-        Member, Order, Organization, OrganizationRole, OrganizationStatus, PageRequest, ProjectGrant, ProjectRole,
-        Store, User,
+        ApiKey, Member, Order, Organization, OrganizationRole, OrganizationStatus, PageRequest, ProjectGrant,
+        ProjectRole, Store, User,
     },
     upstream::{Guard, Origins, Resolver, Rules},
 };
 
 use super::{
-    Actor, Control, ControlError, ControlParts, DraftText, Expected, Intent, Membership, NewProject, ProjectState,
-    Publisher, Vault, first_of, load, open_egress, open_pepper,
+    Actor, Control, ControlError, ControlParts, DraftText, Expected, Intent, Membership, NewKey, NewProject,
+    PolicySite, ProjectState, Publisher, Vault, first_of, load, open_egress, open_pepper,
 };
 
 /// A configuration that serves one route.
@@ -238,4 +238,45 @@ pub(crate) async fn person(rig: &Rig, role: OrganizationRole, grants: Vec<Projec
     });
     insert.await.unwrap();
     actor
+}
+
+/// A project that serves `chat` by the model `mock/m`, with a key that an owner of its organization made.
+pub(super) struct World {
+    pub(super) rig: Rig,
+    pub(super) project: Id,
+    pub(super) maker: Actor,
+    pub(super) key: ApiKey,
+    pub(super) text: Secret,
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        let rig = Rig::new().await;
+        let project = rig.project_id("chat").await;
+        rig.serve(&project, GOOD).await;
+        let maker = person(&rig, OrganizationRole::Owner, Vec::new()).await;
+        let (key, text) = make_key(&rig, &maker, &project).await;
+        Self { rig, project, maker, key, text }
+    }
+
+    /// Places over the key, the widest first, and the key.
+    pub(super) fn sites(&self) -> [PolicySite; 4] {
+        let organization = self.rig.organization.clone();
+        [
+            PolicySite::Organization(organization.clone()),
+            PolicySite::Project(self.project.clone()),
+            PolicySite::Member { organization, user: self.maker.author.clone() },
+            self.at_key(),
+        ]
+    }
+
+    pub(super) fn at_key(&self) -> PolicySite {
+        PolicySite::Key { project: self.project.clone(), key: self.key.id.clone() }
+    }
+}
+
+/// A key without limits and rules of its own.
+pub(super) async fn make_key(rig: &Rig, maker: &Actor, project: &Id) -> (ApiKey, Secret) {
+    let new = NewKey { description: "test".to_owned(), ..NewKey::default() };
+    rig.control.create_key(maker, project, new).await.unwrap()
 }

@@ -2,35 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::base::{Cidr, NanoUsd};
+use crate::base::{Cidr, NanoUsd, words};
 
 use super::facts::{Price, TargetFacts};
-
-/// Declares a closed set of words.
-macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum $name { $($(#[$variant_meta])* $variant),+ }
-
-        impl $name {
-            /// Every variant, in order.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// The word.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-
-            /// Reads the word; none for any other text.
-            #[must_use]
-            pub fn parse(text: &str) -> Option<Self> {
-                match text { $($word => Some(Self::$variant),)+ _ => None }
-            }
-        }
-    };
-}
 
 words! {
     /// What a rule allows or denies.

@@ -3,7 +3,7 @@
 use std::{ops::Range, time::Duration};
 
 use crate::{
-    base::now,
+    base::{Decimal, now},
     http::{Buffer, Cut, Downstream, Part, ResponseHead},
     metrics::Outcome,
     snapshot::{HttpTarget, Target},
@@ -11,7 +11,7 @@ use crate::{
     wire::{Edits, Endpoint, ErrorCase},
 };
 
-use super::{connect::connect, context::Context, exchange::Exchange, fault, passed::Passed, reply, reply::Refusal};
+use super::{connect::connect, context::Context, exchange::Exchange, fault, passed::Passed, reply::Refusal};
 
 /// Bodies up to this size are copied behind the head, so that one plain `send` takes all.
 const COPY_BYTES_MAX: usize = 8 * 1024;
@@ -141,7 +141,7 @@ async fn send(
     let body = down.input().get(outgoing.body.clone()).unwrap_or_default();
     out.extend(b"\r\ncontent-length: ");
     let body_bytes = outgoing.edits.body_bytes(body.len());
-    reply::number(&mut out, u64::try_from(body_bytes).unwrap_or(u64::MAX));
+    out.extend(Decimal::new(u64::try_from(body_bytes).unwrap_or(u64::MAX)).as_bytes());
     out.extend(b"\r\n\r\n");
     if body_bytes <= COPY_BYTES_MAX {
         outgoing.edits.pieces(body).for_each(|piece| out.extend(piece));

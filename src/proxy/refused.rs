@@ -3,17 +3,14 @@
 use std::{fmt::Write as _, time::Duration};
 
 use crate::{
-    base::NanoUsd,
+    base::{Decimal, NanoUsd},
     http::Buffer,
     limit::{CalendarUnit, Kind, Kinds, LimitSet, Reason, Refused, Scope, Window},
     usage::Credential,
     wire::ErrorCase,
 };
 
-use super::{
-    exchange::Exchange,
-    reply::{Refusal, number},
-};
+use super::{exchange::Exchange, reply::Refusal};
 
 /// A client that is told to wait longer than this for money would hold on for nothing.
 const QUOTA_WAIT_MAX: Duration = Duration::from_secs(120);
@@ -136,20 +133,20 @@ fn push_go_duration(out: &mut Buffer, time: Duration) {
     let millis =
         time.as_secs().saturating_mul(1_000).saturating_add(u64::from(time.subsec_nanos().div_ceil(1_000_000)));
     if millis < 1_000 {
-        number(out, millis);
+        out.extend(Decimal::new(millis).as_bytes());
         out.extend(if millis == 0 { b"s" } else { b"ms" });
         return;
     }
     let (hours, minutes) = (millis / 3_600_000, millis / 60_000 % 60);
     if hours > 0 {
-        number(out, hours);
+        out.extend(Decimal::new(hours).as_bytes());
         out.extend(b"h");
     }
     if hours > 0 || minutes > 0 {
-        number(out, minutes);
+        out.extend(Decimal::new(minutes).as_bytes());
         out.extend(b"m");
     }
-    number(out, millis / 1_000 % 60);
+    out.extend(Decimal::new(millis / 1_000 % 60).as_bytes());
     let mut fraction = [b'.'; 4];
     fraction_digits(&mut fraction, millis % 1_000);
     let zeros = fraction.iter().rev().take_while(|digit| **digit == b'0').count();
@@ -183,7 +180,7 @@ pub(super) fn limit_fields(out: &mut Buffer, exchange: &Exchange<'_>) {
 fn push_usd(out: &mut Buffer, name: &[u8], amount: NanoUsd) {
     let units = amount.units();
     out.extend(name);
-    number(out, units / 1_000_000_000);
+    out.extend(Decimal::new(units / 1_000_000_000).as_bytes());
     let mut fraction = [b'.'; 10];
     fraction_digits(&mut fraction, units % 1_000_000_000);
     out.extend(&fraction);
@@ -208,9 +205,9 @@ fn rate_fields(out: &mut Buffer, exchange: &Exchange<'_>) {
         if let Some(state) = states.min_by_key(|state| state.remaining) {
             let [limit, remaining, reset] = names;
             out.extend(limit);
-            number(out, state.max);
+            out.extend(Decimal::new(state.max).as_bytes());
             out.extend(remaining);
-            number(out, state.remaining);
+            out.extend(Decimal::new(state.remaining).as_bytes());
             out.extend(reset);
             push_go_duration(out, state.resets_in.unwrap_or_default());
             out.extend(b"\r\n");
@@ -226,7 +223,10 @@ const TOKENS: [&[u8]; 3] =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::Terms;
+    use crate::{
+        limit::Terms,
+        metrics::{LIMIT_KINDS, LIMIT_REASONS, LIMIT_SCOPES},
+    };
 
     #[test]
     fn times_are_written_as_go_does() {
@@ -303,5 +303,49 @@ mod tests {
         assert_eq!(refusal_of(&never).should_retry, Some(false));
         let zero = Refused { terms: Terms::max(0), ..refused(Kind::Money, Reason::Reached) };
         assert_eq!(message(&zero), "the limit of the key is 0: nothing is allowed");
+    }
+
+    /// Counters of refusals are found by these enums as numbers. A new variant does not compile here without its word.
+    #[test]
+    fn labels_of_refusals_stand_in_the_order_of_what_they_name() {
+        let scope = |scope| match scope {
+            Scope::Organization => "organization",
+            Scope::Project => "project",
+            Scope::Member => "member",
+            Scope::Key => "key",
+            Scope::Group => "group",
+            Scope::Route => "route",
+            Scope::Credits => "credits",
+        };
+        let kind = |kind| match kind {
+            Kind::Requests => "requests",
+            Kind::InputTokens => "tokens_input",
+            Kind::OutputTokens => "tokens_output",
+            Kind::TotalTokens => "tokens",
+            Kind::Money => "usd",
+            Kind::AudioMillis => "audio",
+            Kind::Concurrent => "concurrent",
+        };
+        let reason = |reason| match reason {
+            Reason::Reached => "reached",
+            Reason::Reserved => "reserved",
+            Reason::Unleased => "unleased",
+        };
+        let scopes = [Scope::Organization, Scope::Project, Scope::Member, Scope::Key, Scope::Group, Scope::Route];
+        for of in scopes.into_iter().chain([Scope::Credits]) {
+            assert_eq!(LIMIT_SCOPES.get(of as usize), Some(&scope(of)), "{of:?}");
+        }
+        let kinds = [Kind::Requests, Kind::InputTokens, Kind::OutputTokens, Kind::TotalTokens, Kind::Money];
+        for of in kinds.into_iter().chain([Kind::AudioMillis, Kind::Concurrent]) {
+            assert_eq!(LIMIT_KINDS.get(of as usize), Some(&kind(of)), "{of:?}");
+        }
+        for of in [Reason::Reached, Reason::Reserved, Reason::Unleased] {
+            assert_eq!(LIMIT_REASONS.get(of as usize), Some(&reason(of)), "{of:?}");
+        }
+        assert_eq!(
+            (LIMIT_SCOPES.len(), LIMIT_KINDS.len(), LIMIT_REASONS.len()),
+            (7, 7, 3),
+            "no label without a variant"
+        );
     }
 }

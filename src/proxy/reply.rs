@@ -3,6 +3,7 @@
 use std::{io::Write as _, time::Duration};
 
 use crate::{
+    base::Decimal,
     http::{Buffer, Downstream, Gone, RequestHead},
     wire::{ErrorCase, write_error_body},
 };
@@ -52,7 +53,7 @@ pub(super) fn open(out: &mut Buffer, exchange: &Exchange<'_>, status: u16) {
     out.extend(b"\r\ntraceparent: ");
     out.extend(exchange.trace.value());
     out.extend(b"\r\nx-millrace-generation: ");
-    number(out, exchange.generation);
+    out.extend(Decimal::new(exchange.generation).as_bytes());
     out.extend(b"\r\n");
 }
 
@@ -66,9 +67,9 @@ pub(super) fn served_by(out: &mut Buffer, exchange: &Exchange<'_>, overhead: Dur
         out.extend(b"x-millrace-credential: ");
         out.extend(exchange.credential.as_str().as_bytes());
         out.extend(b"\r\nx-millrace-attempts: ");
-        number(out, u64::from(exchange.attempts));
+        out.extend(Decimal::new(u64::from(exchange.attempts)).as_bytes());
         out.extend(b"\r\nx-millrace-overhead-us: ");
-        number(out, u64::try_from(overhead.as_micros()).unwrap_or(u64::MAX));
+        out.extend(Decimal::new(u64::try_from(overhead.as_micros()).unwrap_or(u64::MAX)).as_bytes());
         out.extend(b"\r\n");
     }
 }
@@ -87,9 +88,9 @@ pub(super) fn passed_on(out: &mut Buffer, passed: &Passed) {
 /// Writes how long a client should wait before it tries again. Whole seconds are rounded up: none comes too early.
 pub(super) fn pause(out: &mut Buffer, millis: u64) {
     out.extend(b"retry-after: ");
-    number(out, millis.div_ceil(1_000));
+    out.extend(Decimal::new(millis.div_ceil(1_000)).as_bytes());
     out.extend(b"\r\nretry-after-ms: ");
-    number(out, millis);
+    out.extend(Decimal::new(millis).as_bytes());
     out.extend(b"\r\n");
 }
 
@@ -107,7 +108,7 @@ pub(super) fn close_head(out: &mut Buffer, kind: Kind<'_>, length: Length, after
     match length {
         Length::Known(bytes) => {
             out.extend(b"\r\ncontent-length: ");
-            number(out, u64::try_from(bytes).unwrap_or(u64::MAX));
+            out.extend(Decimal::new(u64::try_from(bytes).unwrap_or(u64::MAX)).as_bytes());
         }
         Length::Chunked => out.extend(b"\r\ntransfer-encoding: chunked"),
         Length::UntilClose => {}
@@ -117,21 +118,6 @@ pub(super) fn close_head(out: &mut Buffer, kind: Kind<'_>, length: Length, after
     } else {
         out.extend(b"\r\nconnection: close\r\n\r\n");
     }
-}
-
-/// Writes a number in decimal.
-pub(super) fn number(out: &mut Buffer, mut value: u64) {
-    let mut digits = [b'0'; 20];
-    let mut at = digits.len();
-    for slot in digits.iter_mut().rev() {
-        *slot = b'0' + u8::try_from(value % 10).unwrap_or(0);
-        value /= 10;
-        at -= 1;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend(digits.get(at..).unwrap_or_default());
 }
 
 /// An answer that we give ourselves.
@@ -270,19 +256,5 @@ fn status_line(status: u16) -> &'static [u8] {
         503 => b"HTTP/1.1 503 Service Unavailable\r\n",
         504 => b"HTTP/1.1 504 Gateway Timeout\r\n",
         _ => b"HTTP/1.1 502 Bad Gateway\r\n",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_written_in_decimal() {
-        for value in [0, 7, 10, 4_294_967_296, u64::MAX] {
-            let mut out = Buffer::default();
-            number(&mut out, value);
-            assert_eq!(out.filled(), value.to_string().as_bytes());
-        }
     }
 }

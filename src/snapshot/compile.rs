@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     base::{Caller, KeyHasher, Labels, Tenure},
-    config::{self, At, Code, KeyEntry, LimitUnit, Model, Problem, Provider, Route as RouteConfig, Severity, Timeouts},
+    config::{At, Code, KeyEntry, LimitUnit, Model, Problem, Provider, Route as RouteConfig, Severity, Timeouts},
     iam::{self, TargetFacts},
     limit::{Keyed, LimitSet, route_limits},
     provider::asks_usage,
@@ -31,7 +31,7 @@ use super::{
     part::ProjectPart,
     pricing::{Pricing, pricing, unpriced, unpriced_problem},
     reach::{Ways, ways},
-    route::{Bounds, HttpTarget, OnCancel, OnExhausted, Reach, Route, RoutePlace, Target, TargetTimeouts},
+    route::{Bounds, HttpTarget, Reach, Route, RoutePlace, Target, TargetTimeouts},
     source::{ProjectSource, Refusal, Registries, Sources},
     view::Snapshot,
 };
@@ -180,10 +180,7 @@ impl Compiler<'_> {
             limits: route_limits(&owner, &rules, meters),
             keyed: Keyed::new(&owner, &rules, Arc::clone(meters)),
             enforce_output_cap: route.enforce_output_cap,
-            on_exhausted: match route.on_exhausted {
-                config::OnExhausted::Finish => OnExhausted::Finish,
-                config::OnExhausted::Cut => OnExhausted::Cut,
-            },
+            on_exhausted: route.on_exhausted,
         }
     }
 
@@ -258,11 +255,7 @@ impl Compiler<'_> {
             price,
             paid,
             output_max: route.max_output_tokens.map_or(output_max, |route| route.min(output_max)),
-            on_cancel: match model.on_cancel {
-                config::OnCancel::Estimate => OnCancel::Estimate,
-                config::OnCancel::Drain => OnCancel::Drain,
-                config::OnCancel::Free => OnCancel::Free,
-            },
+            on_cancel: model.on_cancel,
             series: self.registries.metrics.series(Arc::clone(&labels)),
             model_json: serde_json::Value::from(model.name.as_str()).to_string().into_bytes().into(),
             prompt: model.prompt.as_ref().map(|prompt| Prompt::new(prompt.role.as_str(), &prompt.text)),

@@ -44,14 +44,13 @@ mod tests {
     use std::{sync::Arc, time::Duration};
 
     use crate::{
-        base::{Caller, UnixTime},
+        base::{Caller, OnCancel, OnExhausted, UnixTime},
         config::Code,
         limit::{Claim, Held, Kind, Kinds, LimitSet, Moment},
     };
 
     use super::super::{
         ProjectPart, Registries, compile_project,
-        route::{OnCancel, OnExhausted},
         tests::{registries, source},
     };
 

@@ -27,6 +27,8 @@ mod source;
 pub(crate) mod tests;
 mod view;
 
+/// A part of what routes and targets say.
+pub use crate::base::{OnCancel, OnExhausted};
 pub use compile::{compile, compile_project};
 pub use credit::{Credit, CreditTerms, Credits, Paid};
 pub use edit::Edit;
@@ -36,7 +38,7 @@ pub use handle::Handle;
 pub use learned::Learned;
 pub use part::ProjectPart;
 pub use pricing::{unpriced, unpriced_problem};
-pub use route::{Bounds, HttpTarget, OnCancel, OnExhausted, Reach, Route, RoutePlace, Target, TargetTimeouts};
+pub use route::{Bounds, HttpTarget, Reach, Route, RoutePlace, Target, TargetTimeouts};
 pub use rule_book::RuleOwner;
 pub use source::{BoundSecret, Funding, ProjectSource, ProviderKey, Refusal, Registries, Sources};
 pub use view::{Found, NoRoute, Snapshot};

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    base::{Labels, Secret, Tenure},
+    base::{Labels, OnCancel, OnExhausted, Secret, Tenure},
     http::ServerName,
     iam::{TargetFacts, Window},
     limit::{Keyed, LimitSet},
@@ -44,28 +44,6 @@ pub struct Bounds {
     pub enforce_output_cap: Option<bool>,
     /// What happens to a stream that passes its reservation when its limits are used up.
     pub on_exhausted: OnExhausted,
-}
-
-/// What happens to a stream that passes its reservation when its limits are used up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnExhausted {
-    /// It goes on.
-    #[default]
-    Finish,
-    /// It ends with an error event.
-    Cut,
-}
-
-/// How a stream that its client left is billed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnCancel {
-    /// What arrived, with a mark that it is an estimate.
-    #[default]
-    Estimate,
-    /// Read to its end and billed exactly.
-    Drain,
-    /// Not billed.
-    Free,
 }
 
 /// Numbers of a route and of its targets among those of its project.

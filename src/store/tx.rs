@@ -12,8 +12,8 @@ use super::{
     payload_tx::Payloads,
     query::{AuditFilter, KeyFilter, Page, PageRequest, ProjectFilter, VersionFilter},
     record::{
-        Activation, AdminToken, Alert, ApiKey, AuditEntry, AuditEvent, EgressRule, Invitation, KeptAnswer, LimitPlace,
-        Member, Organization, OrganizationPrices, Owner, Project, ProviderKey, Rule, RulePlace, SecondFactor, Secret,
+        Activation, AdminToken, Alert, ApiKey, AuditEntry, AuditEvent, EgressRule, Invitation, KeptAnswer, Member,
+        Organization, OrganizationPrices, Owner, PolicyPlace, Project, ProviderKey, Rule, SecondFactor, Secret,
         Session, StoredLimit, User, Version,
     },
     usage_tx::{Requests, Rollups},
@@ -230,7 +230,7 @@ pub trait Keys {
 /// IAM rules. They go with the organization, project, member or key at which they stand.
 pub trait Rules {
     /// Rules of one place, the oldest first.
-    fn rules(&self, place: &RulePlace) -> Outcome<Vec<Rule>>;
+    fn rules(&self, place: &PolicyPlace) -> Outcome<Vec<Rule>>;
     /// One rule.
     fn rule(&self, id: &Id) -> Outcome<Option<Rule>>;
     /// Calls `each` with every rule of the instance, the oldest first: for the start.
@@ -248,7 +248,7 @@ pub trait Rules {
 /// Limits. They go with the organization, project, member or key at which they stand.
 pub trait Limits {
     /// Limits of one place, the oldest first.
-    fn limits(&self, place: &LimitPlace) -> Outcome<Vec<StoredLimit>>;
+    fn limits(&self, place: &PolicyPlace) -> Outcome<Vec<StoredLimit>>;
     /// One limit.
     fn limit(&self, id: &Id) -> Outcome<Option<StoredLimit>>;
     /// Limits of an organization and of everything in it, the oldest first.
@@ -262,7 +262,7 @@ pub trait Limits {
     /// Deletes a limit if its revision is the stored one.
     fn delete_limit(&mut self, id: &Id, revision: u64) -> Outcome<()>;
     /// The keys over which limits of a place stand.
-    fn keys_under(&self, place: &LimitPlace) -> Outcome<Vec<ApiKey>>;
+    fn keys_under(&self, place: &PolicyPlace) -> Outcome<Vec<ApiKey>>;
 }
 
 /// Secrets and provider keys.

@@ -7,7 +7,6 @@ ends with 1 when one does not hold. MILLRACE_BINARY and LOADTEST_BINARY name oth
 import collections
 import json
 import os
-import pathlib
 import sqlite3
 import subprocess
 import sys
@@ -15,15 +14,14 @@ import time
 
 import books_load
 from books_load import Scenario
-from gateway import ROOT, Gateway
+from gateway import Gateway
+from ledger_load import DAY, LOADTEST, metrics, open_store, records_waiting, serve_with_key
 
-LOADTEST = pathlib.Path(os.environ.get("LOADTEST_BINARY", ROOT / "target/release/loadtest"))
 CANCELLED, ESTIMATED, SUSPECT = 1, 2, 4
 FRAME_TOKENS, OUTPUT_MAX = 16, 500  # What a reservation adds to the bytes of a body; the cap of every model.
 QUIESCE_SECONDS = 30
 LIMITED = 400  # Requests that the route `limited` admits.
 OPEN_MAX, REQUESTS_MAX = 64, 10_000_000
-DAY = "window_size: 1 day"
 EVERY_LIMIT = (f"    rate_limiting: {{max_requests: {REQUESTS_MAX}, {DAY}}}\n"
                f"    budget_limiting: {{max_budget: 1000000, {DAY}}}\n"
                f"    token_limiting: {{input: {{max_token: 1000000000, {DAY}}}, output: {{max_token: 1000000000, {DAY}}}}}\n"
@@ -130,16 +128,6 @@ def project_text(mocks):
     return models + routes
 
 
-def metrics(gateway):
-    """The sum of each metric over its labels."""
-    sums = collections.Counter()
-    for line in gateway.call("GET", "/metrics")[2].decode().splitlines():
-        if line and not line.startswith("#"):
-            series, value = line.rsplit(" ", 1)
-            sums[series.split("{")[0]] += float(value)
-    return sums
-
-
 def start_mock(truth):
     command = [LOADTEST, "mock", "--listen", "127.0.0.1:0", "--driver", "epoll", "--truth", truth]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -163,8 +151,8 @@ class Claims:
         self.holds(claim, len(set(values)) == 1, " = ".join(str(value) for value in values))
 
 
-def read_rows(path):
-    store = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+def read_rows(gateway):
+    store = open_store(gateway)
     store.row_factory = sqlite3.Row
     rows = store.execute("SELECT requests.*, route, error FROM requests JOIN dimensions ON dimensions.id = dimension").fetchall()
     return store, rows
@@ -305,14 +293,13 @@ def compare_limits(claims, store, rows):
             claims.equal(f"account {account.split('/', 1)[-1]}: rows, posted", want.get(kind, kind), posted)
 
 
-def quiesce(gateway, path, count):
+def quiesce(gateway, count):
     """Waits until everything that was asked is stored."""
     until = time.monotonic() + QUIESCE_SECONDS
     while time.monotonic() < until:
         found = metrics(gateway)
-        stored = sqlite3.connect(f"file:{path}?mode=ro", uri=True).execute("SELECT count(*) FROM requests").fetchone()[0]
-        busy = found["millrace_inflight_requests"] + found["millrace_usage_queue_depth"] + found["millrace_usage_batch_rows"]
-        if not busy and stored >= count:
+        stored = open_store(gateway).execute("SELECT count(*) FROM requests").fetchone()[0]
+        if not found["millrace_inflight_requests"] and not records_waiting(found) and stored >= count:
             break
         time.sleep(0.2)
     time.sleep(1)
@@ -358,18 +345,15 @@ def main():
                        "usage: {request_rows: all}\nlog: {access: false}\n"
                        f"runtime: {{workers: {os.environ.get('BOOKS_WORKERS', '2')}}}\n")
     claims = Claims()
-    path = gateway.folder / "data/millrace.db"
     try:
         gateway.start()
-        organization = gateway.api("GET", "/organizations")[0]["data"][0]["id"]
-        project = gateway.serve_project(organization, "books", project_text(addresses))
-        key = gateway.api("POST", f"/projects/{project}/keys", {"description": "load"})[0]["key"]
+        project, key = serve_with_key(gateway, "books", project_text(addresses))
         routes = {name: f"books/{name}" for name in NAMES}
         began = time.monotonic()
         book = books_load.drive(gateway.data, key, routes, SCENARIOS, count, connections, seed)
         print(f"{count} requests over {connections} connections in {time.monotonic() - began:.1f} s, seed {seed}")
-        quiesce(gateway, path, count)
-        store, rows = read_rows(path)
+        quiesce(gateway, count)
+        store, rows = read_rows(gateway)
         show(book, rows)
         compare_requests(claims, book, rows, read_truth(truths))
         compare_sums(claims, gateway, store, rows, project)
@@ -377,11 +361,11 @@ def main():
         capped = [row for row in rows if row["route"] == "capped"]
         claims.equal("requests that a limit admitted", min(LIMITED, len(capped)), sum(row["status"] == 200 for row in capped))
         count += probe(claims, gateway, key, routes, rows)
-        quiesce(gateway, path, count)
+        quiesce(gateway, count)
         before = store.execute("SELECT account, period, posted FROM accounts ORDER BY 1, 2").fetchall()
         claims.equal("status of a clean stop", 0, gateway.stop())
         store.close()
-        store, after = read_rows(path)
+        store, after = read_rows(gateway)
         claims.equal("rows before and after the stop", count, len(after))
         claims.holds("I-3 every lease is returned", store.execute("SELECT * FROM accounts WHERE leased <> posted").fetchall())
         claims.holds("a stop changes no account",

@@ -9,18 +9,16 @@ import collections
 import json
 import os
 import pathlib
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 
-from gateway import ROOT, Gateway
+from gateway import Gateway
+from ledger_load import DAY, LOADTEST, metrics, open_store, records_waiting, serve_with_key
 
-LOADTEST = pathlib.Path(os.environ.get("LOADTEST_BINARY", ROOT / "target/release/loadtest"))
 QUEUE_MAX = 16_384 + 8_192  # Records: the batch that collects behind a commit, and the queue behind it.
 SAMPLE_SECONDS = 0.5
-DAY = "window_size: 1 day"
 TEXT = f"""
 chat_models:
   - model_id: m
@@ -36,15 +34,6 @@ routes:
     token_limiting: {{input: {{max_token: 1000000000000, {DAY}}}, output: {{max_token: 1000000000000, {DAY}}}}}
     concurrency_limiting: {{max_concurrent: 10000}}
 """
-
-
-def metrics(gateway):
-    sums = collections.Counter()
-    for line in gateway.call("GET", "/metrics")[2].decode().splitlines():
-        if line and not line.startswith("#"):
-            series, value = line.rsplit(" ", 1)
-            sums[series.split("{")[0]] += float(value)
-    return sums
 
 
 def cpu_seconds(process):
@@ -87,9 +76,7 @@ def main():
                                "drain: {grace: 10 s}\n")
     try:
         gateway.start()
-        organization = gateway.api("GET", "/organizations")[0]["data"][0]["id"]
-        project = gateway.serve_project(organization, "rate", TEXT)
-        key = gateway.api("POST", f"/projects/{project}/keys", {"description": "load"})[0]["key"]
+        _, key = serve_with_key(gateway, "rate", TEXT)
         before = stored_bytes(gateway.folder)
         disk = Disk(gateway.folder)
         disk.start()
@@ -103,19 +90,19 @@ def main():
             asked_at = time.monotonic()
             found = metrics(gateway)
             slowest = max(slowest, time.monotonic() - asked_at)
-            deepest = max(deepest, int(found["millrace_usage_queue_depth"] + found["millrace_usage_batch_rows"]))
+            deepest = max(deepest, records_waiting(found))
             oldest = max(oldest, found["millrace_ledger_last_commit_age_seconds"])
         report = json.loads(driver.stdout.read())["report"]
         taken = report["elapsed_s"]
         spent = cpu_seconds(gateway.process.pid)
         spent.subtract(cpu)
-        while (found := metrics(gateway))["millrace_usage_queue_depth"] + found["millrace_usage_batch_rows"]:
+        while records_waiting(found := metrics(gateway)):
             time.sleep(0.2)
         time.sleep(1)
         asked = int(found["millrace_requests_total"])
         refused = int(found["millrace_rate_limited_total"] + found["millrace_dropped_rows_total"])
         gateway.stop()
-        store = sqlite3.connect(f"file:{gateway.folder / 'data/millrace.db'}?mode=ro", uri=True)
+        store = open_store(gateway)
         stored, entered = (store.execute(sql).fetchone()[0] for sql in (
             "SELECT sum(requests) FROM rollups_minute", "SELECT sum(requests) FROM ledger WHERE account LIKE 'cost:%'"))
         rows, entries = (store.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("requests", "ledger"))

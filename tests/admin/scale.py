@@ -4,16 +4,14 @@ Usage: scale.py [PROJECTS [KEYS [SERVES]]], 1000, 100000 and 200 by default. The
 take an hour; what is filled in is what the API has made once, under other names.
 """
 
-import http.client
-import json
 import secrets
 import sqlite3
 import statistics
 import string
 import sys
-import threading
 import time
 
+from asker import BODY, Asker, percentile, resident_kib
 from gateway import Gateway
 
 TEXT = "chat_models: [{model_id: m, model: mock/m}]\nroutes: {chat: {chat_models: [m]}}\n"
@@ -66,45 +64,8 @@ def fill(path, project, key, projects, keys):
     store.close()
 
 
-class Client(threading.Thread):
-    """Asks one route on one connection until it is told to stop; remembers what failed."""
-
-    def __init__(self, gateway, key):
-        super().__init__()
-        self.gateway, self.key, self.stop = gateway, key, threading.Event()
-        self.latencies, self.failed, self.mixed, self.last = [], [], 0, 0
-
-    def run(self):
-        connection = http.client.HTTPConnection(self.gateway.data, timeout=30)
-        body = json.dumps({"model": "first/chat", "messages": [{"role": "user", "content": "x"}]})
-        fields = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
-        while not self.stop.is_set():
-            began = time.perf_counter()
-            try:
-                connection.request("POST", "/v1/chat/completions", body, fields)
-                answer = connection.getresponse()
-                text = answer.read()
-            except (OSError, http.client.HTTPException) as error:
-                self.failed.append(repr(error))
-                connection.close()
-                continue
-            self.latencies.append(time.perf_counter() - began)
-            if answer.status != 200:
-                self.failed.append(f"{answer.status} {text[:100]}")
-                continue
-            # The model's name holds the number of the serve: route, answer and version must belong together.
-            model = json.loads(text)["model"]
-            if answer.headers["x-millrace-model"] != model:
-                self.mixed += 1
-
-
-def percentile(values, share):
-    values = sorted(values)
-    return values[min(len(values) - 1, int(len(values) * share))] * 1000 if values else 0.0
-
-
 def load(gateway, key, work):
-    clients = [Client(gateway, key) for _ in range(8)]
+    clients = [Asker(gateway, key) for _ in range(8)]
     for client in clients:
         client.start()
     work()
@@ -115,11 +76,6 @@ def load(gateway, key, work):
     latencies = [one for client in clients for one in client.latencies]
     failed = [one for client in clients for one in client.failed]
     return latencies, failed, sum(client.mixed for client in clients)
-
-
-def resident_kib(gateway):
-    with open(f"/proc/{gateway.process.pid}/status") as status:
-        return int(next(line for line in status if line.startswith("VmRSS")).split()[1])
 
 
 def main():
@@ -136,8 +92,7 @@ def main():
         began = time.monotonic()
         gateway.start()
         fields = {"authorization": f"Bearer {made['key']}", "content-type": "application/json"}
-        body = json.dumps({"model": "first/chat", "messages": [{"role": "user", "content": "x"}]})
-        status = gateway.call("POST", "/v1/chat/completions", body, fields, gateway.data)[0]
+        status = gateway.call("POST", "/v1/chat/completions", {"model": "first/chat", **BODY}, fields, gateway.data)[0]
         started = time.monotonic() - began
         print(f"{projects} projects, {keys} keys: {started:.2f} s from start to the first answer ({status}), "
               f"{resident_kib(gateway)} KiB")

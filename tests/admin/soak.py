@@ -4,7 +4,6 @@ Usage: soak.py [MINUTES [CHANGES [STREAMS [PROJECTS [KEYS]]]]], 20, 1000, 500, 1
 one configuration, every stream must end as it began, and the counter of the route's limit must have counted each request once.
 """
 
-import http.client
 import json
 import selectors
 import socket
@@ -13,8 +12,9 @@ import sys
 import threading
 import time
 
+from asker import BODY, Asker, percentile, resident_kib
 from gateway import Gateway
-from scale import fill, percentile, resident_kib
+from scale import fill
 
 LIMIT = 1_000_000_000
 # Twelve words at one a second: a stream outlives several configurations, and never sixteen.
@@ -25,42 +25,10 @@ routes:
     chat_models: [m]
     rate_limiting: {{algorithm: aligned_fixed_window, window_size: 1 day, max_requests: %d}}
 """ % LIMIT
-BODY = {"messages": [{"role": "user", "content": "x"}]}
 
 
 def text(number, delay=1000):
     return TEXT.format(number=number, delay=delay)
-
-
-class Plain(threading.Thread):
-    """Asks one route at a steady pace; remembers what failed or was mixed."""
-
-    def __init__(self, gateway, key, pause):
-        super().__init__(daemon=True)
-        self.gateway, self.key, self.pause, self.stop = gateway, key, pause, threading.Event()
-        self.latencies, self.failed, self.mixed = [], [], 0
-
-    def run(self):
-        connection = http.client.HTTPConnection(self.gateway.data, timeout=30)
-        body = json.dumps({"model": "first/chat", **BODY})
-        fields = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
-        while not self.stop.is_set():
-            began = time.perf_counter()
-            try:
-                connection.request("POST", "/v1/chat/completions", body, fields)
-                answer = connection.getresponse()
-                read = answer.read()
-            except (OSError, http.client.HTTPException) as error:
-                self.failed.append(repr(error))
-                connection.close()
-                continue
-            took = time.perf_counter() - began
-            self.latencies.append(took)
-            if answer.status != 200:
-                self.failed.append(f"{answer.status} {read[:100]}")
-            elif answer.headers["x-millrace-model"] != json.loads(read)["model"]:
-                self.mixed += 1
-            time.sleep(max(0.0, self.pause - took))
 
 
 class Streams(threading.Thread):
@@ -122,7 +90,7 @@ def main():
         gateway.stop()
         fill(gateway.folder / "data/millrace.db", project, made["id"], projects, keys)
         gateway.start()
-        load = [Plain(gateway, made["key"], 0.014) for _ in range(4)]
+        load = [Asker(gateway, made["key"], 0.014) for _ in range(4)]
         held = Streams(gateway, made["key"], streams)
         for one in [*load, held]:
             one.start()

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import certificates
 
 ROOT = Path(__file__).resolve().parents[2]
-BINARY = Path(os.environ.get("MILLRACE_BIN", ROOT / "target/release/millrace"))
+BINARY = Path(os.environ.get("MILLRACE_BIN", ROOT / "target/debug/millrace"))
 KEY = "mr_test_000000000000AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA359g7Y"
 CHAT, EMBED = "demo/chat", "demo/embed"
 

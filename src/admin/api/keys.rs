@@ -19,7 +19,7 @@ use crate::admin::rest::{
 use crate::base::{Secret, UnixTime, unix_time};
 use crate::config::parse_time;
 use crate::control::{Capability, FieldPatch, KeyPatch, LimitFields, NewKey};
-use crate::store::{ApiKey, KeyFilter, KeyStatus, LimitPlace, Page};
+use crate::store::{ApiKey, KeyFilter, KeyStatus, Page, PolicyPlace};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let (read, write) = (Needs(Capability::KeysRead), Needs(Capability::KeysWrite));
@@ -314,8 +314,8 @@ async fn view(api: &Api, key: ApiKey) -> Result<ApiKeyView, ApiError> {
     Ok((key, fields).into())
 }
 
-fn place_of(key: &ApiKey) -> LimitPlace {
-    LimitPlace::Key(key.id.clone())
+fn place_of(key: &ApiKey) -> PolicyPlace {
+    PolicyPlace::Key(key.id.clone())
 }
 
 impl ApiKeyShown {

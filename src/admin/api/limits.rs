@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::limit_fields::{amount_json, amount_schema, read_amount};
+use super::site_path::SitePath;
 use super::words::words;
 use crate::admin::rest::{
-    Access::Needs, Api, ApiError, Body, Caller, Code, Created, Endpoint, IdText, IfMatch, Input, KeyId, LimitId,
-    Listed, NoContent, OrganizationId, ProjectId, Tagged, Time, UserId,
+    Access::Needs, Api, ApiError, Body, Caller, Code, Created, Endpoint, IdText, IfMatch, KeyId, LimitId, Listed,
+    NoContent, OrganizationId, ProjectId, Tagged, Time, UserId,
 };
-use crate::base::{Id, unix_time};
-use crate::control::{Capability, LimitPatch, LimitSite, LimitUse, NewLimit};
-use crate::store::{LimitAlgorithm, LimitKind, LimitMode, LimitPlace};
+use crate::base::unix_time;
+use crate::control::{Capability, LimitPatch, LimitUse, NewLimit};
+use crate::store::{LimitAlgorithm, LimitKind, LimitMode};
 
 /// Declares the endpoints of one kind of place.
 macro_rules! at {
@@ -79,42 +80,6 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         at!("/projects/{project}", ProjectId, ProjectLimitsRead, ProjectLimitsWrite, "a project, over all its keys");
     let keys = at!("/projects/{project}/keys/{key}", (ProjectId, KeyId), KeyLimitsRead, KeyLimitsWrite, "a key");
     organizations.into_iter().chain(members).chain(projects).chain(keys).collect()
-}
-
-/// The part of a path that names a place for limits.
-trait SitePath: Input + FromRequestParts<Arc<Api>> + Send + 'static {
-    /// The place, and the path of its limits.
-    fn site(self) -> (LimitSite, String);
-}
-
-impl SitePath for OrganizationId {
-    fn site(self) -> (LimitSite, String) {
-        let path = format!("/organizations/{}", self.0);
-        (LimitSite::Organization(self.0), path)
-    }
-}
-
-impl SitePath for ProjectId {
-    fn site(self) -> (LimitSite, String) {
-        let path = format!("/projects/{}", self.0);
-        (LimitSite::Project(self.0), path)
-    }
-}
-
-impl SitePath for (OrganizationId, UserId) {
-    fn site(self) -> (LimitSite, String) {
-        let (OrganizationId(organization), UserId(user)) = self;
-        let path = format!("/organizations/{organization}/members/{user}");
-        (LimitSite::Member { organization, user }, path)
-    }
-}
-
-impl SitePath for (ProjectId, KeyId) {
-    fn site(self) -> (LimitSite, String) {
-        let (ProjectId(project), KeyId(key)) = self;
-        let path = format!("/projects/{project}/keys/{key}");
-        (LimitSite::Key { project, key }, path)
-    }
 }
 
 /// A new limit.
@@ -264,18 +229,13 @@ impl From<LimitUse> for LimitView {
     fn from(found: LimitUse) -> Self {
         let resets_at = found.resets_at(unix_time()).map(Time::from);
         let LimitUse { limit, state } = found;
-        let (scope, scope_id): (&'static str, Id) = match limit.place {
-            LimitPlace::Organization(id) => ("organization", id),
-            LimitPlace::Project(id) => ("project", id),
-            LimitPlace::Member { user, .. } => ("member", user),
-            LimitPlace::Key(id) => ("key", id),
-        };
+        let (scope, scope_id) = limit.place.scope();
         let amount = |amount| amount_json(limit.kind, amount);
         let read = |figure: fn(&crate::limit::LimitState) -> u64| state.as_ref().map_or(0, figure);
         Self {
-            id: limit.id.into(),
             scope,
-            scope_id: scope_id.into(),
+            scope_id: scope_id.clone().into(),
+            id: limit.id.into(),
             kind: limit.kind,
             amount: amount(limit.amount),
             window: Some(limit.window).filter(|text| !text.is_empty()),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
-use http_body::Frame;
+use hyper::body::Frame;
 use serde_json::Value;
 use tokio::sync::mpsc;
 

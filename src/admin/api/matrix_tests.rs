@@ -18,8 +18,8 @@ use crate::admin::rest::{Access, Api, Method, RateLimits, routes};
 use crate::base::{Caller, Id, IdKind, RequestId, Secret, UnixTime, unix_time};
 use crate::control::tests::{GOOD, Rig, actor, organization_row, person};
 use crate::control::{
-    Actor, Authenticate, Channel, ControlError, LimitSite, NewAlert, NewKey, NewLimit, NewPlatformCredential,
-    NewProviderKey, NewRule, NewSecret, Presented, Proof, RuleSite,
+    Actor, Authenticate, Channel, ControlError, NewAlert, NewKey, NewLimit, NewPlatformCredential, NewProviderKey,
+    NewRule, NewSecret, PolicySite, Presented, Proof,
 };
 use crate::iam::RuleType;
 use crate::store::{
@@ -121,9 +121,9 @@ impl World {
             // Who may make no key looks at one of the owner.
             let maker = if *name == "developer" { person } else { &rig.owner };
             let key = key(&rig, maker, &project).await;
-            let at_key = RuleSite::Key { project: project.clone(), key: Id::stored(&key) };
+            let at_key = PolicySite::Key { project: project.clone(), key: Id::stored(&key) };
             let rule = rule(&rig, &rig.owner, at_key).await;
-            let at_key = LimitSite::Key { project: project.clone(), key: Id::stored(&key) };
+            let at_key = PolicySite::Key { project: project.clone(), key: Id::stored(&key) };
             let limit = limit(&rig, &rig.owner, at_key).await;
             own.insert(*name, [token(&rig, &rig.organization, &person.author).await, key, rule, limit]);
         }
@@ -286,22 +286,22 @@ async fn place(
     if *organization != rig.organization {
         place.insert("token", token(rig, organization, user).await);
         let key = key(rig, owner, project).await;
-        let at_key = RuleSite::Key { project: project.clone(), key: Id::stored(&key) };
+        let at_key = PolicySite::Key { project: project.clone(), key: Id::stored(&key) };
         place.insert("key_rule", rule(rig, owner, at_key).await);
-        let at_key = LimitSite::Key { project: project.clone(), key: Id::stored(&key) };
+        let at_key = PolicySite::Key { project: project.clone(), key: Id::stored(&key) };
         place.insert("key_limit", limit(rig, owner, at_key).await);
         place.insert("key", key);
     }
-    place.insert("organization_rule", rule(rig, owner, RuleSite::Organization(organization.clone())).await);
-    place.insert("organization_limit", limit(rig, owner, LimitSite::Organization(organization.clone())).await);
-    place.insert("project_limit", limit(rig, owner, LimitSite::Project(project.clone())).await);
-    place.insert("project_rule", rule(rig, owner, RuleSite::Project(project.clone())).await);
-    let at_member = RuleSite::Member { organization: organization.clone(), user: user.clone() };
+    place.insert("organization_rule", rule(rig, owner, PolicySite::Organization(organization.clone())).await);
+    place.insert("organization_limit", limit(rig, owner, PolicySite::Organization(organization.clone())).await);
+    place.insert("project_limit", limit(rig, owner, PolicySite::Project(project.clone())).await);
+    place.insert("project_rule", rule(rig, owner, PolicySite::Project(project.clone())).await);
+    let at_member = PolicySite::Member { organization: organization.clone(), user: user.clone() };
     // The stranger is a member by its proof alone, so the store knows no member to put a rule at.
     let is_stored = *organization == rig.organization;
     let of_member = if is_stored { rule(rig, owner, at_member).await } else { place["key_rule"].clone() };
     place.insert("member_rule", of_member);
-    let at_member = LimitSite::Member { organization: organization.clone(), user: user.clone() };
+    let at_member = PolicySite::Member { organization: organization.clone(), user: user.clone() };
     let of_member = if is_stored { limit(rig, owner, at_member).await } else { place["key_limit"].clone() };
     place.insert("member_limit", of_member);
     place
@@ -377,7 +377,7 @@ async fn key(rig: &Rig, maker: &Actor, project: &Id) -> String {
     rig.control.create_key(maker, project, new).await.unwrap().0.id.as_str().to_owned()
 }
 
-async fn limit(rig: &Rig, maker: &Actor, site: LimitSite) -> String {
+async fn limit(rig: &Rig, maker: &Actor, site: PolicySite) -> String {
     let new = NewLimit {
         kind: LimitKind::Requests,
         amount: 1_000,
@@ -388,7 +388,7 @@ async fn limit(rig: &Rig, maker: &Actor, site: LimitSite) -> String {
     rig.control.create_limit(maker, site, new).await.unwrap().limit.id.as_str().to_owned()
 }
 
-async fn rule(rig: &Rig, maker: &Actor, site: RuleSite) -> String {
+async fn rule(rig: &Rig, maker: &Actor, site: PolicySite) -> String {
     let value = serde_json::json!({"models": ["none"]});
     let new = NewRule { kind: RuleType::DenyModels, value, status: RuleStatus::Active };
     rig.control.create_rule(maker, site, new).await.unwrap().id.as_str().to_owned()

@@ -14,7 +14,7 @@ use crate::admin::rest::{
     OrganizationId, Tagged, Time, UserId, present,
 };
 use crate::control::{Capability, FieldPatch, LimitFields, MemberPatch};
-use crate::store::{LimitPlace, Member, OrganizationRole, Page};
+use crate::store::{Member, OrganizationRole, Page, PolicyPlace};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -163,8 +163,8 @@ async fn tagged(api: &Api, row: Member) -> Result<Tagged<MemberView>, ApiError> 
     Ok(Tagged { revision: row.revision, body: (row, fields).into() })
 }
 
-fn place_of(row: &Member) -> LimitPlace {
-    LimitPlace::Member { organization: row.organization.clone(), user: row.user.clone() }
+fn place_of(row: &Member) -> PolicyPlace {
+    PolicyPlace::Member { organization: row.organization.clone(), user: row.user.clone() }
 }
 
 impl From<(Member, LimitFields)> for MemberView {

@@ -54,6 +54,7 @@ mod rules;
 mod secrets;
 mod serving;
 mod sessions;
+mod site_path;
 #[cfg(test)]
 mod tests;
 mod times;

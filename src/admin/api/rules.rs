@@ -3,21 +3,21 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::site_path::SitePath;
 use super::words::words;
 use crate::admin::rest::{
-    Access::Needs, Api, ApiError, Body, Caller, Code, Created, Endpoint, IdText, IfMatch, Input, KeyId, Listed,
-    NoContent, OrganizationId, Plain, ProjectId, RuleId, Tagged, Time, UserId,
+    Access::Needs, Api, ApiError, Body, Caller, Code, Created, Endpoint, IdText, IfMatch, KeyId, Listed, NoContent,
+    OrganizationId, Plain, ProjectId, RuleId, Tagged, Time, UserId,
 };
-use crate::base::Id;
-use crate::control::{Capability, Explanation, NewRule, Question, RulePatch, RuleSite};
+use crate::control::{Capability, Explanation, NewRule, Question, RulePatch};
 use crate::iam::RuleType;
 use crate::snapshot::Target;
-use crate::store::{Rule, RulePlace, RuleStatus};
+use crate::store::{Rule, RuleStatus};
 use crate::wire::Endpoint as WireEndpoint;
 
 /// Declares the endpoints of one kind of place.
@@ -87,42 +87,6 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         explain,
     );
     organizations.into_iter().chain(members).chain(projects).chain(keys).chain([explain]).collect()
-}
-
-/// The part of a path that names a place for rules.
-trait SitePath: Input + FromRequestParts<Arc<Api>> + Send + 'static {
-    /// The place, and the path of its rules.
-    fn site(self) -> (RuleSite, String);
-}
-
-impl SitePath for OrganizationId {
-    fn site(self) -> (RuleSite, String) {
-        let path = format!("/organizations/{}", self.0);
-        (RuleSite::Organization(self.0), path)
-    }
-}
-
-impl SitePath for ProjectId {
-    fn site(self) -> (RuleSite, String) {
-        let path = format!("/projects/{}", self.0);
-        (RuleSite::Project(self.0), path)
-    }
-}
-
-impl SitePath for (OrganizationId, UserId) {
-    fn site(self) -> (RuleSite, String) {
-        let (OrganizationId(organization), UserId(user)) = self;
-        let path = format!("/organizations/{organization}/members/{user}");
-        (RuleSite::Member { organization, user }, path)
-    }
-}
-
-impl SitePath for (ProjectId, KeyId) {
-    fn site(self) -> (RuleSite, String) {
-        let (ProjectId(project), KeyId(key)) = self;
-        let path = format!("/projects/{project}/keys/{key}");
-        (RuleSite::Key { project, key }, path)
-    }
 }
 
 /// A new IAM rule.
@@ -338,16 +302,11 @@ fn tagged(rule: Rule) -> Tagged<IamRuleView> {
 
 impl From<Rule> for IamRuleView {
     fn from(rule: Rule) -> Self {
-        let (scope, scope_id): (&'static str, Id) = match rule.place {
-            RulePlace::Organization(id) => ("organization", id),
-            RulePlace::Project(id) => ("project", id),
-            RulePlace::Member { user, .. } => ("member", user),
-            RulePlace::Key(id) => ("key", id),
-        };
+        let (scope, scope_id) = rule.place.scope();
         Self {
             id: rule.id.into(),
             scope,
-            scope_id: scope_id.into(),
+            scope_id: scope_id.clone().into(),
             kind: rule.kind.as_str(),
             // Stored by us as JSON; were it damaged, it shows as the text that it is.
             value: serde_json::from_str(&rule.value).unwrap_or_else(|_| Value::from(rule.value)),

@@ -17,7 +17,7 @@ use super::super::{
 use super::live::KeyChange;
 use crate::{
     base::{Id, IdKind, KeyKind, Secret, UnixTime, generate_key, key_id, unix_time},
-    store::{ApiKey, KeyFilter, KeyStatus, LimitPlace, Page, PageRequest, Project, Tx},
+    store::{ApiKey, KeyFilter, KeyStatus, Page, PageRequest, PolicyPlace, Project, Tx},
 };
 
 /// Longest name of a group, in characters.
@@ -328,10 +328,10 @@ fn put_limits(tx: &mut dyn Tx, deed: &FieldDeed<'_>, key: &ApiKey, patch: &Field
         return Ok(false);
     }
     if let Some(user) = member_of(key) {
-        let member = LimitPlace::Member { organization: deed.organization.clone(), user };
+        let member = PolicyPlace::Member { organization: deed.organization.clone(), user };
         refuse_above_member(tx, &member, patch)?;
     }
-    deed.write(tx, &LimitPlace::Key(key.id.clone()), patch)
+    deed.write(tx, &PolicyPlace::Key(key.id.clone()), patch)
 }
 
 /// Refuses one more active key above the limits of the organization and of its maker.

@@ -13,7 +13,7 @@ use crate::{
     base::{Digest, Id},
     limit::{self, Kind, Limit, Meters},
     snapshot::{Edit, Grant, ProjectPart, RuleOwner},
-    store::{ApiKey, Lifecycle, LimitPlace, Owner, Project, RulePlace, Tx},
+    store::{ApiKey, Lifecycle, Owner, PolicyPlace, Project, Tx},
 };
 
 /// What workers have to be told about API keys.
@@ -47,7 +47,7 @@ impl KeyChange {
         &mut self,
         tx: &dyn Tx,
         organization: &Id,
-        place: &LimitPlace,
+        place: &PolicyPlace,
     ) -> Result<(), ControlError> {
         let keys = tx.keys_under(place)?;
         self.replace_all(tx, organization, &keys)
@@ -104,7 +104,7 @@ impl KeyChange {
     /// The store's.
     pub(in crate::control) fn with_rules_of(&mut self, tx: &dyn Tx, key: &Id) -> Result<(), ControlError> {
         let meters = Arc::clone(self.book.meters());
-        self.rules.push(RuleChange::read(tx, &RulePlace::Key(key.clone()), meters)?);
+        self.rules.push(RuleChange::read(tx, &PolicyPlace::Key(key.clone()), meters)?);
         Ok(())
     }
 

@@ -17,13 +17,13 @@ use crate::{
     base::{Digest, Id},
     limit::{Limit, LimitSet, MeterKey, Meters, Mode, Scope, Terms},
     snapshot::Grant,
-    store::{ApiKey, LimitMode, LimitPlace, OrganizationStatus, StoredLimit, Tx},
+    store::{ApiKey, LimitMode, OrganizationStatus, PolicyPlace, StoredLimit, Tx},
 };
 
 /// Compiled limits by place, and the projects of the keys they stand over.
 pub(in crate::control) struct LimitBook {
     meters: Arc<Meters>,
-    places: HashMap<LimitPlace, Box<[Limit]>>,
+    places: HashMap<PolicyPlace, Box<[Limit]>>,
     projects: HashMap<Id, Belonging>,
     /// Organizations of which every limit is known.
     whole: HashSet<Id>,
@@ -49,7 +49,7 @@ impl LimitBook {
 
     /// Takes over what the start has read: every limit of the instance.
     pub(in crate::control) fn learn_all(&mut self, limits: Vec<StoredLimit>) {
-        let mut by_place: HashMap<LimitPlace, Vec<StoredLimit>> = HashMap::new();
+        let mut by_place: HashMap<PolicyPlace, Vec<StoredLimit>> = HashMap::new();
         for limit in limits {
             by_place.entry(limit.place.clone()).or_default().push(limit);
         }
@@ -135,10 +135,10 @@ impl LimitBook {
 }
 
 /// The places whose limits bind a key, the widest first.
-fn places_over(key: &ApiKey, organization: &Id) -> impl Iterator<Item = LimitPlace> {
-    let member = member_of(key).map(|user| LimitPlace::Member { organization: organization.clone(), user });
-    let wide = [LimitPlace::Organization(organization.clone()), LimitPlace::Project(key.project.clone())];
-    wide.into_iter().chain(member).chain([LimitPlace::Key(key.id.clone())])
+fn places_over(key: &ApiKey, organization: &Id) -> impl Iterator<Item = PolicyPlace> {
+    let member = member_of(key).map(|user| PolicyPlace::Member { organization: organization.clone(), user });
+    let wide = [PolicyPlace::Organization(organization.clone()), PolicyPlace::Project(key.project.clone())];
+    wide.into_iter().chain(member).chain([PolicyPlace::Key(key.id.clone())])
 }
 
 /// A stored limit with its counter; none for a window that cannot be read, which nothing of ours has written.
@@ -158,11 +158,11 @@ pub(super) fn compiled(row: &StoredLimit, meters: &Meters) -> Option<Limit> {
     })
 }
 
-fn scope_of(place: &LimitPlace) -> Scope {
+fn scope_of(place: &PolicyPlace) -> Scope {
     match place {
-        LimitPlace::Organization(_) => Scope::Organization,
-        LimitPlace::Project(_) => Scope::Project,
-        LimitPlace::Member { .. } => Scope::Member,
-        LimitPlace::Key(_) => Scope::Key,
+        PolicyPlace::Organization(_) => Scope::Organization,
+        PolicyPlace::Project(_) => Scope::Project,
+        PolicyPlace::Member { .. } => Scope::Member,
+        PolicyPlace::Key(_) => Scope::Key,
     }
 }

@@ -3,17 +3,17 @@
 //! Each field is a view of one row of the limits of its place: what is written here is listed there, and the other way
 //! round.
 
-use super::super::{actor::Actor, error::ControlError, instance::Control};
+use super::super::{actor::Actor, error::ControlError, instance::Control, site::Standing};
 use super::{
-    site::Reach,
+    reach::Reach,
     words::{Span, Unit},
-    write::{Deed, LimitUse, standing},
+    write::{Deed, LimitUse},
 };
 use crate::{
     base::{Id, UnixTime, unix_time},
     limit::CalendarUnit,
     snapshot::Snapshot,
-    store::{LimitAlgorithm, LimitKind, LimitMode, LimitPlace, Project, StoredLimit, Tx},
+    store::{LimitAlgorithm, LimitKind, LimitMode, PolicyPlace, Project, StoredLimit, Tx},
 };
 
 /// How the period of a limit moves.
@@ -211,11 +211,12 @@ impl<'a> FieldDeed<'a> {
     pub(in crate::control) fn write(
         &self,
         tx: &mut dyn Tx,
-        place: &LimitPlace,
+        place: &PolicyPlace,
         patch: &FieldPatch,
     ) -> Result<bool, ControlError> {
-        let standing = standing(self.organization.clone(), self.project.clone(), self.reach);
-        let deed = Deed { actor: self.actor, standing: &standing, place: place.clone(), snapshot: self.snapshot };
+        let standing = Standing { organization: self.organization.clone(), project: self.project.clone() };
+        let (actor, reach, snapshot) = (self.actor, self.reach, self.snapshot);
+        let deed = Deed { actor, standing: &standing, reach, place: place.clone(), snapshot };
         let mut any = false;
         for (field, wanted) in patch.wanted()? {
             let rows = tx.limits(place)?;
@@ -244,7 +245,7 @@ impl<'a> FieldDeed<'a> {
 /// Field problems; the store's.
 pub(in crate::control) fn refuse_above_member(
     tx: &dyn Tx,
-    member: &LimitPlace,
+    member: &PolicyPlace,
     patch: &FieldPatch,
 ) -> Result<(), ControlError> {
     let own = tx.limits(member)?;
@@ -266,7 +267,7 @@ impl Control {
     ///
     /// # Errors
     /// The store's.
-    pub async fn limit_fields(&self, places: Vec<LimitPlace>) -> Result<Vec<LimitFields>, ControlError> {
+    pub async fn limit_fields(&self, places: Vec<PolicyPlace>) -> Result<Vec<LimitFields>, ControlError> {
         let rows = self.store().read(move |tx| {
             let rows = places.iter().map(|place| Ok(tx.limits(place)?));
             rows.collect::<Result<Vec<_>, ControlError>>()

@@ -6,7 +6,7 @@
 
 mod book;
 mod fields;
-mod site;
+mod reach;
 #[cfg(test)]
 mod tests;
 mod unpriced;
@@ -16,8 +16,7 @@ mod write;
 pub(in crate::control) use book::LimitBook;
 pub(in crate::control) use fields::{FieldDeed, refuse_above_member};
 pub use fields::{FieldPatch, LimitFields, PeriodKind, PeriodLimit};
-pub use site::LimitSite;
-pub(in crate::control) use site::Reach;
+pub(in crate::control) use reach::Reach;
 pub(in crate::control) use unpriced::{is_money_limited, refuse_unpriced_key};
 pub use words::unit_name;
 pub use write::{LimitPatch, LimitUse, NewLimit};

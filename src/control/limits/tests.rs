@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use super::super::{
-    Actor, ControlError, KeyPatch, MemberPatch, NewKey,
-    tests::{GOOD, Rig, kind, person},
+    Actor, ControlError, KeyPatch, MemberPatch, NewKey, PolicySite,
+    tests::{Rig, World, kind, make_key, person},
 };
-use super::{FieldPatch, LimitPatch, LimitSite, NewLimit, PeriodKind, PeriodLimit};
+use super::{FieldPatch, LimitPatch, NewLimit, PeriodKind, PeriodLimit};
 use crate::{
     base::{Id, Secret},
     limit::{CalendarUnit, Claim, Held, Kinds, LimitSet, Scope, Window},
     snapshot::Grant,
-    store::{ApiKey, LimitAlgorithm, LimitKind, LimitMode, LimitPlace, OrganizationRole, ProjectGrant, ProjectRole},
+    store::{ApiKey, LimitAlgorithm, LimitKind, LimitMode, OrganizationRole, PolicyPlace, ProjectGrant, ProjectRole},
 };
 
 const USD: u64 = 1_000_000_000;
@@ -21,39 +21,9 @@ fn requests(amount: u64) -> NewLimit {
     NewLimit { kind: LimitKind::Requests, amount, window, algorithm: None, mode: LimitMode::Enforce }
 }
 
-/// A project that serves `chat`, with a key that its owner made.
-struct World {
-    rig: Rig,
-    project: Id,
-    maker: Actor,
-    key: ApiKey,
-    text: Secret,
-}
+const SCOPES: [Scope; 4] = [Scope::Organization, Scope::Project, Scope::Member, Scope::Key];
 
 impl World {
-    async fn new() -> Self {
-        let rig = Rig::new().await;
-        let project = rig.project_id("chat").await;
-        rig.serve(&project, GOOD).await;
-        let maker = person(&rig, OrganizationRole::Owner, Vec::new()).await;
-        let (key, text) = make_key(&rig, &maker, &project, FieldPatch::default()).await.unwrap();
-        Self { rig, project, maker, key, text }
-    }
-
-    fn sites(&self) -> [(Scope, LimitSite); 4] {
-        let organization = self.rig.organization.clone();
-        [
-            (Scope::Organization, LimitSite::Organization(organization.clone())),
-            (Scope::Project, LimitSite::Project(self.project.clone())),
-            (Scope::Member, LimitSite::Member { organization, user: self.maker.author.clone() }),
-            (Scope::Key, self.at_key()),
-        ]
-    }
-
-    fn at_key(&self) -> LimitSite {
-        LimitSite::Key { project: self.project.clone(), key: self.key.id.clone() }
-    }
-
     async fn patch(&self, by: &Actor, limits: FieldPatch) -> Result<ApiKey, ControlError> {
         let at = (&self.project, &self.key.id);
         let revision = self.rig.control.key(&self.maker, at.0, at.1).await.unwrap().revision;
@@ -61,12 +31,12 @@ impl World {
     }
 
     async fn fields(&self) -> super::LimitFields {
-        let place = LimitPlace::Key(self.key.id.clone());
+        let place = PolicyPlace::Key(self.key.id.clone());
         self.rig.control.limit_fields(vec![place]).await.unwrap().pop().unwrap()
     }
 }
 
-async fn make_key(
+async fn make_limited_key(
     rig: &Rig,
     maker: &Actor,
     project: &Id,
@@ -96,7 +66,7 @@ fn take(rig: &Rig, text: &Secret) -> Result<(), Scope> {
 async fn limit_holds_from_its_call_to_its_end_at_each_place() {
     let world = World::new().await;
     let (rig, maker) = (&world.rig, &world.maker);
-    for (scope, site) in world.sites() {
+    for (scope, site) in SCOPES.into_iter().zip(world.sites()) {
         let made = rig.control.create_limit(maker, site.clone(), requests(1)).await.unwrap();
         assert_eq!(take(rig, &world.text), Ok(()), "{scope:?}");
         assert_eq!(take(rig, &world.text), Err(scope));
@@ -119,7 +89,7 @@ async fn limit_holds_from_its_call_to_its_end_at_each_place() {
 #[tokio::test]
 async fn widest_scope_comes_first_and_a_restart_keeps_all() {
     let world = World::new().await;
-    for (amount, (_, site)) in (1..).zip(world.sites()) {
+    for (amount, site) in (1..).zip(world.sites()) {
         world.rig.control.create_limit(&world.maker, site, requests(amount)).await.unwrap();
     }
     let want = [(Scope::Organization, 1), (Scope::Project, 2), (Scope::Member, 3), (Scope::Key, 4)];
@@ -128,7 +98,7 @@ async fn widest_scope_comes_first_and_a_restart_keeps_all() {
     let (old, new) = (grant(&world.rig, &world.text), grant(&world.rig, &rolled.1));
     let pairs = old.limits.limits().iter().zip(new.limits.limits());
     assert_eq!(pairs.filter(|(old, new)| Arc::ptr_eq(&old.meter, &new.meter)).count(), 4, "both texts share counters");
-    let (_, other) = make_key(&world.rig, &world.rig.owner, &world.project, FieldPatch::default()).await.unwrap();
+    let (_, other) = make_key(&world.rig, &world.rig.owner, &world.project).await;
     assert_eq!(shapes(&grant(&world.rig, &other).limits), want[..2], "another maker, another key");
     let rig = world.rig.restarted().await;
     assert_eq!(shapes(&grant(&rig, &rolled.1).limits), want);
@@ -190,7 +160,7 @@ async fn who_administers_one_project_lowers_its_limits_and_no_more() {
     let rig = &world.rig;
     let grants = |role| vec![ProjectGrant { project: world.project.clone(), role }];
     let below = person(rig, OrganizationRole::Member, grants(ProjectRole::ProjectAdmin)).await;
-    let site = LimitSite::Project(world.project.clone());
+    let site = PolicySite::Project(world.project.clone());
     let made = rig.control.create_limit(&world.maker, site.clone(), requests(10)).await.unwrap().limit;
     let at = || (site.clone(), made.id.clone());
     let to = |amount| LimitPatch { amount: Some(amount), ..LimitPatch::default() };
@@ -204,7 +174,7 @@ async fn who_administers_one_project_lowers_its_limits_and_no_more() {
         assert_eq!(kind(&rig.control.change_limit(&below, at(), revision, patch).await), want, "{name}");
     }
     assert_eq!(kind(&rig.control.delete_limit(&below, at(), 2).await), "not_permitted");
-    let organization = LimitSite::Organization(rig.organization.clone());
+    let organization = PolicySite::Organization(rig.organization.clone());
     assert_eq!(kind(&rig.control.create_limit(&below, organization, requests(1)).await), "not_permitted");
     rig.control.create_limit(&below, world.at_key(), requests(1)).await.unwrap();
     rig.control.delete_limit(&world.maker, at(), 2).await.unwrap();
@@ -223,8 +193,8 @@ async fn who_makes_own_keys_only_tightens_them_within_the_own_limit() {
     rig.control.change_member(&world.maker, member, revision, patch).await.unwrap();
 
     let usage = |usd: Option<u64>| FieldPatch { usage_limit: Some(usd.map(|usd| usd * USD)), ..FieldPatch::default() };
-    assert_eq!(kind(&make_key(rig, &developer, &world.project, usage(Some(3))).await), "invalid");
-    let (key, text) = make_key(rig, &developer, &world.project, usage(Some(2))).await.unwrap();
+    assert_eq!(kind(&make_limited_key(rig, &developer, &world.project, usage(Some(3))).await), "invalid");
+    let (key, text) = make_limited_key(rig, &developer, &world.project, usage(Some(2))).await.unwrap();
     assert_eq!(shapes(&grant(rig, &text).limits), [(Scope::Member, 2 * USD), (Scope::Key, 2 * USD)]);
     let at = (&world.project, &key.id);
     let mut revision = key.revision;
@@ -234,7 +204,7 @@ async fn who_makes_own_keys_only_tightens_them_within_the_own_limit() {
         assert_eq!(kind(&changed), want, "{usd:?}");
         revision = changed.map_or(revision, |key| key.revision);
     }
-    let site = LimitSite::Key { project: world.project.clone(), key: key.id.clone() };
+    let site = PolicySite::Key { project: world.project.clone(), key: key.id.clone() };
     assert_eq!(rig.control.limits(&developer, site.clone()).await.unwrap().len(), 1);
     assert_eq!(kind(&rig.control.create_limit(&developer, site, requests(1)).await), "not_permitted");
     assert_eq!(kind(&rig.control.limits(&developer, world.at_key()).await), "not_found", "another's key");

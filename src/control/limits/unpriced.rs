@@ -7,7 +7,7 @@ use super::super::error::{ControlError, FieldProblem};
 use crate::{
     base::Id,
     snapshot::{ProjectPart, Snapshot},
-    store::{LimitKind, LimitMode, LimitPlace, Member, OrganizationRole, ProjectRole, StoredLimit, Tx},
+    store::{LimitKind, LimitMode, Member, OrganizationRole, PolicyPlace, ProjectRole, StoredLimit, Tx},
     wire::Endpoint,
 };
 
@@ -61,10 +61,10 @@ fn problem(path: &str, target: &str) -> FieldProblem {
 pub(in crate::control) fn is_money_limited(tx: &dyn Tx, organization: &Id, project: &Id) -> Result<bool, ControlError> {
     for limit in tx.limits_of_organization(organization)?.iter().filter(|limit| is_of_money(limit)) {
         let applies = match &limit.place {
-            LimitPlace::Organization(_) => true,
-            LimitPlace::Project(id) => id == project,
-            LimitPlace::Key(id) => tx.key(id)?.is_some_and(|key| key.project == *project),
-            LimitPlace::Member { organization, user } => match tx.member(organization, user)? {
+            PolicyPlace::Organization(_) => true,
+            PolicyPlace::Project(id) => id == project,
+            PolicyPlace::Key(id) => tx.key(id)?.is_some_and(|key| key.project == *project),
+            PolicyPlace::Member { organization, user } => match tx.member(organization, user)? {
                 Some(member) => concerns(tx, &member, project)?,
                 None => false,
             },
@@ -86,10 +86,10 @@ fn projects_under(tx: &dyn Tx, limit: &StoredLimit) -> Result<Vec<Id>, ControlEr
         Ok(all.filter(|project| project.organization == limit.organization).map(|project| project.id).collect())
     };
     match &limit.place {
-        LimitPlace::Project(id) => Ok(vec![id.clone()]),
-        LimitPlace::Key(id) => Ok(tx.key(id)?.map(|key| key.project).into_iter().collect()),
-        LimitPlace::Organization(_) => of_organization(tx),
-        LimitPlace::Member { organization, user } => {
+        PolicyPlace::Project(id) => Ok(vec![id.clone()]),
+        PolicyPlace::Key(id) => Ok(tx.key(id)?.map(|key| key.project).into_iter().collect()),
+        PolicyPlace::Organization(_) => of_organization(tx),
+        PolicyPlace::Member { organization, user } => {
             let Some(member) = tx.member(organization, user)? else {
                 return Ok(Vec::new());
             };
@@ -111,7 +111,7 @@ fn concerns(tx: &dyn Tx, member: &Member, project: &Id) -> Result<bool, ControlE
     if is_administrator || member.grants.iter().any(|grant| grant.project == *project && makes_keys(grant.role)) {
         return Ok(true);
     }
-    let place = LimitPlace::Member { organization: member.organization.clone(), user: member.user.clone() };
+    let place = PolicyPlace::Member { organization: member.organization.clone(), user: member.user.clone() };
     Ok(tx.keys_under(&place)?.iter().any(|key| key.project == *project))
 }
 

@@ -2,10 +2,17 @@
 
 use std::sync::Arc;
 
-use super::super::{actor::Actor, error::ControlError, gate, instance::Control, keys::KeyChange};
+use super::super::{
+    actor::Actor,
+    error::ControlError,
+    gate,
+    instance::Control,
+    keys::KeyChange,
+    site::{Intent, PolicySite, Standing},
+};
 use super::{
     book::compiled,
-    site::{Intent, LimitSite, Reach, Standing},
+    reach::{NEEDED, Reach},
     unpriced::refuse_unpriced,
     words::{checked_window, window_of},
 };
@@ -13,7 +20,7 @@ use crate::{
     base::{Id, IdKind, unix_time},
     limit::{LimitSet, LimitState, Meters},
     snapshot::Snapshot,
-    store::{ApiKey, LimitAlgorithm, LimitKind, LimitMode, LimitPlace, StoredLimit, Tx},
+    store::{ApiKey, LimitAlgorithm, LimitKind, LimitMode, PolicyPlace, StoredLimit, Tx},
 };
 
 /// Most limits of one place: a request takes from each of them.
@@ -70,11 +77,11 @@ impl Control {
     ///
     /// # Errors
     /// The permission's; [`ControlError::NotFound`] when there is no such place.
-    pub async fn limits(&self, actor: &Actor, site: LimitSite) -> Result<Vec<LimitUse>, ControlError> {
+    pub async fn limits(&self, actor: &Actor, site: PolicySite) -> Result<Vec<LimitUse>, ControlError> {
         self.refuse_if_files_own(OWNED)?;
         let actor = actor.clone();
         let rows = self.store().read(move |tx| {
-            site.permitted(tx, &actor, Intent::Read)?;
+            site.permitted(tx, &actor, Intent::Read, &NEEDED)?;
             Ok::<_, ControlError>(tx.limits(&site.place())?)
         });
         let meters = self.meters();
@@ -85,11 +92,11 @@ impl Control {
     ///
     /// # Errors
     /// The permission's; [`ControlError::NotFound`], also for a limit of another place.
-    pub async fn limit(&self, actor: &Actor, site: LimitSite, id: Id) -> Result<LimitUse, ControlError> {
+    pub async fn limit(&self, actor: &Actor, site: PolicySite, id: Id) -> Result<LimitUse, ControlError> {
         self.refuse_if_files_own(OWNED)?;
         let actor = actor.clone();
         let row = self.store().read(move |tx| {
-            site.permitted(tx, &actor, Intent::Read)?;
+            site.permitted(tx, &actor, Intent::Read, &NEEDED)?;
             own_limit(tx, &site.place(), &id)
         });
         Ok(LimitUse::read(row.await?, &self.meters()))
@@ -102,7 +109,7 @@ impl Control {
     pub async fn create_limit(
         self: &Arc<Self>,
         actor: &Actor,
-        site: LimitSite,
+        site: PolicySite,
         new: NewLimit,
     ) -> Result<LimitUse, ControlError> {
         self.change_limits(actor, site, Intent::Write, move |tx, deed| {
@@ -121,7 +128,7 @@ impl Control {
     pub async fn change_limit(
         self: &Arc<Self>,
         actor: &Actor,
-        (site, id): (LimitSite, Id),
+        (site, id): (PolicySite, Id),
         expected: u64,
         patch: LimitPatch,
     ) -> Result<LimitUse, ControlError> {
@@ -143,7 +150,7 @@ impl Control {
     pub async fn delete_limit(
         self: &Arc<Self>,
         actor: &Actor,
-        (site, id): (LimitSite, Id),
+        (site, id): (PolicySite, Id),
         expected: u64,
     ) -> Result<(), ControlError> {
         self.change_limits(actor, site, Intent::Remove, move |tx, deed| {
@@ -160,7 +167,7 @@ impl Control {
     async fn change_limits(
         self: &Arc<Self>,
         actor: &Actor,
-        site: LimitSite,
+        site: PolicySite,
         intent: Intent,
         change: impl FnOnce(&mut dyn Tx, &Deed<'_>) -> Result<StoredLimit, ControlError> + Send + 'static,
     ) -> Result<LimitUse, ControlError> {
@@ -170,15 +177,16 @@ impl Control {
         let (who, at) = (actor.clone(), site.clone());
         // There may be 100,000 of them. Whoever may not change the limit has nothing read.
         let under = move |tx: &dyn Tx| {
-            at.permitted(tx, &who, intent)?;
+            at.permitted(tx, &who, intent, &NEEDED)?;
             Ok(tx.keys_under(&at.place())?)
         };
         let change = move |tx: &mut dyn Tx, under: Vec<ApiKey>| {
-            let standing = site.permitted(tx, &actor, intent)?;
+            let standing = site.permitted(tx, &actor, intent, &NEEDED)?;
+            let reach = Reach::of(&actor, &site, &standing.organization);
             let place = site.place();
             // Read under the publication lock: nothing is served in between.
             let snapshot = control.served();
-            let deed = Deed { actor: &actor, standing: &standing, place, snapshot: &snapshot };
+            let deed = Deed { actor: &actor, standing: &standing, reach, place, snapshot: &snapshot };
             let made = change(tx, &deed)?;
             deed.touch(tx)?;
             let mut keys = KeyChange::new(control.meters());
@@ -194,7 +202,8 @@ impl Control {
 pub(super) struct Deed<'a> {
     pub(super) actor: &'a Actor,
     pub(super) standing: &'a Standing,
-    pub(super) place: LimitPlace,
+    pub(super) reach: Reach,
+    pub(super) place: PolicyPlace,
     pub(super) snapshot: &'a Snapshot,
 }
 
@@ -238,7 +247,7 @@ impl Deed<'_> {
         if before == after {
             return Ok(after);
         }
-        self.standing.reach.check(before.as_ref(), after.as_ref())?;
+        self.reach.check(before.as_ref(), after.as_ref())?;
         if let Some(row) = &after {
             if row.amount > AMOUNT_MAX {
                 return Err(ControlError::field("amount", "too large"));
@@ -291,15 +300,15 @@ impl Deed<'_> {
     /// Whoever has seen a key or a member before its limits changed has seen another one.
     fn touch(&self, tx: &mut dyn Tx) -> Result<(), ControlError> {
         match &self.place {
-            LimitPlace::Key(id) => {
+            PolicyPlace::Key(id) => {
                 let key = tx.key(id)?.ok_or(ControlError::NotFound)?;
                 tx.update_key(&key)?;
             }
-            LimitPlace::Member { organization, user } => {
+            PolicyPlace::Member { organization, user } => {
                 let member = tx.member(organization, user)?.ok_or(ControlError::NotFound)?;
                 tx.update_member(&member)?;
             }
-            LimitPlace::Organization(_) | LimitPlace::Project(_) => {}
+            PolicyPlace::Organization(_) | PolicyPlace::Project(_) => {}
         }
         Ok(())
     }
@@ -322,7 +331,7 @@ impl Deed<'_> {
 }
 
 /// A limit of this place. One of another does not exist.
-fn own_limit(tx: &dyn Tx, place: &LimitPlace, id: &Id) -> Result<StoredLimit, ControlError> {
+fn own_limit(tx: &dyn Tx, place: &PolicyPlace, id: &Id) -> Result<StoredLimit, ControlError> {
     tx.limit(id)?.filter(|found| found.place == *place).ok_or(ControlError::NotFound)
 }
 
@@ -337,9 +346,4 @@ fn shown(limit: &StoredLimit) -> String {
         "mode": limit.mode,
     })
     .to_string()
-}
-
-/// A deed of somebody who was allowed to change what the place belongs to.
-pub(super) fn standing(organization: Id, project: Option<Id>, reach: Reach) -> Standing {
-    Standing { organization, project, reach }
 }

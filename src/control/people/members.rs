@@ -15,7 +15,7 @@ use super::super::{
 use crate::{
     base::Id,
     snapshot::RuleOwner,
-    store::{ApiKey, LimitPlace, Member, Order, OrganizationRole, Page, PageRequest, ProjectGrant, Tx},
+    store::{ApiKey, Member, Order, OrganizationRole, Page, PageRequest, PolicyPlace, ProjectGrant, Tx},
 };
 
 /// What is to change; absent fields stay.
@@ -92,7 +92,7 @@ impl Control {
             };
             check_change(tx, &actor, &before, &after)?;
             check_grants(tx, &organization, &after.grants)?;
-            let place = LimitPlace::Member { organization: organization.clone(), user: user.clone() };
+            let place = PolicyPlace::Member { organization: organization.clone(), user: user.clone() };
             let snapshot = control.served();
             let deed = FieldDeed {
                 actor: &actor,

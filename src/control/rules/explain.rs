@@ -10,7 +10,7 @@ use crate::{
     base::Id,
     iam::{self, Case, RouteFacts, Scope, Step, TargetFacts, explain},
     snapshot::Target,
-    store::{RulePlace, Tx},
+    store::{PolicyPlace, Tx},
     wire::Endpoint,
 };
 
@@ -105,13 +105,13 @@ fn scopes_of(tx: &dyn Tx, actor: &Actor, project: &Id, key: &Id) -> Result<Vec<S
     let key = tx.key(key)?.filter(|key| key.project == *project).ok_or(ControlError::NotFound)?;
     let member = grants::member_of(&key).map(|user| {
         let organization = found.organization.clone();
-        (Scope::Member, RulePlace::Member { organization, user })
+        (Scope::Member, PolicyPlace::Member { organization, user })
     });
     let places = [
-        Some((Scope::Organization, RulePlace::Organization(found.organization.clone()))),
-        Some((Scope::Project, RulePlace::Project(project.clone()))),
+        Some((Scope::Organization, PolicyPlace::Organization(found.organization.clone()))),
+        Some((Scope::Project, PolicyPlace::Project(project.clone()))),
         member,
-        Some((Scope::Key, RulePlace::Key(key.id.clone()))),
+        Some((Scope::Key, PolicyPlace::Key(key.id.clone()))),
     ];
     let mut scopes = Vec::new();
     for (scope, place) in places.into_iter().flatten() {

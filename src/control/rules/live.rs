@@ -11,7 +11,7 @@ use crate::{
     iam,
     limit::Meters,
     snapshot::{Edit, RuleOwner},
-    store::{Rule, RulePlace, RuleStatus, Tx},
+    store::{PolicyPlace, Rule, RuleStatus, Tx},
 };
 
 /// What workers have to be told about the rules of one place.
@@ -27,12 +27,16 @@ impl RuleChange {
     ///
     /// # Errors
     /// The store's.
-    pub(in crate::control) fn read(tx: &dyn Tx, place: &RulePlace, meters: Arc<Meters>) -> Result<Self, ControlError> {
+    pub(in crate::control) fn read(
+        tx: &dyn Tx,
+        place: &PolicyPlace,
+        meters: Arc<Meters>,
+    ) -> Result<Self, ControlError> {
         let mut keys = KeyChange::new(meters);
         let bound = match place {
-            RulePlace::Organization(_) | RulePlace::Project(_) => Vec::new(),
-            RulePlace::Member { organization, user } => tx.keys_made_by(organization, user)?,
-            RulePlace::Key(id) => tx.key(id)?.into_iter().collect(),
+            PolicyPlace::Organization(_) | PolicyPlace::Project(_) => Vec::new(),
+            PolicyPlace::Member { organization, user } => tx.keys_made_by(organization, user)?,
+            PolicyPlace::Key(id) => tx.key(id)?.into_iter().collect(),
         };
         for key in &bound {
             keys.replace(tx, None, Some(key))?;
@@ -73,9 +77,9 @@ pub(in crate::control) fn forgotten(
     let mut found = HashSet::new();
     tx.each_rule(&mut |rule| {
         let goes = match &rule.place {
-            RulePlace::Organization(id) | RulePlace::Member { organization: id, .. } => Some(id) == organization,
-            RulePlace::Project(id) => projects.contains(id),
-            RulePlace::Key(id) => keys.contains(id),
+            PolicyPlace::Organization(id) | PolicyPlace::Member { organization: id, .. } => Some(id) == organization,
+            PolicyPlace::Project(id) => projects.contains(id),
+            PolicyPlace::Key(id) => keys.contains(id),
         };
         if goes {
             found.insert(owner_of(&rule.place));
@@ -95,13 +99,13 @@ pub(super) fn active(rules: Vec<Rule>) -> Vec<iam::Rule> {
     compiled.collect()
 }
 
-fn owner_of(place: &RulePlace) -> RuleOwner {
+fn owner_of(place: &PolicyPlace) -> RuleOwner {
     match place {
-        RulePlace::Organization(id) => RuleOwner::Organization(id.as_str().into()),
-        RulePlace::Project(id) => RuleOwner::Project(id.as_str().into()),
-        RulePlace::Member { organization, user } => {
+        PolicyPlace::Organization(id) => RuleOwner::Organization(id.as_str().into()),
+        PolicyPlace::Project(id) => RuleOwner::Project(id.as_str().into()),
+        PolicyPlace::Member { organization, user } => {
             RuleOwner::Member { organization: organization.as_str().into(), user: user.as_str().into() }
         }
-        RulePlace::Key(id) => RuleOwner::Key(id.as_str().into()),
+        PolicyPlace::Key(id) => RuleOwner::Key(id.as_str().into()),
     }
 }

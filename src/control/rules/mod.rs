@@ -5,13 +5,11 @@
 
 mod explain;
 mod live;
-mod site;
 #[cfg(test)]
 mod tests;
 mod write;
 
 pub use explain::{Explanation, ExplanationStep, Question};
 pub(in crate::control) use live::{RuleChange, forgotten, stored_rules};
-pub use site::RuleSite;
 pub use write::{NewRule, RulePatch};
 pub(in crate::control) use write::{RULES_MAX, add_rules, check_new};

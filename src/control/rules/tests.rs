@@ -3,15 +3,15 @@
 use serde_json::{Value, json};
 
 use super::super::{
-    Actor, ControlError, Intent, NewKey,
+    ControlError, Intent, NewKey, PolicySite,
     keys_tests::audit_text,
-    tests::{GOOD, Rig, actor, kind, person},
+    tests::{World, actor, kind, make_key, person},
 };
-use super::{NewRule, Question, RulePatch, RuleSite};
+use super::{NewRule, Question, RulePatch};
 use crate::{
     base::{Id, IdKind, Secret},
     iam::{RuleType, Scope},
-    store::{ApiKey, OrganizationRole, ProjectGrant, ProjectRole, RuleStatus},
+    store::{OrganizationRole, ProjectGrant, ProjectRole, RuleStatus},
     wire::Endpoint,
 };
 
@@ -25,39 +25,9 @@ fn deny(model: &str) -> NewRule {
     new(RuleType::DenyModels, json!({ "models": [model] }))
 }
 
-/// A project that serves `chat` by the model `mock/m`, with a key that its owner made.
-struct World {
-    rig: Rig,
-    project: Id,
-    maker: Actor,
-    key: ApiKey,
-    text: Secret,
-}
+const SCOPES: [Scope; 4] = [Scope::Organization, Scope::Project, Scope::Member, Scope::Key];
 
 impl World {
-    async fn new() -> Self {
-        let rig = Rig::new().await;
-        let project = rig.project_id("chat").await;
-        rig.serve(&project, GOOD).await;
-        let maker = person(&rig, OrganizationRole::Owner, Vec::new()).await;
-        let (key, text) = make_key(&rig, &maker, &project).await;
-        Self { rig, project, maker, key, text }
-    }
-
-    fn sites(&self) -> [(Scope, RuleSite); 4] {
-        let organization = self.rig.organization.clone();
-        [
-            (Scope::Organization, RuleSite::Organization(organization.clone())),
-            (Scope::Project, RuleSite::Project(self.project.clone())),
-            (Scope::Member, RuleSite::Member { organization, user: self.maker.author.clone() }),
-            (Scope::Key, self.at_key()),
-        ]
-    }
-
-    fn at_key(&self) -> RuleSite {
-        RuleSite::Key { project: self.project.clone(), key: self.key.id.clone() }
-    }
-
     /// Whether workers let the key use the route, or where the rules stand that do not.
     fn allowed(&self, text: &Secret) -> Result<(), Scope> {
         let snapshot = self.rig.served();
@@ -67,16 +37,11 @@ impl World {
     }
 }
 
-async fn make_key(rig: &Rig, maker: &Actor, project: &Id) -> (ApiKey, Secret) {
-    let new = NewKey { description: "test".to_owned(), ..NewKey::default() };
-    rig.control.create_key(maker, project, new).await.unwrap()
-}
-
 #[tokio::test]
 async fn rule_holds_from_its_call_to_its_end_at_each_place() {
     let world = World::new().await;
     let control = &world.rig.control;
-    for (scope, site) in world.sites() {
+    for (scope, site) in SCOPES.into_iter().zip(world.sites()) {
         let made = control.create_rule(&world.maker, site.clone(), deny("m")).await.unwrap();
         assert_eq!(world.allowed(&world.text), Err(scope));
         let off = RulePatch { status: Some(RuleStatus::Inactive), ..RulePatch::default() };
@@ -125,9 +90,9 @@ async fn rules_hold_after_a_serve_a_roll_and_a_restart() {
 async fn rule_is_found_by_its_place_and_its_id() {
     let world = World::new().await;
     let control = &world.rig.control;
-    let sites = world.sites();
+    let sites: Vec<_> = SCOPES.into_iter().zip(world.sites()).collect();
     let (foreign, _) = make_key(&world.rig, &world.maker, &world.project).await;
-    let beside = RuleSite::Key { project: world.project.clone(), key: foreign.id };
+    let beside = PolicySite::Key { project: world.project.clone(), key: foreign.id };
     for (scope, site) in &sites {
         let made = control.create_rule(&world.maker, site.clone(), deny("x")).await.unwrap();
         for other in sites.iter().map(|(_, other)| other).chain([&beside]).filter(|other| *other != site) {
@@ -139,7 +104,7 @@ async fn rule_is_found_by_its_place_and_its_id() {
         }
     }
     let project = world.rig.project_id("other").await;
-    let stolen = RuleSite::Key { project, key: world.key.id.clone() };
+    let stolen = PolicySite::Key { project, key: world.key.id.clone() };
     assert_eq!(kind(&control.rules(&world.maker, stolen).await), "not_found");
 }
 
@@ -154,8 +119,8 @@ async fn only_administrators_write_rules_and_nobody_on_the_own_keys() {
     let editor = person(rig, OrganizationRole::Member, in_project(ProjectRole::Editor)).await;
     let auditor = person(rig, OrganizationRole::Auditor, Vec::new()).await;
     let stranger = actor(&Id::random(IdKind::Organization).unwrap(), OrganizationRole::Owner, Vec::new());
-    let own_key = RuleSite::Key { project: world.project.clone(), key: own.id };
-    let [(_, organization), (_, project), (_, member), _] = world.sites();
+    let own_key = PolicySite::Key { project: world.project.clone(), key: own.id };
+    let [organization, project, member, _] = world.sites();
     for (name, actor, site, read, write) in [
         ("developer, own key", &developer, &own_key, "not_permitted", "not_permitted"),
         ("developer, project", &developer, &project, "not_permitted", "not_permitted"),
@@ -215,7 +180,7 @@ async fn rules_of_what_is_gone_are_gone() {
     let member = person(&world.rig, OrganizationRole::Admin, Vec::new()).await;
     let (key, text) = make_key(&world.rig, &member, &world.project).await;
     let organization = world.rig.organization.clone();
-    let at_member = RuleSite::Member { organization: organization.clone(), user: member.author.clone() };
+    let at_member = PolicySite::Member { organization: organization.clone(), user: member.author.clone() };
     control.create_rule(&world.maker, at_member, deny("m")).await.unwrap();
     assert_eq!(world.allowed(&text), Err(Scope::Member));
     assert_eq!(world.allowed(&world.text), Ok(()), "another member's key");
@@ -224,7 +189,7 @@ async fn rules_of_what_is_gone_are_gone() {
     control.delete_key(&world.maker, (&world.project, &key.id), 2).await.unwrap();
 
     control.create_rule(&world.maker, world.at_key(), deny("m")).await.unwrap();
-    control.create_rule(&world.maker, RuleSite::Project(world.project.clone()), deny("m")).await.unwrap();
+    control.create_rule(&world.maker, PolicySite::Project(world.project.clone()), deny("m")).await.unwrap();
     control.delete_key(&world.maker, (&world.project, &world.key.id), 1).await.unwrap();
     assert_eq!(kind(&control.rules(&world.maker, world.at_key()).await), "not_found");
     let state = world.rig.state(&world.project).await.project;
@@ -247,7 +212,7 @@ async fn explanation_names_what_decides_and_agrees_with_workers() {
     let said = control.explain(&world.maker, at, ask("chat", None)).await.unwrap();
     assert!(said.allowed && said.steps.is_empty() && said.targets.len() == 1);
     let inactive = NewRule { status: RuleStatus::Inactive, ..deny("m") };
-    let [(_, organization), ..] = world.sites();
+    let [organization, ..] = world.sites();
     control.create_rule(&world.maker, organization.clone(), inactive).await.unwrap();
     let passes = control.create_rule(&world.maker, organization, deny("x")).await.unwrap();
     let refuses = control

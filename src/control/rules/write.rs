@@ -9,19 +9,24 @@ use super::super::{
     error::{ControlError, FieldProblem},
     gate,
     instance::Control,
+    permit::Capability,
+    site::{Intent, Needed, PolicySite, Standing},
 };
-use super::{
-    live::RuleChange,
-    site::{Belonging, Intent, RuleSite},
-};
+use super::live::RuleChange;
 use crate::{
     base::{Id, IdKind, unix_time},
     iam::{RuleType, RuleValue},
-    store::{Project, Rule, RulePlace, RuleStatus, Tx},
+    store::{PolicyPlace, Project, Rule, RuleStatus, Tx},
 };
 
 /// Most rules of one place: all of them are compiled for each project that they concern.
 pub(in crate::control) const RULES_MAX: usize = 100;
+/// What rules ask for.
+const NEEDED: Needed = Needed {
+    organization: (Capability::OrganizationRulesRead, Capability::OrganizationRulesWrite),
+    project: (Capability::RulesRead, Capability::RulesWrite),
+    key: (Capability::RulesRead, Capability::RulesWrite),
+};
 /// What files own in file mode.
 pub(super) const OWNED: &str = "IAM rules";
 
@@ -50,12 +55,12 @@ impl Control {
     ///
     /// # Errors
     /// The permission's; [`ControlError::NotFound`] when there is no such place.
-    pub async fn rules(&self, actor: &Actor, site: RuleSite) -> Result<Vec<Rule>, ControlError> {
+    pub async fn rules(&self, actor: &Actor, site: PolicySite) -> Result<Vec<Rule>, ControlError> {
         self.refuse_if_files_own(OWNED)?;
         let actor = actor.clone();
         self.store()
             .read(move |tx| {
-                site.permitted(tx, &actor, Intent::Read)?;
+                site.permitted(tx, &actor, Intent::Read, &NEEDED)?;
                 Ok(tx.rules(&site.place())?)
             })
             .await
@@ -65,12 +70,12 @@ impl Control {
     ///
     /// # Errors
     /// The permission's; [`ControlError::NotFound`], also for a rule of another place.
-    pub async fn rule(&self, actor: &Actor, site: RuleSite, id: Id) -> Result<Rule, ControlError> {
+    pub async fn rule(&self, actor: &Actor, site: PolicySite, id: Id) -> Result<Rule, ControlError> {
         self.refuse_if_files_own(OWNED)?;
         let actor = actor.clone();
         self.store()
             .read(move |tx| {
-                site.permitted(tx, &actor, Intent::Read)?;
+                site.permitted(tx, &actor, Intent::Read, &NEEDED)?;
                 own_rule(tx, &site, &id)
             })
             .await
@@ -83,7 +88,7 @@ impl Control {
     pub async fn create_rule(
         self: &Arc<Self>,
         actor: &Actor,
-        site: RuleSite,
+        site: PolicySite,
         new: NewRule,
     ) -> Result<Rule, ControlError> {
         self.change_rules(actor, site, Intent::Write, move |tx, deed| {
@@ -108,7 +113,7 @@ impl Control {
     pub async fn change_rule(
         self: &Arc<Self>,
         actor: &Actor,
-        (site, id): (RuleSite, Id),
+        (site, id): (PolicySite, Id),
         expected: u64,
         patch: RulePatch,
     ) -> Result<Rule, ControlError> {
@@ -137,7 +142,7 @@ impl Control {
     pub async fn delete_rule(
         self: &Arc<Self>,
         actor: &Actor,
-        (site, id): (RuleSite, Id),
+        (site, id): (PolicySite, Id),
         expected: u64,
     ) -> Result<(), ControlError> {
         self.change_rules(actor, site, Intent::Remove, move |tx, deed| {
@@ -153,7 +158,7 @@ impl Control {
     async fn change_rules<T: Send + 'static>(
         self: &Arc<Self>,
         actor: &Actor,
-        site: RuleSite,
+        site: PolicySite,
         intent: Intent,
         change: impl FnOnce(&mut dyn Tx, &Deed<'_>) -> Result<T, ControlError> + Send + 'static,
     ) -> Result<T, ControlError> {
@@ -161,8 +166,8 @@ impl Control {
         let (actor, meters) = (actor.clone(), self.meters());
         self.commit_and_show(
             move |tx| {
-                let belonging = site.permitted(tx, &actor, intent)?;
-                let deed = Deed { actor: &actor, belonging, site };
+                let standing = site.permitted(tx, &actor, intent, &NEEDED)?;
+                let deed = Deed { actor: &actor, standing, site };
                 let made = change(tx, &deed)?;
                 Ok((RuleChange::read(tx, &deed.site.place(), meters)?, made))
             },
@@ -175,8 +180,8 @@ impl Control {
 /// Who changes rules where.
 struct Deed<'a> {
     actor: &'a Actor,
-    belonging: Belonging,
-    site: RuleSite,
+    standing: Standing,
+    site: PolicySite,
 }
 
 impl Deed<'_> {
@@ -189,7 +194,7 @@ impl Deed<'_> {
         let Some(rule) = after.or(before) else {
             return Ok(());
         };
-        let mut event = self.belonging.event(self.actor, action, &rule.id);
+        let mut event = self.standing.event(self.actor, action, &rule.id);
         event.before = before.map(shown).unwrap_or_default();
         event.after = after.map(shown).unwrap_or_default();
         tx.append_audit(&event)?;
@@ -215,7 +220,7 @@ pub(in crate::control) fn add_rules(
     key: &Id,
     rules: &[NewRule],
 ) -> Result<(), ControlError> {
-    let place = RulePlace::Key(key.clone());
+    let place = PolicyPlace::Key(key.clone());
     for new in rules {
         let made = insert(tx, actor, &place, new)?;
         let mut event = gate::event(actor, "rule.create", made.id.as_str(), project);
@@ -229,7 +234,7 @@ pub(in crate::control) fn add_rules(
 ///
 /// # Errors
 /// The store's.
-fn insert(tx: &mut dyn Tx, actor: &Actor, place: &RulePlace, new: &NewRule) -> Result<Rule, ControlError> {
+fn insert(tx: &mut dyn Tx, actor: &Actor, place: &PolicyPlace, new: &NewRule) -> Result<Rule, ControlError> {
     let rule = Rule {
         id: Id::random(IdKind::Rule)?,
         place: place.clone(),
@@ -246,7 +251,7 @@ fn insert(tx: &mut dyn Tx, actor: &Actor, place: &RulePlace, new: &NewRule) -> R
 }
 
 /// A rule of this place. One of another does not exist (GHSA-pjj8-5gpw-f42r: rules looked up by their id alone).
-fn own_rule(tx: &dyn Tx, site: &RuleSite, id: &Id) -> Result<Rule, ControlError> {
+fn own_rule(tx: &dyn Tx, site: &PolicySite, id: &Id) -> Result<Rule, ControlError> {
     tx.rule(id)?.filter(|found| found.place == site.place()).ok_or(ControlError::NotFound)
 }
 
@@ -265,17 +270,12 @@ fn checked(path: &str, kind: RuleType, value: &Value) -> Result<String, ControlE
 
 /// The rule as the audit log keeps it.
 fn shown(rule: &Rule) -> String {
-    let (place, id) = match &rule.place {
-        RulePlace::Organization(id) => ("organization", id),
-        RulePlace::Project(id) => ("project", id),
-        RulePlace::Member { user, .. } => ("member", user),
-        RulePlace::Key(id) => ("key", id),
-    };
+    let (scope, scope_id) = rule.place.scope();
     // What was stored is JSON; were it damaged, its text says so.
     let value = serde_json::from_str(&rule.value).unwrap_or_else(|_| Value::from(rule.value.as_str()));
     serde_json::json!({
-        "scope": place,
-        "scope_id": id.as_str(),
+        "scope": scope,
+        "scope_id": scope_id.as_str(),
         "type": rule.kind.as_str(),
         "value": value,
         "status": rule.status,

@@ -1,6 +1,6 @@
 //! Limits as they are stored.
 
-use super::text_enum::text_enum;
+use super::{place::PolicyPlace, text_enum::text_enum};
 use crate::base::{Id, UnixTime};
 
 text_enum! {
@@ -51,38 +51,6 @@ text_enum! {
     }
 }
 
-/// At what a limit stands.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum LimitPlace {
-    /// At an organization: over all of its keys together.
-    Organization(Id),
-    /// At a project: over all of its keys together.
-    Project(Id),
-    /// At a member: over the keys that the member made in the organization, together.
-    Member {
-        /// The organization.
-        organization: Id,
-        /// The user.
-        user: Id,
-    },
-    /// At a key.
-    Key(Id),
-}
-
-impl LimitPlace {
-    /// The owner of the counters, as accounts name it: `organization:org_...`, `project:prj_...`,
-    /// `member:org_.../usr_...`, `key:key_...`.
-    #[must_use]
-    pub fn owner(&self) -> String {
-        match self {
-            Self::Organization(id) => format!("organization:{id}"),
-            Self::Project(id) => format!("project:{id}"),
-            Self::Member { organization, user } => format!("member:{organization}/{user}"),
-            Self::Key(id) => format!("key:{id}"),
-        }
-    }
-}
-
 /// A limit of an organization, a project, a member or a key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredLimit {
@@ -91,7 +59,7 @@ pub struct StoredLimit {
     /// The organization to which the place belongs.
     pub organization: Id,
     /// Where it stands.
-    pub place: LimitPlace,
+    pub place: PolicyPlace,
     /// What it counts.
     pub kind: LimitKind,
     /// Most in one window, in the unit of the kind; 0 blocks everything.

@@ -11,6 +11,7 @@ mod ledger;
 mod limit;
 mod payload;
 mod people;
+mod place;
 mod price;
 mod project;
 mod rule;
@@ -26,13 +27,14 @@ pub use audit::{ActorKind, AuditEntry, AuditEvent, KeptAnswer};
 pub use instance::EgressRule;
 pub use key::{ApiKey, KeyStatus, Owner, ProviderKey, Sealed, Secret};
 pub use ledger::{Account, LedgerEntry, LedgerFilter, LedgerKind};
-pub use limit::{LimitAlgorithm, LimitKind, LimitMode, LimitPlace, StoredLimit};
+pub use limit::{LimitAlgorithm, LimitKind, LimitMode, StoredLimit};
 pub use payload::StoredPayload;
 pub use people::{
     AdminToken, Invitation, InvitationStatus, Member, Organization, OrganizationRole, OrganizationStatus, ProjectGrant,
     ProjectRole, SecondFactor, Session, User,
 };
+pub use place::PolicyPlace;
 pub use price::{OrganizationPrice, OrganizationPrices};
 pub use project::{Activation, ActivationKind, Lifecycle, Mode, Project, Version, VersionState};
-pub use rule::{Rule, RulePlace, RuleStatus};
+pub use rule::{Rule, RuleStatus};
 pub use usage::{Dimension, RequestFilter, RequestRow, Rollup, Span, TagPlace, TagTally};

@@ -1,6 +1,6 @@
 //! IAM rules as they are stored.
 
-use super::text_enum::text_enum;
+use super::{place::PolicyPlace, text_enum::text_enum};
 use crate::{
     base::{Id, UnixTime},
     iam::RuleType,
@@ -16,31 +16,13 @@ text_enum! {
     }
 }
 
-/// Where a rule stands.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum RulePlace {
-    /// At an organization: for all of its keys.
-    Organization(Id),
-    /// At a project: for all of its keys.
-    Project(Id),
-    /// At a member: for the keys that the member made in the organization.
-    Member {
-        /// The organization.
-        organization: Id,
-        /// The user.
-        user: Id,
-    },
-    /// At a key.
-    Key(Id),
-}
-
 /// A rule about what keys may use.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     /// `rul_...`
     pub id: Id,
     /// Where it stands.
-    pub place: RulePlace,
+    pub place: PolicyPlace,
     /// What it does.
     pub kind: RuleType,
     /// With what, as JSON: `{"models":["gpt-4o*"]}`.

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     base::Id,
     store::{
-        record::{ApiKey, LimitPlace, StoredLimit},
+        record::{ApiKey, PolicyPlace, StoredLimit},
         tx::{Limits, Outcome},
     },
 };
@@ -20,7 +20,7 @@ const LIMIT: &str = "SELECT id, organization, user, project, \"key\", kind, amou
 const ORDER: &str = "ORDER BY created_at, id";
 
 impl Limits for SqliteTx<'_> {
-    fn limits(&self, place: &LimitPlace) -> Outcome<Vec<StoredLimit>> {
+    fn limits(&self, place: &PolicyPlace) -> Outcome<Vec<StoredLimit>> {
         self.all(&format!("{LIMIT} WHERE owner = ? {ORDER}"), [place.owner()], limit)
     }
 
@@ -38,10 +38,10 @@ impl Limits for SqliteTx<'_> {
 
     fn insert_limit(&mut self, row: &StoredLimit) -> Outcome<()> {
         let (user, project, key) = match &row.place {
-            LimitPlace::Organization(_) => (None, None, None),
-            LimitPlace::Member { user, .. } => (Some(user), None, None),
-            LimitPlace::Project(id) => (None, Some(id), None),
-            LimitPlace::Key(id) => (None, None, Some(id)),
+            PolicyPlace::Organization(_) => (None, None, None),
+            PolicyPlace::Member { user, .. } => (Some(user), None, None),
+            PolicyPlace::Project(id) => (None, Some(id), None),
+            PolicyPlace::Key(id) => (None, None, Some(id)),
         };
         self.change(
             "INSERT INTO limits (id, owner, organization, user, project, \"key\", kind, amount, \"window\", algorithm, \
@@ -77,15 +77,15 @@ impl Limits for SqliteTx<'_> {
         self.change("DELETE FROM limits WHERE id = ? AND revision = ?", params![id, revision])
     }
 
-    fn keys_under(&self, place: &LimitPlace) -> Outcome<Vec<ApiKey>> {
+    fn keys_under(&self, place: &PolicyPlace) -> Outcome<Vec<ApiKey>> {
         let of_projects = "project IN (SELECT p.id FROM projects p WHERE p.organization = ?)";
         match place {
-            LimitPlace::Organization(id) => self.all(&format!("{KEY} WHERE {of_projects}"), [id], key),
-            LimitPlace::Project(id) => self.all(&format!("{KEY} WHERE project = ?"), [id], key),
-            LimitPlace::Member { organization, user } => {
+            PolicyPlace::Organization(id) => self.all(&format!("{KEY} WHERE {of_projects}"), [id], key),
+            PolicyPlace::Project(id) => self.all(&format!("{KEY} WHERE project = ?"), [id], key),
+            PolicyPlace::Member { organization, user } => {
                 self.all(&format!("{KEY} WHERE {of_projects} AND created_by = ?"), [organization, user], key)
             }
-            LimitPlace::Key(id) => self.all(&format!("{KEY} WHERE id = ?"), [id], key),
+            PolicyPlace::Key(id) => self.all(&format!("{KEY} WHERE id = ?"), [id], key),
         }
     }
 }
@@ -108,16 +108,16 @@ fn limit(columns: &mut Columns<'_, '_>) -> rusqlite::Result<StoredLimit> {
     })
 }
 
-fn place(columns: &mut Columns<'_, '_>, organization: &Id) -> rusqlite::Result<LimitPlace> {
+fn place(columns: &mut Columns<'_, '_>, organization: &Id) -> rusqlite::Result<PolicyPlace> {
     let user: Option<Id> = columns.take()?;
     let project: Option<Id> = columns.take()?;
     let key: Option<Id> = columns.take()?;
     let organization = organization.clone();
     match (user, project, key) {
-        (Some(user), None, None) => Ok(LimitPlace::Member { organization, user }),
-        (None, None, None) => Ok(LimitPlace::Organization(organization)),
-        (None, Some(id), None) => Ok(LimitPlace::Project(id)),
-        (None, None, Some(id)) => Ok(LimitPlace::Key(id)),
+        (Some(user), None, None) => Ok(PolicyPlace::Member { organization, user }),
+        (None, None, None) => Ok(PolicyPlace::Organization(organization)),
+        (None, Some(id), None) => Ok(PolicyPlace::Project(id)),
+        (None, None, Some(id)) => Ok(PolicyPlace::Key(id)),
         _ => Err(rusqlite::Error::IntegralValueOutOfRange(2, 0)),
     }
 }

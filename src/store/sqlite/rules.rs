@@ -6,7 +6,7 @@ use super::{columns::Columns, tx::SqliteTx};
 use crate::{
     base::Id,
     store::{
-        record::{ApiKey, Rule, RulePlace},
+        record::{ApiKey, PolicyPlace, Rule},
         tx::{Keys as _, Outcome, Rules},
     },
 };
@@ -15,17 +15,17 @@ const RULE: &str = "SELECT id, organization, user, project, key, kind, value, st
     FROM rules";
 
 impl Rules for SqliteTx<'_> {
-    fn rules(&self, place: &RulePlace) -> Outcome<Vec<Rule>> {
+    fn rules(&self, place: &PolicyPlace) -> Outcome<Vec<Rule>> {
         let order = "ORDER BY created_at, id";
         match place {
-            RulePlace::Organization(id) => {
+            PolicyPlace::Organization(id) => {
                 self.all(&format!("{RULE} WHERE organization = ? AND user IS NULL {order}"), [id], rule)
             }
-            RulePlace::Project(id) => self.all(&format!("{RULE} WHERE project = ? {order}"), [id], rule),
-            RulePlace::Member { organization, user } => {
+            PolicyPlace::Project(id) => self.all(&format!("{RULE} WHERE project = ? {order}"), [id], rule),
+            PolicyPlace::Member { organization, user } => {
                 self.all(&format!("{RULE} WHERE organization = ? AND user = ? {order}"), [organization, user], rule)
             }
-            RulePlace::Key(id) => self.all(&format!("{RULE} WHERE key = ? {order}"), [id], rule),
+            PolicyPlace::Key(id) => self.all(&format!("{RULE} WHERE key = ? {order}"), [id], rule),
         }
     }
 
@@ -39,10 +39,10 @@ impl Rules for SqliteTx<'_> {
 
     fn insert_rule(&mut self, row: &Rule) -> Outcome<()> {
         let (organization, user, project, key) = match &row.place {
-            RulePlace::Organization(id) => (Some(id), None, None, None),
-            RulePlace::Member { organization, user } => (Some(organization), Some(user), None, None),
-            RulePlace::Project(id) => (None, None, Some(id), None),
-            RulePlace::Key(id) => (None, None, None, Some(id)),
+            PolicyPlace::Organization(id) => (Some(id), None, None, None),
+            PolicyPlace::Member { organization, user } => (Some(organization), Some(user), None, None),
+            PolicyPlace::Project(id) => (None, None, Some(id), None),
+            PolicyPlace::Key(id) => (None, None, None, Some(id)),
         };
         self.change(
             "INSERT INTO rules (id, organization, user, project, key, kind, value, status, created_by, created_at, \
@@ -102,16 +102,16 @@ fn rule(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Rule> {
     })
 }
 
-fn place(columns: &mut Columns<'_, '_>) -> rusqlite::Result<RulePlace> {
+fn place(columns: &mut Columns<'_, '_>) -> rusqlite::Result<PolicyPlace> {
     let organization: Option<Id> = columns.take()?;
     let user: Option<Id> = columns.take()?;
     let project: Option<Id> = columns.take()?;
     let key: Option<Id> = columns.take()?;
     match (organization, user, project, key) {
-        (Some(organization), Some(user), None, None) => Ok(RulePlace::Member { organization, user }),
-        (Some(id), None, None, None) => Ok(RulePlace::Organization(id)),
-        (None, None, Some(id), None) => Ok(RulePlace::Project(id)),
-        (None, None, None, Some(id)) => Ok(RulePlace::Key(id)),
+        (Some(organization), Some(user), None, None) => Ok(PolicyPlace::Member { organization, user }),
+        (Some(id), None, None, None) => Ok(PolicyPlace::Organization(id)),
+        (None, None, Some(id), None) => Ok(PolicyPlace::Project(id)),
+        (None, None, None, Some(id)) => Ok(PolicyPlace::Key(id)),
         _ => Err(rusqlite::Error::IntegralValueOutOfRange(1, 0)),
     }
 }

@@ -3,10 +3,10 @@
 use super::fixture::{Fixture, at, id, key, member, user};
 use crate::store::{
     StoreError,
-    record::{LimitAlgorithm, LimitKind, LimitMode, LimitPlace, StoredLimit},
+    record::{LimitAlgorithm, LimitKind, LimitMode, PolicyPlace, StoredLimit},
 };
 
-fn limit(name: &str, place: LimitPlace) -> StoredLimit {
+fn limit(name: &str, place: PolicyPlace) -> StoredLimit {
     StoredLimit {
         id: id(name),
         organization: id("org_a"),
@@ -22,12 +22,12 @@ fn limit(name: &str, place: LimitPlace) -> StoredLimit {
     }
 }
 
-fn places() -> [LimitPlace; 4] {
+fn places() -> [PolicyPlace; 4] {
     [
-        LimitPlace::Organization(id("org_a")),
-        LimitPlace::Project(id("prj_a")),
-        LimitPlace::Member { organization: id("org_a"), user: id("usr_a") },
-        LimitPlace::Key(id("key_001")),
+        PolicyPlace::Organization(id("org_a")),
+        PolicyPlace::Project(id("prj_a")),
+        PolicyPlace::Member { organization: id("org_a"), user: id("usr_a") },
+        PolicyPlace::Key(id("key_001")),
     ]
 }
 

@@ -5,11 +5,11 @@ use crate::{
     iam::RuleType,
     store::{
         StoreError,
-        record::{ApiKey, Rule, RulePlace, RuleStatus},
+        record::{ApiKey, PolicyPlace, Rule, RuleStatus},
     },
 };
 
-fn rule(name: &str, place: RulePlace) -> Rule {
+fn rule(name: &str, place: PolicyPlace) -> Rule {
     Rule {
         id: id(name),
         place,
@@ -22,16 +22,16 @@ fn rule(name: &str, place: RulePlace) -> Rule {
     }
 }
 
-fn of_member() -> RulePlace {
-    RulePlace::Member { organization: id("org_a"), user: id("usr_a") }
+fn of_member() -> PolicyPlace {
+    PolicyPlace::Member { organization: id("org_a"), user: id("usr_a") }
 }
 
-fn places() -> [(&'static str, RulePlace); 4] {
+fn places() -> [(&'static str, PolicyPlace); 4] {
     [
-        ("rul_organization", RulePlace::Organization(id("org_a"))),
+        ("rul_organization", PolicyPlace::Organization(id("org_a"))),
         ("rul_member", of_member()),
-        ("rul_project", RulePlace::Project(id("prj_a"))),
-        ("rul_key", RulePlace::Key(id("key_001"))),
+        ("rul_project", PolicyPlace::Project(id("prj_a"))),
+        ("rul_key", PolicyPlace::Key(id("key_001"))),
     ]
 }
 
@@ -66,7 +66,7 @@ fn rule_is_read_as_it_was_written_at_its_place_only() {
         assert_eq!(fixture.read(move |tx| tx.rules(&place)), Ok(vec![want.clone()]), "{name}");
         assert_eq!(fixture.read(move |tx| tx.rule(&id(name))), Ok(Some(want)), "{name}");
     }
-    let elsewhere = RulePlace::Member { organization: id("org_a"), user: id("usr_b") };
+    let elsewhere = PolicyPlace::Member { organization: id("org_a"), user: id("usr_b") };
     assert_eq!(fixture.read(move |tx| tx.rules(&elsewhere)), Ok(Vec::new()));
 }
 
@@ -77,7 +77,7 @@ fn change_and_deletion_want_the_stored_revision() {
         kind: RuleType::AllowPricing,
         value: r#"{"pricing_type":"free"}"#.to_owned(),
         status: RuleStatus::Inactive,
-        ..rule("rul_key", RulePlace::Key(id("key_001")))
+        ..rule("rul_key", PolicyPlace::Key(id("key_001")))
     };
     let (first, again) = (changed.clone(), changed.clone());
     assert_eq!(fixture.write(move |tx| tx.update_rule(&first)), Ok(()));
@@ -114,10 +114,10 @@ fn rules_go_with_what_they_stand_at() {
 fn rule_stands_at_what_exists() {
     let fixture = fixture();
     for place in [
-        RulePlace::Organization(id("org_none")),
-        RulePlace::Project(id("prj_none")),
-        RulePlace::Key(id("key_none")),
-        RulePlace::Member { organization: id("org_a"), user: id("usr_none") },
+        PolicyPlace::Organization(id("org_none")),
+        PolicyPlace::Project(id("prj_none")),
+        PolicyPlace::Key(id("key_none")),
+        PolicyPlace::Member { organization: id("org_a"), user: id("usr_none") },
     ] {
         let lost = rule("rul_lost", place.clone());
         assert!(fixture.write(move |tx| tx.insert_rule(&lost)).is_err(), "{place:?}");

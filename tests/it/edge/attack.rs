@@ -404,7 +404,7 @@ fn t_06_thousandth_request_is_the_last_of_its_connection() {
         while client.is_open().await {
             let mut livez = request("/livez");
             *livez.method_mut() = http::Method::GET;
-            let (answer, _stream) = client.send(livez, bytes::Bytes::new()).await;
+            let (answer, _stream) = client.send(livez, hyper::body::Bytes::new()).await;
             let answer = whole(answer.await.unwrap()).await;
             assert_eq!((answer.status, answer.reset.is_some()), (200, false), "request {served}");
             served += 1;
@@ -443,7 +443,7 @@ fn refusals_before_the_worker_have_our_shape() {
         *connect.uri_mut() = format!("{NAME}:443").parse().unwrap();
         connect.headers_mut().insert("x-request-id", "mine-1".parse().unwrap());
         for (name, request, status) in [("too many bytes of fields", long, 431), ("CONNECT", connect, 405)] {
-            let (answer, _stream) = client.send(request, bytes::Bytes::new()).await;
+            let (answer, _stream) = client.send(request, hyper::body::Bytes::new()).await;
             let answer = whole(answer.await.unwrap()).await;
             assert_eq!(answer.status, status, "{name}: {answer:?}");
             let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();

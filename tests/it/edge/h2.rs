@@ -4,9 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
+use hyper::body::Bytes;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpSocket;
 use tokio::task::AbortHandle;

@@ -143,7 +143,7 @@ fn errors_have_our_shape_and_an_id() {
     let edge = gateway.edge();
     block_on(async {
         let client = H2::connect(edge, &identity).await;
-        let (nowhere, _) = client.send(request("/v1/nope"), bytes::Bytes::new()).await;
+        let (nowhere, _) = client.send(request("/v1/nope"), hyper::body::Bytes::new()).await;
         let unknown = whole(nowhere.await.unwrap()).await;
         // Two that hold all connections of this address at the worker; the third is refused there without a word.
         let (first, _one) = client.chat("demo/r0", STREAM).await;
@@ -151,7 +151,7 @@ fn errors_have_our_shape_and_an_id() {
         let (first, second) = (first.await.unwrap(), second.await.unwrap());
         let mut third = request("/v1/models");
         third.headers_mut().insert("x-request-id", "mine-1".parse().unwrap());
-        let (third, _) = client.send(third, bytes::Bytes::new()).await;
+        let (third, _) = client.send(third, hyper::body::Bytes::new()).await;
         let third = whole(third.await.unwrap()).await;
         drop((first, second));
         for (name, answer, status) in [("of the worker", unknown, 404), ("of the edge", third, 503)] {
@@ -183,7 +183,7 @@ fn client_is_who_connected_whatever_it_says() {
         *request.method_mut() = http::Method::GET;
         request.headers_mut().insert("x-request-id", "over-two".parse().unwrap());
         request.headers_mut().insert("x-forwarded-for", "192.0.2.9".parse().unwrap());
-        let (answer, _) = client.send(request, bytes::Bytes::new()).await;
+        let (answer, _) = client.send(request, hyper::body::Bytes::new()).await;
         assert_eq!(answer.await.unwrap().status(), 200);
     });
     let mut lines = Vec::new();
