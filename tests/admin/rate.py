@@ -17,7 +17,7 @@ import time
 from gateway import Gateway
 from ledger_load import DAY, LOADTEST, metrics, open_store, records_waiting, serve_with_key
 
-QUEUE_MAX = 16_384 + 8_192  # Records: the batch that collects behind a commit, and the queue behind it.
+QUEUE_MAX = 16_384 + 65_536  # Records: the batch that collects behind a commit, and the queue behind it.
 SAMPLE_SECONDS = 0.5
 TEXT = f"""
 chat_models:
