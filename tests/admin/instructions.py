@@ -1,6 +1,6 @@
 """Instructions of a request in user space, with few and with many projects and keys: they must not grow with either.
 
-Usage: instructions.py [PROJECTS:KEYS ...], 1:10 1000:100000 1:1000000 by default. Counted by callgrind on the worker's thread,
+Usage: instructions.py [PROJECTS:KEYS ...], 1:10 1000:100000 by default. Counted by callgrind on the worker's thread,
 after a warm-up, with everything on: key, rules, limits of route and key, a budget, a price, the usage row. Callgrind knows no SHA
 extensions, so a key costs about 6,000 instructions more here than on a processor that has them.
 MILLRACE_BINARY and LOADTEST_BINARY name other builds than target/release. Ends with 1 when the last is 2 % above the first.
@@ -75,7 +75,7 @@ def count(gateway, key):
 
 
 def main():
-    sizes = [tuple(map(int, size.split(":"))) for size in sys.argv[1:] or ["1:10", "1000:100000", "1:1000000"]]
+    sizes = [tuple(map(int, size.split(":"))) for size in sys.argv[1:] or ["1:10", "1000:100000"]]
     mock = subprocess.Popen([LOADTEST, "mock", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
     provider = mock.stdout.readline().split(" on ")[1].strip()
     port = provider.rsplit(":", 1)[1]
