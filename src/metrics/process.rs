@@ -7,7 +7,7 @@ use crate::base::{COMMIT, FEATURES, VERSION, now};
 use super::histogram::{Fine, Total};
 use super::refusals::write_refusals;
 use super::registry::ConfigState;
-use super::scrape::{Book, Sources};
+use super::scrape::{Book, Following, Payloads, Sources};
 use super::text::{Value, escape, head, histogram, line};
 use super::worker::{PROTOCOL_ERRORS, WorkerBlock};
 
@@ -20,29 +20,11 @@ pub(super) fn write_process(sources: &Sources, out: &mut String) {
     write_each_worker(sources, out);
     write_config(&sources.config, out);
     write_rest(sources, out);
-    if let Some(payloads) = sources.outside.payloads {
-        let name = "millrace_payload_bytes_held";
-        head(out, name, "gauge", "Bytes of prompts and answers in memory that are to be kept and not stored yet.");
-        line(out, name, &[], payloads.held_bytes);
-        let name = "millrace_payloads_stored_total";
-        head(out, name, "counter", "Requests whose prompt and answer were stored.");
-        line(out, name, &[], payloads.stored);
-        let name = "millrace_payloads_dropped_total";
-        head(
-            out,
-            name,
-            "counter",
-            "Requests whose prompt and answer were not kept for lack of room, or could not be sealed.",
-        );
-        line(out, name, &[], payloads.dropped);
+    if let Some(payloads) = &sources.outside.payloads {
+        write_payloads(payloads, out);
     }
-    if let Some(tails) = sources.outside.tails {
-        let name = "millrace_log_tails";
-        head(out, name, "gauge", "Tails of the log of requests that are open now.");
-        line(out, name, &[], tails.count);
-        let name = "millrace_log_tail_rows_lost_total";
-        head(out, name, "counter", "Rows that tails did not show because their reader was too slow.");
-        line(out, name, &[], tails.lost);
+    if let Some(tails) = &sources.outside.tails {
+        write_tails(tails, out);
     }
     if let Some(book) = &sources.outside.book {
         write_book(book, out);
@@ -186,38 +168,92 @@ fn write_config(config: &ConfigState, out: &mut String) {
 
 fn write_book(book: &Book, out: &mut String) {
     let age = u64::try_from(book.last_commit_age.as_micros()).unwrap_or(u64::MAX);
-    for (name, kind, help, value) in [
-        (
-            "millrace_ledger_unreconciled_nanousd",
-            "gauge",
-            "How far the books of usage are apart; anything but 0 is a fault.",
-            Value::Whole(book.unreconciled),
-        ),
-        (
-            "millrace_ledger_last_commit_age_seconds",
-            "gauge",
-            "How long the oldest usage waits to be stored; 0 when none does.",
-            Value::Millionths(age),
-        ),
-        (
-            "millrace_ledger_failing",
-            "gauge",
-            "1 while usage cannot be stored; it is kept, and a full queue refuses requests.",
-            Value::Whole(u64::from(book.failing)),
-        ),
-        (
-            "millrace_usage_batch_rows",
-            "gauge",
-            "Usage records in memory for the next commit.",
-            Value::Whole(book.batch_rows),
-        ),
-        (
-            "millrace_usage_stored_rows_total",
-            "counter",
-            "Usage records that were stored.",
-            Value::Whole(book.stored_rows),
-        ),
-    ] {
+    write_singles(
+        out,
+        [
+            (
+                "millrace_ledger_unreconciled_nanousd",
+                "gauge",
+                "How far the books of usage are apart; anything but 0 is a fault.",
+                Value::Whole(book.unreconciled),
+            ),
+            (
+                "millrace_ledger_last_commit_age_seconds",
+                "gauge",
+                "How long the oldest usage waits to be stored; 0 when none does.",
+                Value::Millionths(age),
+            ),
+            (
+                "millrace_ledger_failing",
+                "gauge",
+                "1 while usage cannot be stored; it is kept, and a full queue refuses requests.",
+                Value::Whole(u64::from(book.failing)),
+            ),
+            (
+                "millrace_usage_batch_rows",
+                "gauge",
+                "Usage records in memory for the next commit.",
+                Value::Whole(book.batch_rows),
+            ),
+            (
+                "millrace_usage_stored_rows_total",
+                "counter",
+                "Usage records that were stored.",
+                Value::Whole(book.stored_rows),
+            ),
+        ],
+    );
+}
+
+fn write_payloads(payloads: &Payloads, out: &mut String) {
+    write_singles(
+        out,
+        [
+            (
+                "millrace_payload_bytes_held",
+                "gauge",
+                "Bytes of prompts and answers in memory that are to be kept and not stored yet.",
+                Value::Whole(payloads.held_bytes),
+            ),
+            (
+                "millrace_payloads_stored_total",
+                "counter",
+                "Requests whose prompt and answer were stored.",
+                Value::Whole(payloads.stored),
+            ),
+            (
+                "millrace_payloads_dropped_total",
+                "counter",
+                "Requests whose prompt and answer were not kept for lack of room, or could not be sealed.",
+                Value::Whole(payloads.dropped),
+            ),
+        ],
+    );
+}
+
+fn write_tails(tails: &Following, out: &mut String) {
+    write_singles(
+        out,
+        [
+            (
+                "millrace_log_tails",
+                "gauge",
+                "Tails of the log of requests that are open now.",
+                Value::Whole(tails.count),
+            ),
+            (
+                "millrace_log_tail_rows_lost_total",
+                "counter",
+                "Rows that tails did not show because their reader was too slow.",
+                Value::Whole(tails.lost),
+            ),
+        ],
+    );
+}
+
+/// Families of one sample without labels: name, kind, help and value.
+fn write_singles<const N: usize>(out: &mut String, families: [(&str, &str, &str, Value); N]) {
+    for (name, kind, help, value) in families {
         head(out, name, kind, help);
         line(out, name, &[], value);
     }
