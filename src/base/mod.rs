@@ -19,6 +19,8 @@ mod key_hasher;
 mod labels;
 pub mod log;
 mod money;
+#[cfg(test)]
+mod recorded;
 mod request_id;
 mod secret;
 mod stream_end;
@@ -42,6 +44,8 @@ pub use key::{KeyFormError, Kind as KeyKind, generate_key, key_id, renew_key, ve
 pub use key_hasher::KeyHasher;
 pub use labels::{Labels, TokenCounts};
 pub use money::{MoneyError, NanoUsd, PicoUsd};
+#[cfg(test)]
+pub(crate) use recorded::recorded_lines;
 pub use request_id::{REQUEST_ID_BYTES_MAX, RequestId};
 pub use secret::Secret;
 pub use stream_end::{OnCancel, OnExhausted};

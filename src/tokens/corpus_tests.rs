@@ -1,13 +1,8 @@
 //! The bound against every recorded request with usage.
-//!
-//! `MILLRACE_CORPUS` names the folder of recorded traffic, else `../shared/corpus` beside the crate is tried. Without it the
-//! tests say that they skipped.
-
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
 
 use serde_json::Value;
+
+use crate::base::recorded_lines;
 
 use super::bound::bound;
 use super::encoding::Encoding;
@@ -37,33 +32,23 @@ fn stated(body: &str) -> Option<u64> {
 }
 
 fn billed() -> Vec<Billed> {
-    let folder = std::env::var_os("MILLRACE_CORPUS")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpus")), PathBuf::from);
-    if !folder.is_dir() {
-        println!("skipped: no corpus in {}; set MILLRACE_CORPUS", folder.display());
-        return Vec::new();
-    }
-    let mut found = Vec::new();
-    for name in ["chat", "responses", "embeddings", "other"] {
-        let file = File::open(folder.join(format!("{name}.ndjson.zst"))).unwrap();
-        for line in BufReader::new(zstd::Decoder::new(file).unwrap()).lines() {
-            let mut record: Value = serde_json::from_str(&line.unwrap()).unwrap();
-            let is_ours = matches!(record["provider"].as_str(), Some("openai" | "azure"))
-                && matches!(
-                    record["dialect"].as_str(),
-                    Some("openai-chat" | "openai-completions" | "openai-responses" | "openai-embeddings")
-                );
-            let request = record["request"].take();
-            let (Some(model), Some(body)) = (request["model"].as_str(), record["body"].as_str()) else { continue };
-            let (Some(encoding), Some(input)) = (Encoding::of_openai_model(model), stated(body)) else { continue };
-            if is_ours && record["status"] == 200 {
-                let id = record["id"].as_str().unwrap_or_default().to_owned();
-                found.push(Billed { id, encoding, request, input });
-            }
-        }
-    }
-    assert!(found.len() > 1_000, "the corpus is incomplete: {}", found.len());
+    let lines = recorded_lines(&["chat", "responses", "embeddings", "other"]);
+    let found: Vec<Billed> = lines.iter().filter_map(|line| billed_by(line)).collect();
+    assert!(lines.is_empty() || found.len() > 1_000, "the corpus is incomplete: {}", found.len());
     found
+}
+
+fn billed_by(line: &str) -> Option<Billed> {
+    const DIALECTS: [&str; 4] = ["openai-chat", "openai-completions", "openai-responses", "openai-embeddings"];
+    let mut record: Value = serde_json::from_str(line).unwrap();
+    let request = record["request"].take();
+    let is_ours = matches!(record["provider"].as_str()?, "openai" | "azure");
+    if !is_ours || !DIALECTS.contains(&record["dialect"].as_str()?) || record["status"] != 200 {
+        return None;
+    }
+    let encoding = Encoding::of_openai_model(request["model"].as_str()?)?;
+    let input = stated(record["body"].as_str()?)?;
+    Some(Billed { id: record["id"].as_str().unwrap_or_default().to_owned(), encoding, request, input })
 }
 
 #[test]

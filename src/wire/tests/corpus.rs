@@ -1,16 +1,9 @@
-//! Reads the corpus of recorded provider traffic.
-//!
-//! The corpus is not part of the repository: `MILLRACE_CORPUS` names its folder, else `../shared/corpus` beside the crate
-//! is tried. Without it the tests that need it say so and pass.
-
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+//! Reads recorded provider traffic of the OpenAI dialects.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::wire::Endpoint;
+use crate::{base::recorded_lines, wire::Endpoint};
 
 /// One recorded exchange; the fields that we need.
 #[derive(Debug, Deserialize)]
@@ -43,22 +36,15 @@ impl Record {
 
 /// Gives all records of the OpenAI dialects with their endpoint, or nothing if there is no corpus.
 pub(super) fn records() -> Vec<(Endpoint, Record)> {
-    let folder = std::env::var_os("MILLRACE_CORPUS")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpus")), PathBuf::from);
-    if !folder.is_dir() {
-        println!("skipped: no corpus in {}; set MILLRACE_CORPUS", folder.display());
+    let lines = recorded_lines(&["chat", "responses", "embeddings", "other", "fixtures"]);
+    if lines.is_empty() {
         return Vec::new();
     }
-    let mut found = Vec::new();
-    for name in ["chat", "responses", "embeddings", "other", "fixtures"] {
-        let file = File::open(folder.join(format!("{name}.ndjson.zst"))).unwrap();
-        for line in BufReader::new(zstd::Decoder::new(file).unwrap()).lines() {
-            let record: Record = serde_json::from_str(&line.unwrap()).unwrap();
-            if let Some(endpoint) = record.endpoint() {
-                found.push((endpoint, record));
-            }
-        }
-    }
+    let read = |line: &String| {
+        let record: Record = serde_json::from_str(line).unwrap();
+        record.endpoint().map(|endpoint| (endpoint, record))
+    };
+    let found: Vec<_> = lines.iter().filter_map(read).collect();
     assert!(found.len() > 2_000, "the corpus is incomplete");
     found
 }
