@@ -80,7 +80,7 @@ pub(super) struct Exchange<'a> {
     pub attempts: u32,
     /// What is known of each.
     pub tried: Tried,
-    /// Whether a provider may have received it.
+    /// Whether a provider may have received the attempt under way.
     pub is_sent: bool,
     /// Tokens of the answer.
     pub tokens: TokenCounts,

@@ -212,7 +212,7 @@ fn fail(
         Failure::ClientGone => {
             exchange.cancelled = true;
             exchange.may_be_billed();
-            if exchange.attempts > 0 {
+            if exchange.tried.is_under_way() {
                 exchange.count_attempt(Outcome::Cancelled);
             }
             Ok(After::Close)

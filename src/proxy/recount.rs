@@ -19,7 +19,7 @@ use super::{
     exchange::Exchange,
 };
 
-/// More bytes than tokens of text ever have on average. A request that would not fit even so is not counted.
+/// More bytes than a token of text ever has on average. A request that would not fit even so is not counted.
 const TOKEN_BYTES_MANY: usize = 8;
 /// Longest wait for a count; the first one builds its table.
 const COUNT_WAIT_MAX: Duration = Duration::from_secs(2);

@@ -24,6 +24,13 @@ pub(super) struct Tried {
     ended: Vec<Attempt>,
 }
 
+impl Tried {
+    /// Whether an attempt has begun that has not ended.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.begun.is_some()
+    }
+}
+
 impl Exchange<'_> {
     /// Starts an attempt, which counts.
     pub(super) fn begin_attempt(&mut self, at: Instant) {
@@ -32,7 +39,7 @@ impl Exchange<'_> {
         self.tried.status = 0;
     }
 
-    /// Counts one finished attempt.
+    /// Counts one finished attempt. What it may cost has to be known by then: the next one is billed for itself.
     pub(super) fn count_attempt(&mut self, outcome: Outcome) {
         if let Some(target) = &self.target {
             target.series.record_attempt(self.context.worker, outcome);
@@ -41,6 +48,7 @@ impl Exchange<'_> {
             self.keep_attempt(outcome_name(outcome), now());
         }
         self.tried.begun = None;
+        self.is_sent = false;
     }
 
     /// Ends an attempt on a reused connection that was dead, and starts the next: one that counts, unless the model is safe to
@@ -50,6 +58,7 @@ impl Exchange<'_> {
         if is_silent {
             self.keep_attempt(outcome_name(Outcome::Reset), at);
             self.tried.begun = Some(at);
+            self.is_sent = false;
         } else {
             self.count_attempt(Outcome::Reset);
             self.begin_attempt(at);
@@ -74,7 +83,7 @@ impl Exchange<'_> {
 
     /// The attempts, if its row does not tell. Call it when the request is priced: what it is billed, it is for the last.
     pub(super) fn take_tried(&mut self, ended: Instant) -> Option<Box<[Attempt]>> {
-        if self.tried.begun.is_some() && self.attempts > 0 {
+        if self.tried.is_under_way() {
             self.keep_attempt(BROKEN, ended);
         }
         let mut tried = std::mem::take(&mut self.tried.ended);

@@ -2,6 +2,7 @@
 
 mod agreed;
 mod provider;
+mod unreachable;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -7,51 +7,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
-
 use crate::harness::{
-    COMPLETION, DEADLINE, Gateway, Mock, NameServer, Reply, Says, Settings, chat, eventually, project,
+    BlackHole, COMPLETION, DEADLINE, Gateway, Mock, NameServer, Reply, Says, Settings, chat, eventually, project,
 };
 
 /// A request that nothing holds up, on a machine that also builds; shorter than each wait of the gateway here.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// An address whose SYNs the kernel drops: its listener has no room and nobody accepts.
-struct BlackHole {
-    address: SocketAddr,
-    listener: Socket,
-    _fillers: Vec<Socket>,
-}
-
-impl BlackHole {
-    fn dig() -> Self {
-        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
-        listener.listen(0).unwrap();
-        let address = listener.local_addr().unwrap().as_socket().unwrap();
-        let mut fillers = Vec::new();
-        for _ in 0..16 {
-            let filler = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            let connected = filler.connect_timeout(&address.into(), Duration::from_millis(300));
-            let is_full = connected.is_err();
-            fillers.push(filler);
-            if is_full {
-                return Self { address, listener, _fillers: fillers };
-            }
+fn answer_everybody(listener: TcpListener) {
+    thread::spawn(move || {
+        for socket in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || answer_all(socket));
         }
-        panic!("16 connections fit into a queue of none");
-    }
-
-    /// Lets everybody in again.
-    fn fill_in(self) -> thread::JoinHandle<()> {
-        self.listener.listen(64).unwrap();
-        let listener: TcpListener = self.listener.into();
-        thread::spawn(move || {
-            for socket in listener.incoming().map_while(Result::ok) {
-                thread::spawn(move || answer_all(socket));
-            }
-        })
-    }
+    });
 }
 
 /// Answers every request with a whole completion until the peer leaves.
@@ -122,7 +90,7 @@ fn dropped_syns_end_with_the_connect_timeout_and_block_nobody() {
     let timeouts = gateway.metric("millrace_upstream_attempts_total", "outcome=\"timeout\"");
     assert_eq!(timeouts, Some(20.0), "{:?}", gateway.series("millrace_upstream_attempts_total", ""));
     // The provider comes back, and nothing remembers that it was away.
-    let _served = hole.fill_in();
+    answer_everybody(hole.fill_in());
     let back = eventually(DEADLINE, || gateway.ask(&chat("demo/far")).status == 200);
     assert!(back, "the provider is back and not used");
     gateway.assert_idle();

@@ -2,6 +2,7 @@
 //!
 //! Processes are killed when their handle drops, each has a directory of its own, and everything has a deadline.
 
+mod black_hole;
 mod client;
 mod gateway;
 mod mock;
@@ -11,6 +12,7 @@ mod strace;
 mod tls;
 mod tls_client;
 
+pub(crate) use black_hole::BlackHole;
 pub(crate) use client::{Client, Reply, chat, chat_with, post};
 pub(crate) use gateway::{Gateway, KEY, OPERATOR, Settings, program, project};
 pub(crate) use mock::Mock;
