@@ -23,7 +23,7 @@ use super::host::is_ours;
 use super::reply::{json, secured, with_body};
 use super::rest::{Api, ApiError, BASE, Code, render, routes};
 use super::state::{AdminState, Check};
-use crate::base::{Instant, RequestId, log, now};
+use crate::base::{Instant, RequestId, log, now, unix_time};
 use crate::control::Keeper;
 use crate::limit::Kind;
 use crate::metrics::{Book, Following, Outside, Payloads, Registry, Scrape};
@@ -85,7 +85,7 @@ fn request_id(request: &Request) -> RequestId {
     let mut sent = request.headers().get_all(REQUEST_ID).iter();
     let sent = sent.next().filter(|_| sent.next().is_none());
     let taken = sent.and_then(|value| RequestId::from_client(value.as_bytes()));
-    taken.unwrap_or_else(|| RequestId::made(fastrand::u128(..)))
+    taken.unwrap_or_else(|| RequestId::begun(unix_time(), fastrand::u128(..)))
 }
 
 /// Everything else: the API, whose routes are made for its first request. Most gateways see none of these for days, and all

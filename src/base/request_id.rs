@@ -1,10 +1,12 @@
-//! The id of one request: the client's own, or 128 random bits.
+//! The id of one request: the client's own, or time and chance.
 
-use super::hex::hex16;
+use super::{clock::UnixTime, hex::hex16};
 
 /// Longest id that is taken over from a client, in bytes.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 const MADE_LEN: usize = 36;
+/// Bits of a made id below its time.
+const RANDOM_BITS: u32 = 80;
 
 /// Names one request in headers, logs and records.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,7 +19,17 @@ enum Form {
 }
 
 impl RequestId {
-    /// Makes `req_` and 32 hex digits from 128 bits, which the caller draws at random.
+    /// Makes an id of the milliseconds since 1970, 48 bits, and the lower 80 of the bits that the caller draws at random.
+    ///
+    /// The time comes first because rows are found by their ids: those of one moment lie together in the store, where ids
+    /// without any order would change a page of the index each.
+    #[must_use]
+    pub fn begun(at: UnixTime, random: u128) -> Self {
+        let random = random & ((1 << RANDOM_BITS) - 1);
+        Self::made((at.0.as_millis() << RANDOM_BITS) | random)
+    }
+
+    /// Makes `req_` and 32 hex digits from 128 bits.
     #[must_use]
     pub fn made(bits: u128) -> Self {
         let mut text = *b"req_00000000000000000000000000000000";
@@ -69,6 +81,18 @@ mod tests {
     fn made_id_shows_its_bits() {
         let id = RequestId::made(0x0123_4567_89ab_cdef_0000_0000_0000_00ff);
         assert_eq!(id.as_str(), "req_0123456789abcdef00000000000000ff");
+    }
+
+    #[test]
+    fn later_ids_sort_behind_earlier_ones_whatever_is_drawn() {
+        let at = |ms| UnixTime(std::time::Duration::from_millis(ms));
+        let mut random = fastrand::Rng::with_seed(3);
+        let ids: Vec<RequestId> = (1..200).map(|ms| RequestId::begun(at(ms * ms), random.u128(..))).collect();
+        assert!(ids.is_sorted_by(|one, next| one.as_str() < next.as_str()));
+        let shown = RequestId::begun(at(1_795_354_000_123), u128::MAX >> 1);
+        assert_eq!(shown.as_str(), "req_01a2036ffafbffffffffffffffffffff");
+        let of_one_moment = [1, 2].map(|draw| RequestId::begun(at(5), draw));
+        assert_ne!(of_one_moment[0].as_str(), of_one_moment[1].as_str());
     }
 
     #[test]

@@ -21,7 +21,7 @@ use pingora_proxy::{FailToProxy, HttpProxy, ProxyHttp, Session};
 use tokio::time::sleep;
 
 use crate::{
-    base::RequestId,
+    base::{RequestId, unix_time},
     http::Preamble,
     wire::{ErrorCase, write_error_body},
 };
@@ -167,7 +167,7 @@ fn refusal(error: &Error) -> Option<(ErrorCase, &'static str)> {
 fn answer(request: &RequestHeader, case: ErrorCase, message: &str) -> Result<(ResponseHeader, Vec<u8>)> {
     let named = request.headers.get("x-request-id");
     let id = named.and_then(|value| RequestId::from_client(value.as_bytes()));
-    let id = id.unwrap_or_else(|| RequestId::made(fastrand::u128(..)));
+    let id = id.unwrap_or_else(|| RequestId::begun(unix_time(), fastrand::u128(..)));
     let mut body = Vec::new();
     write_error_body(case, message, None, &mut body);
     let mut head = ResponseHeader::build(case.status(), Some(4))?;

@@ -118,8 +118,9 @@ impl<'a> Exchange<'a> {
         let bytes = down.input();
         let part = |part: Option<Part>| part.map(|part| part.of(bytes));
         let (draw, arrived) = (context.random(), down.received_at());
+        let at = context.unix_at(arrived);
         let request_id =
-            part(head.request_id).and_then(RequestId::from_client).unwrap_or_else(|| RequestId::made(draw));
+            part(head.request_id).and_then(RequestId::from_client).unwrap_or_else(|| RequestId::begun(at, draw));
         context.block.inflight_requests.inc();
         let snapshot = context.shared.snapshot.load();
         Self {
@@ -159,7 +160,7 @@ impl<'a> Exchange<'a> {
             bytes_out: 0,
             upstream_wait: Duration::ZERO,
             answered: arrived,
-            at: context.unix_at(arrived),
+            at,
             arrived,
             received: arrived,
             first_sent: None,

@@ -13,6 +13,7 @@ mod notes;
 mod open;
 mod people;
 mod projects;
+mod requests;
 mod rules;
 mod secrets;
 mod versions;
