@@ -125,6 +125,7 @@ async fn metrics(State(state): State<Arc<AdminState>>) -> Response<Body> {
         payloads: state.api.as_deref().map(payloads),
         tails: state.api.as_deref().map(following),
         book: state.keeper.as_deref().map(book),
+        store: state.api.as_deref().map(|api| api.control.store().block().read()),
     });
     with_body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Body::new(ScrapeBody(scrape)))
 }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::{
     base::{
+        Instant,
         log::{Level, Value, emit},
         now, unix_time,
     },
@@ -53,8 +54,9 @@ pub fn first_of(edit: Edit, registries: &Registries) -> Snapshot {
 pub struct Publisher {
     shared: Arc<Shared>,
     registries: Registries,
-    /// Held from the reading of the present snapshot to its replacement, so that no change is lost.
-    changing: Mutex<()>,
+    /// Held from the reading of the present snapshot to its replacement, so that no change is lost. When the last one began,
+    /// and its generation.
+    changing: Mutex<(u64, Instant)>,
     /// Replaced configurations that streams still use.
     tenures: Mutex<Tenures>,
     /// Workers that were given up.
@@ -76,7 +78,7 @@ impl Publisher {
     #[must_use]
     pub fn new(shared: Arc<Shared>, registries: Registries) -> Self {
         let tenures = Mutex::new(Tenures::new(shared.settings.replaced_grace));
-        Self { shared, registries, changing: Mutex::new(()), tenures, lost: watch::Sender::default() }
+        Self { shared, registries, changing: Mutex::new((0, now())), tenures, lost: watch::Sender::default() }
     }
 
     /// What outlives snapshots; compiling needs it.
@@ -100,11 +102,12 @@ impl Publisher {
     /// Publishes a change of keys, secrets or the state of a project and returns the new generation. It cannot fail:
     /// `change` puts parts in that were compiled before.
     pub fn change(&self, change: impl FnOnce(&mut Edit)) -> u64 {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let served = self.served();
+        let generation = served.generation() + 1;
+        *changing = (generation, now());
         let mut edit = served.edit();
         change(&mut edit);
-        let generation = served.generation() + 1;
         self.install(edit.finish(generation), &served);
         generation
     }
@@ -121,11 +124,15 @@ impl Publisher {
     /// # Errors
     /// Every problem; nothing has changed then.
     pub fn replace(&self, sources: Sources) -> Result<u64, Vec<Refusal>> {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let served = self.served();
         let generation = served.generation() + 1;
-        match compile(sources, &self.registries, generation) {
+        let begun = now();
+        let compiled = compile(sources, &self.registries, generation);
+        self.registries.metrics.config_compiled(begun.elapsed());
+        match compiled {
             Ok((snapshot, warnings)) => {
+                *changing = (generation, now());
                 warn(&warnings);
                 self.install(snapshot, &served);
                 self.report_serve(generation);
@@ -157,6 +164,7 @@ impl Publisher {
             }
         };
         if tokio::time::timeout(within, confirmed).await.is_ok() {
+            self.count_published(generation);
             return Ok(());
         }
         let seen = self.worker_generations().into_iter().enumerate();
@@ -164,6 +172,14 @@ impl Publisher {
             generation,
             workers: seen.filter(|(_, seen)| *seen < generation).map(|(at, _)| at).collect(),
         })
+    }
+
+    /// Counts how long a change took to be seen by all workers; one that a later change overtook counts with that.
+    fn count_published(&self, generation: u64) {
+        let (last, begun) = *self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if last == generation {
+            self.registries.metrics.config_published(begun.elapsed());
+        }
     }
 
     /// Gives up on workers that have not confirmed a change in time: whoever waits in [`Self::given_up`] ends the process.
@@ -275,7 +291,7 @@ mod tests {
 
     use crate::{
         base::{Digest, KeyHasher},
-        metrics::Registry,
+        metrics::{Outside, Registry},
         shared::tests::shared,
         snapshot::{Grant, ProjectPart, Scope},
         upstream::{Guard, Origins, Resolver, Rules, TtlBounds},
@@ -333,6 +349,15 @@ mod tests {
         workers[1].generation.set(generation + 1);
         assert_eq!(ask(Duration::ZERO), Ok(()));
         assert_eq!(publisher.worker_generations(), [2, 3]);
+        let counted = |publisher: &Publisher| {
+            let mut text = String::new();
+            publisher.registries().metrics.scrape(Outside::default()).write(&mut text, usize::MAX);
+            text.contains("millrace_config_publish_seconds_count 1\n")
+        };
+        assert!(counted(&publisher));
+        publisher.change(|edit| put_key(edit, b"two"));
+        assert_eq!(ask(Duration::ZERO), Ok(()), "another has followed");
+        assert!(counted(&publisher), "one that a later change overtook is not counted by itself");
     }
 
     #[test]

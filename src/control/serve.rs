@@ -160,7 +160,9 @@ impl Control {
             None => None,
             Some(candidate) => {
                 let registries = publisher.registries().clone();
+                let begun = now();
                 let (candidate, verdict) = candidate.judge_aside(self.vault(), registries).await?;
+                publisher.registries().metrics.config_compiled(begun.elapsed());
                 let accepted = verdict.accept(&candidate.place());
                 if let Err(ControlError::ConfigInvalid(refusals)) = &accepted {
                     publisher.registries().metrics.config_refused();

@@ -12,6 +12,7 @@ mod registry;
 mod scrape;
 mod series;
 mod text;
+mod times;
 mod worker;
 
 pub use cell::{Counter, Gauge};
@@ -19,6 +20,7 @@ pub use refusals::{LIMIT_KINDS, LIMIT_REASONS, LIMIT_SCOPES, LimitRefusals};
 pub use registry::{OVERFLOW_LABEL, Registry, SERIES_MAX};
 pub use scrape::{Book, Following, Outside, Payloads, Scrape};
 pub use series::{ENDPOINTS, Endpoint, OUTCOMES, Observation, Outcome, Series};
+pub use times::{StoreBlock, StoreTimes};
 pub use worker::{HEARTBEAT_MAX, PROTOCOL_ERRORS, ProtocolError, STALL_MIN, WorkerBlock};
 
 #[cfg(test)]

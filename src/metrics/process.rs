@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::base::{COMMIT, FEATURES, VERSION, now};
 
-use super::histogram::{Fine, Total};
+use super::histogram::{Doubling, Fine, Total};
 use super::refusals::write_refusals;
 use super::registry::ConfigState;
 use super::scrape::{Book, Following, Payloads, Sources};
 use super::text::{Value, escape, head, histogram, line};
+use super::times::{StoreTimes, Times};
 use super::worker::{PROTOCOL_ERRORS, WorkerBlock};
 
 /// The families that have no series: of workers, configuration and process.
@@ -19,6 +20,7 @@ pub(super) fn write_process(sources: &Sources, out: &mut String) {
     write_overhead(&sources.workers, out);
     write_each_worker(sources, out);
     write_config(&sources.config, out);
+    write_times(&CHANGE_TIMES, &sources.changes, out);
     write_rest(sources, out);
     if let Some(payloads) = &sources.outside.payloads {
         write_payloads(payloads, out);
@@ -28,6 +30,9 @@ pub(super) fn write_process(sources: &Sources, out: &mut String) {
     }
     if let Some(book) = &sources.outside.book {
         write_book(book, out);
+    }
+    if let Some(StoreTimes(times)) = &sources.outside.store {
+        write_times(&STORE_TIMES, times, out);
     }
 }
 
@@ -163,6 +168,27 @@ fn write_config(config: &ConfigState, out: &mut String) {
         let mut label = String::from("project=\"");
         escape(&mut label, project);
         line(out, name, &[&label, "\""], 1);
+    }
+}
+
+/// Histograms without labels: name and help.
+type TimeFamily = (&'static str, &'static str);
+
+const CHANGE_TIMES: [TimeFamily; 2] = [
+    ("millrace_config_compile_seconds", "Time to check and compile a configuration that was to be served."),
+    ("millrace_config_publish_seconds", "Time from the publication of a change until every worker showed it."),
+];
+
+const STORE_TIMES: [TimeFamily; 3] = [
+    ("millrace_store_wait_seconds", "Time that changes waited for their transaction to begin."),
+    ("millrace_store_commit_seconds", "Time that commits took to be on disk, their sync included."),
+    ("millrace_store_checkpoint_seconds", "Time to write the log of the store back into its file, its syncs included."),
+];
+
+fn write_times<const N: usize>(families: &[TimeFamily; N], times: &[Times; N], out: &mut String) {
+    for ((name, help), Times(total)) in families.iter().zip(times) {
+        head(out, name, "histogram", help);
+        histogram(out, name, "", total, Doubling::bounds_us());
     }
 }
 

@@ -13,6 +13,7 @@ use crate::base::{Instant, Labels, UnixTime, now};
 
 use super::scrape::{Outside, Scrape, Sources};
 use super::series::Series;
+use super::times::ChangeBlock;
 use super::worker::WorkerBlock;
 
 /// Most series of their own. Whoever asks for more shares one whose labels are all [`OVERFLOW_LABEL`].
@@ -25,6 +26,7 @@ pub struct Registry {
     workers: Arc<[Arc<WorkerBlock>]>,
     table: Mutex<Table>,
     config: Mutex<ConfigState>,
+    changes: ChangeBlock,
     busy: Mutex<Busy>,
     series_max: usize,
 }
@@ -86,6 +88,7 @@ impl Registry {
                 overflow_count: 0,
             }),
             config: Mutex::default(),
+            changes: ChangeBlock::default(),
             busy: Mutex::new(Busy { at: started, us: vec![0; workers], ppm: vec![0; workers] }),
             series_max,
         }
@@ -130,6 +133,16 @@ impl Registry {
         table.order.push(Arc::clone(&series));
         table.by_labels.insert(shown, Arc::clone(&series));
         series
+    }
+
+    /// Counts how long a configuration took to be checked and compiled. Only the admin thread may call it.
+    pub fn config_compiled(&self, time: Duration) {
+        self.changes.compiled(time);
+    }
+
+    /// Counts how long a change took from its publication until every worker showed it. Only the admin thread may call it.
+    pub fn config_published(&self, time: Duration) {
+        self.changes.published(time);
     }
 
     /// Notes the generation that is published, whatever changed.
@@ -198,6 +211,7 @@ impl Registry {
             overflow_count,
             workers: Arc::clone(&self.workers),
             config: locked(&self.config).clone(),
+            changes: self.changes.read(),
             busy_ppm: locked(&self.busy).ppm.clone(),
             outside,
         })

@@ -12,10 +12,11 @@ use super::process::write_process;
 use super::registry::ConfigState;
 use super::series::{ENDPOINTS, OUTCOMES, STATUS_CLASSES, Series, Sums, TOKEN_TYPES};
 use super::text::{Value, escape, head, histogram, line};
+use super::times::{StoreTimes, Times};
 use super::worker::WorkerBlock;
 
 /// What a scrape shows and the registry cannot know.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Outside {
     /// Usage records waiting for the admin thread.
     pub usage_queue_depth: u64,
@@ -31,6 +32,8 @@ pub struct Outside {
     pub tails: Option<Following>,
     /// State of the book of usage; none where nothing is stored.
     pub book: Option<Book>,
+    /// How long the store takes; none where nothing is stored.
+    pub store: Option<StoreTimes>,
 }
 
 /// What is kept of prompts and answers.
@@ -74,6 +77,8 @@ pub(super) struct Sources {
     pub(super) overflow_count: u64,
     pub(super) workers: Arc<[Arc<WorkerBlock>]>,
     pub(super) config: ConfigState,
+    /// How long compilations and publications took.
+    pub(super) changes: [Times; 2],
     pub(super) busy_ppm: Vec<u64>,
     pub(super) outside: Outside,
 }

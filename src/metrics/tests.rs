@@ -9,6 +9,7 @@ use crate::base::{Labels, NanoUsd, TokenCounts, UnixTime};
 use super::registry::{OVERFLOW_LABEL, Registry};
 use super::scrape::Outside;
 use super::series::{ENDPOINTS, Endpoint, OUTCOMES, Observation, Outcome};
+use super::times::StoreBlock;
 use super::worker::{PROTOCOL_ERRORS, ProtocolError};
 
 fn labels(project: &str, target: &str) -> Arc<Labels> {
@@ -228,6 +229,34 @@ fn configuration_is_shown() {
     ] {
         assert_eq!(sample(&text, start).as_deref(), Some(want), "{start}");
     }
+}
+
+#[test]
+fn times_of_changes_and_of_the_store_are_shown_without_labels() {
+    let registry = Registry::new(1);
+    registry.config_compiled(Duration::from_millis(9));
+    registry.config_published(Duration::from_millis(2));
+    registry.config_published(Duration::from_millis(700));
+    let block = StoreBlock::default();
+    block.waited(Duration::from_millis(1));
+    block.committed(Duration::from_millis(30));
+    let mut text = String::new();
+    registry.scrape(Outside { store: Some(block.read()), ..Outside::default() }).write(&mut text, usize::MAX);
+    for (start, want) in [
+        ("millrace_config_compile_seconds_count", "1"),
+        (r#"millrace_config_publish_seconds_bucket{le="0.00125"}"#, "0"),
+        (r#"millrace_config_publish_seconds_bucket{le="0.0025"}"#, "1"),
+        (r#"millrace_config_publish_seconds_bucket{le="0.64"}"#, "1"),
+        (r#"millrace_config_publish_seconds_bucket{le="1.28"}"#, "2"),
+        (r#"millrace_config_publish_seconds_bucket{le="+Inf"}"#, "2"),
+        ("millrace_config_publish_seconds_sum", "0.702"),
+        ("millrace_config_publish_seconds_count", "2"),
+        ("millrace_store_wait_seconds_sum", "0.001"),
+        (r#"millrace_store_commit_seconds_bucket{le="0.04"}"#, "1"),
+    ] {
+        assert_eq!(sample(&text, start).as_deref(), Some(want), "{start}");
+    }
+    assert!(!text.contains("millrace_store_checkpoint_seconds_count"), "nothing was written back");
 }
 
 #[test]

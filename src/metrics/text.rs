@@ -41,7 +41,7 @@ pub(super) fn line(out: &mut String, name: &str, labels: &[&str], value: impl In
     out.push('\n');
 }
 
-/// Appends all lines of one histogram; nothing when it never counted.
+/// Appends all lines of one histogram; nothing when it never counted. `labels` may be empty.
 pub(super) fn histogram<const N: usize>(
     out: &mut String,
     name: &str,
@@ -53,8 +53,9 @@ pub(super) fn histogram<const N: usize>(
         return;
     }
     let bounds = bounds_us.map(Some).chain([None]);
+    let comma = if labels.is_empty() { "" } else { "," };
     for (bound, count) in bounds.zip(total.cumulative()) {
-        for part in [name, "_bucket{", labels, ",le=\""] {
+        for part in [name, "_bucket{", labels, comma, "le=\""] {
             out.push_str(part);
         }
         match bound {
@@ -65,12 +66,10 @@ pub(super) fn histogram<const N: usize>(
         push_value(out, Value::Whole(count));
         out.push('\n');
     }
-    for (suffix, value) in [("_sum{", Value::Millionths(total.sum_us())), ("_count{", Value::Whole(total.count()))] {
-        for part in [name, suffix, labels, "} "] {
-            out.push_str(part);
-        }
-        push_value(out, value);
-        out.push('\n');
+    for (suffix, value) in [("_sum", Value::Millionths(total.sum_us())), ("_count", Value::Whole(total.count()))] {
+        let labels = if labels.is_empty() { &[][..] } else { &[labels] };
+        out.push_str(name);
+        line(out, suffix, labels, value);
     }
 }
 

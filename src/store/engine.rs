@@ -33,6 +33,13 @@ pub(super) trait Writer: Send {
     /// Nothing of the jobs that ran is stored. Those that did not run may be given to a new transaction.
     fn write(&mut self, jobs: &mut [Box<dyn Job>]) -> Outcome<()>;
 
+    /// Does what commits leave to do for later, if it is time for it; none if it is not. Called when callers were answered;
+    /// so many changes wait meanwhile.
+    ///
+    /// # Errors
+    /// It is to be done again. Nothing that was answered is in danger.
+    fn shorten_log(&mut self, waiting: usize) -> Option<Outcome<()>>;
+
     /// Writes something and makes it durable, to see whether that works again.
     ///
     /// # Errors

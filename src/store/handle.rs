@@ -21,7 +21,14 @@ use super::{
     sqlite,
     tx::{Outcome, Tx},
 };
-use crate::base::log::{Level, emit};
+use crate::{
+    base::{
+        Instant,
+        log::{Level, Value, emit},
+        now,
+    },
+    metrics::StoreBlock,
+};
 
 /// Changes, and reads, that wait at most; more are refused.
 const WAITING_MAX: usize = 1_024;
@@ -35,12 +42,16 @@ const PROBE_PERIOD: Duration = Duration::from_secs(1);
 pub struct Store(Arc<Shared>);
 
 struct Shared {
-    writes: Arc<Queue<Box<dyn Job>>>,
+    writes: Arc<Queue<Change>>,
+    block: Arc<StoreBlock>,
     reads: Arc<Queue<Reading>>,
     health: Arc<HealthCell>,
     writer: Vec<JoinHandle<()>>,
     readers: Vec<JoinHandle<()>>,
 }
+
+/// A change, and since when it waits.
+type Change = (Instant, Box<dyn Job>);
 
 /// What a reading thread is asked for.
 enum Reading {
@@ -58,17 +69,24 @@ impl Store {
     /// # Errors
     /// Another process uses the file, it cannot be made, read or written, it is damaged, or of a newer version.
     pub fn open(path: &Path) -> Outcome<Self> {
-        let engine = sqlite::open(path)?;
+        let block = Arc::<StoreBlock>::default();
+        let engine = sqlite::open(path, Arc::clone(&block))?;
         let mut shared = Shared {
             writes: Arc::new(Queue::new(WAITING_MAX)),
+            block,
             reads: Arc::new(Queue::new(WAITING_MAX)),
             health: Arc::default(),
             writer: Vec::new(),
             readers: Vec::new(),
         };
-        let (queue, health) = (Arc::clone(&shared.writes), Arc::clone(&shared.health));
-        let mut writer = engine.writer;
-        shared.writer.push(start("store-write", move || write_loop(writer.as_mut(), &queue, &health))?);
+        let mut keeping = Keeping {
+            writer: engine.writer,
+            queue: Arc::clone(&shared.writes),
+            health: Arc::clone(&shared.health),
+            block: Arc::clone(&shared.block),
+            log_stays: false,
+        };
+        shared.writer.push(start("store-write", move || keeping.run())?);
         for (index, mut reader) in engine.readers.into_iter().enumerate() {
             let (queue, health) = (Arc::clone(&shared.reads), Arc::clone(&shared.health));
             let work = move || read_loop(reader.as_mut(), &queue, &health);
@@ -142,7 +160,7 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         let (job, answer) = Closure::boxed(work);
-        self.0.writes.push(job).map_err(|_| busy())?;
+        self.0.writes.push((now(), job)).map_err(|_| busy())?;
         answer.await.unwrap_or_else(|_| Err(closed().into()))
     }
 
@@ -154,6 +172,12 @@ impl Store {
         let (sender, answer) = oneshot::channel();
         self.0.read(Reading::Backup(to, sender))?;
         answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// How long changes and the disk took.
+    #[must_use]
+    pub fn block(&self) -> &StoreBlock {
+        &self.0.block
     }
 
     /// Tells whether the store works, or since when and why it does not.
@@ -209,29 +233,60 @@ fn closed() -> StoreError {
     StoreError::Unavailable("it is being closed".to_owned())
 }
 
-fn write_loop(writer: &mut dyn Writer, queue: &Queue<Box<dyn Job>>, health: &HealthCell) {
-    loop {
-        let wait_max = health.write_fails().then_some(PROBE_PERIOD);
-        match queue.take(BATCH_MAX, wait_max) {
-            Taken::Items(jobs) => write_batch(writer, jobs, health),
-            Taken::Nothing => health.note(Part::Write, &writer.probe()),
-            Taken::Closed => return,
-        }
-    }
+/// The thread that changes the database.
+struct Keeping {
+    writer: Box<dyn Writer>,
+    queue: Arc<Queue<Change>>,
+    health: Arc<HealthCell>,
+    block: Arc<StoreBlock>,
+    /// Whether the log could not be written back the last time.
+    log_stays: bool,
 }
 
-/// Runs jobs in as few transactions as it can. One that breaks its transaction takes those before it along, not those after.
-fn write_batch(writer: &mut dyn Writer, mut jobs: Vec<Box<dyn Job>>, health: &HealthCell) {
-    while !jobs.is_empty() {
-        let end = writer.write(&mut jobs);
-        health.note(Part::Write, &end);
-        let (ran, left): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.has_run());
-        // Without any that ran, the database is out of reach for all of them.
-        let (answered, left) = if ran.is_empty() { (left, ran) } else { (ran, left) };
-        for job in answered {
-            job.answer(end.clone());
+impl Keeping {
+    fn run(&mut self) {
+        loop {
+            let wait_max = self.health.write_fails().then_some(PROBE_PERIOD);
+            match self.queue.take(BATCH_MAX, wait_max) {
+                Taken::Items(changes) => {
+                    changes.iter().for_each(|(since, _)| self.block.waited(since.elapsed()));
+                    self.write_batch(changes.into_iter().map(|(_, job)| job).collect());
+                    self.shorten_log();
+                }
+                Taken::Nothing => self.health.note(Part::Write, &self.writer.probe()),
+                Taken::Closed => return,
+            }
         }
-        jobs = left;
+    }
+
+    /// Runs jobs in as few transactions as it can. One that breaks its transaction takes those before it along, not those
+    /// after.
+    fn write_batch(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        while !jobs.is_empty() {
+            let end = self.writer.write(&mut jobs);
+            self.health.note(Part::Write, &end);
+            let (ran, left): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.has_run());
+            // Without any that ran, the database is out of reach for all of them.
+            let (answered, left) = if ran.is_empty() { (left, ran) } else { (ran, left) };
+            for job in answered {
+                job.answer(end.clone());
+            }
+            jobs = left;
+        }
+    }
+
+    /// What would have made callers wait is done when they have gone. A failure is theirs no more; it is tried again.
+    fn shorten_log(&mut self) {
+        let begun = now();
+        let Some(end) = self.writer.shorten_log(self.queue.len()) else { return };
+        self.block.wrote_back(begun.elapsed());
+        if let Err(why) = &end
+            && !self.log_stays
+        {
+            let said = "the log of the store cannot be written back into its file and grows";
+            emit(Level::Error, said, &[("why", Value::Text(&why.to_string()))]);
+        }
+        self.log_stays = end.is_err();
     }
 }
 

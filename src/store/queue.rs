@@ -73,7 +73,7 @@ impl<T> Queue<T> {
         self.changed.notify_all();
     }
 
-    #[cfg(test)]
+    /// How many wait now.
     pub(super) fn len(&self) -> usize {
         self.lock().items.len()
     }

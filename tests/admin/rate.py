@@ -11,9 +11,9 @@ import os
 import pathlib
 import subprocess
 import sys
-import threading
 import time
 
+from disk import Disk
 from gateway import Gateway
 from ledger_load import DAY, LOADTEST, metrics, open_store, records_waiting, serve_with_key
 
@@ -47,23 +47,6 @@ def cpu_seconds(process):
         fields = rest.split()
         ticks[name.rstrip("0123456789-")] += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return ticks
-
-
-class Disk(threading.Thread):
-    """Syncs a file beside the store now and then: tells a disk that stalls from a store that does."""
-
-    def __init__(self, folder):
-        super().__init__(daemon=True)
-        self.path, self.longest = folder / "sync", 0.0
-
-    def run(self):
-        with open(self.path, "wb", buffering=0) as file:
-            while True:
-                file.write(bytes(4096))
-                began = time.monotonic()
-                os.fsync(file.fileno())
-                self.longest = max(self.longest, time.monotonic() - began)
-                time.sleep(0.25)
 
 
 def stored_bytes(folder):
@@ -110,7 +93,7 @@ def main():
         print(f"driver: {report['ok']} answers, {report['failed']} failed {report['faults']}, {report['reconnects']} reconnects")
         print(f"{asked} requests in {taken:.0f} s, {asked / taken:.0f} a second; p50 {report['latency']['p50_us']:.0f} us, p99 {report['latency']['p99_us']:.0f} us; {refused} refused or dropped")
         print(f"records that waited, queue and batch, most seen: {deepest} of {QUEUE_MAX}; oldest commit {oldest:.2f} s, slowest scrape {slowest:.2f} s; "
-              f"longest sync of a file beside the store {disk.longest:.2f} s")
+              f"longest sync of a file beside the store {max(disk.times):.2f} s")
         print(f"sums hold {stored}, the ledger {entered}; {rows} rows ({100 * rows / asked:.2f} %), {entries} entries")
         print(f"{grown / 2**20:.1f} MiB stored, {grown / asked * 1e6 / 2**20:.1f} MiB a million requests")
         whole = sum(spent.values())

@@ -56,9 +56,15 @@ mod tests {
             let rows = RequestRows::Sampled(percent);
             let kept = ids.iter().filter(|id| rows.keeps(&record(begun(**id), 200))).count();
             assert!(around.contains(&kept), "{percent} %: {kept}");
-            assert!(ids.iter().take(1_000).all(|id| rows.keeps(&record(begun(*id), 429)) && rows.keeps(&record(begun(*id), 0))));
+            assert!(
+                ids.iter()
+                    .take(1_000)
+                    .all(|id| rows.keeps(&record(begun(*id), 429)) && rows.keeps(&record(begun(*id), 0)))
+            );
         }
-        assert!(RequestRows::Errors.keeps(&record(begun(1), 502)) && !RequestRows::Errors.keeps(&record(begun(1), 200)));
+        assert!(
+            RequestRows::Errors.keeps(&record(begun(1), 502)) && !RequestRows::Errors.keeps(&record(begun(1), 200))
+        );
         assert!(RequestRows::All.keeps(&record(begun(1), 200)));
     }
 }

@@ -22,10 +22,13 @@ use super::{
     schema,
     writer::{SqliteWriter, settle},
 };
-use crate::store::{
-    engine::{Engine, Reader},
-    error::StoreError,
-    tx::Outcome,
+use crate::{
+    metrics::StoreBlock,
+    store::{
+        engine::{Engine, Reader},
+        error::StoreError,
+        tx::Outcome,
+    },
 };
 
 /// Files up to this size are checked before they are used, which takes about 0.1 s; larger ones beside the work.
@@ -59,7 +62,7 @@ pub(super) struct StoreFile {
 }
 
 /// Opens the file with one connection that writes and some that read.
-pub(in crate::store) fn open(path: &Path) -> Outcome<Engine> {
+pub(in crate::store) fn open(path: &Path, block: Arc<StoreBlock>) -> Outcome<Engine> {
     let file = Arc::new(StoreFile::prepare(path)?);
     let mut connection = file.connect()?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(store_error)?;
@@ -77,7 +80,7 @@ pub(in crate::store) fn open(path: &Path) -> Outcome<Engine> {
     if check_now {
         schema::quick_check(&connection)?;
     }
-    let writer = Box::new(SqliteWriter::new(Arc::clone(&file), connection));
+    let writer = Box::new(SqliteWriter::new(Arc::clone(&file), connection, block)?);
     let mut readers: Vec<Box<dyn Reader>> = Vec::with_capacity(READERS);
     for _ in 0..READERS {
         readers.push(Box::new(SqliteReader::new(Arc::clone(&file), check_now)?));
