@@ -16,9 +16,9 @@ pub trait Rollups {
     fn dimension(&mut self, dimension: &Dimension) -> Outcome<i64>;
     /// Adds to the minute that holds a bucket, and to hour and day if that minute was folded into them already.
     fn add_rollup(&mut self, project: &str, rollup: &Rollup) -> Outcome<()>;
-    /// Adds what was in minutes before a time to their hours and days, once; up to an hour of minutes in one call. True
-    /// when there is more to fold.
-    fn fold_rollups(&mut self, before: UnixTime) -> Outcome<bool>;
+    /// Adds what was in minutes before a time to their hours and days, once; up to an hour of minutes and so many roll-ups
+    /// in one call. True when there is more to fold.
+    fn fold_rollups(&mut self, before: UnixTime, count: u32) -> Outcome<bool>;
     /// Adds to a tag of an hour; more values of a project's tags than are kept in an hour count under
     /// [`super::OTHER_TAG`].
     fn add_tag(&mut self, organization: &str, place: &TagPlace, tally: &TagTally) -> Outcome<()>;

@@ -21,6 +21,8 @@ use crate::{
 const FOLD_PERIOD: Duration = Duration::from_secs(60);
 /// Minutes that are this old get nothing more but from a store that failed; that is added where it belongs all the same.
 const FOLD_AGE: Duration = Duration::from_secs(120);
+/// Roll-ups that one transaction folds: all other changes wait for it, some tens of milliseconds.
+const FOLD_ROLLUPS: u32 = 1_000;
 /// Turns of the above between two comparisons of the books, and two rounds of forgetting.
 const TURNS: u64 = 60;
 /// How long roll-ups are kept. Those of days are kept for ever.
@@ -40,7 +42,7 @@ impl Keeper {
     /// The store's; what was folded before stays so.
     pub async fn fold(&self) -> Result<(), StoreError> {
         let before = UnixTime(unix_time().0.saturating_sub(FOLD_AGE));
-        while self.book().write(move |tx| tx.fold_rollups(before)).await? {}
+        while self.book().write(move |tx| tx.fold_rollups(before, FOLD_ROLLUPS)).await? {}
         Ok(())
     }
 

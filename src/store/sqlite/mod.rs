@@ -11,6 +11,7 @@ mod audit;
 mod backup;
 mod columns;
 mod fault;
+mod folding;
 mod keys;
 mod ledger;
 mod limits;

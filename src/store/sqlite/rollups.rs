@@ -8,12 +8,17 @@ use rusqlite::{
     types::{FromSql, FromSqlError, FromSqlResult, ValueRef},
 };
 
-use super::{columns::Columns, ledger::signed, tx::SqliteTx};
+use super::{
+    columns::Columns,
+    folding::{Folded, UnderWay},
+    ledger::signed,
+    tx::SqliteTx,
+};
 use crate::{
     base::{NanoUsd, TokenCounts, UnixTime},
     store::{
         record::{Dimension, Rollup, Span, TagPlace, TagTally},
-        tx::{Notes, Outcome},
+        tx::Outcome,
         usage_tx::Rollups,
     },
     usage::{Distribution, Tally},
@@ -23,9 +28,7 @@ use crate::{
 pub const OTHER_TAG: &str = "\u{1}";
 /// Values of tags that are counted apart for one project and hour.
 const TAG_VALUES_MAX: u64 = 1_000;
-/// The beginning of the first minute that is in no hour yet, in seconds since 1970.
-const FOLDED: &str = "rollups_folded";
-/// Seconds of minutes that are folded in one transaction.
+/// Seconds of minutes that are folded in one transaction at most.
 const FOLD_SECONDS: u64 = 3_600;
 
 /// The columns of a roll-up, and the statements over them; the three tables differ in their names only.
@@ -80,6 +83,11 @@ tables!(MINUTE, "rollups_minute");
 tables!(HOUR, "rollups_hour");
 tables!(DAY, "rollups_day");
 
+/// As `MINUTE.between`, behind a mark.
+const UNFOLDED: &str = "SELECT bucket, dimension, requests, cancelled, estimated, unpriced, attempts, input, output, cache_read, \
+    cache_write, reasoning, audio_input, audio_output, cost, fee, saved, duration, ttft, overhead FROM rollups_minute \
+    WHERE project = ? AND (bucket, dimension) > (?, ?) AND bucket < ? ORDER BY bucket, dimension LIMIT ?";
+
 fn table(span: Span) -> &'static Table {
     match span {
         Span::Minute => &MINUTE,
@@ -120,32 +128,43 @@ impl Rollups for SqliteTx<'_> {
 
     fn add_rollup(&mut self, project: &str, rollup: &Rollup) -> Outcome<()> {
         self.add(Span::Minute, project, rollup)?;
-        if rollup.bucket < self.folded()? {
+        if (rollup.bucket, rollup.dimension) <= self.folded()?.mark(project) {
             self.add_to_wider(project, rollup)?;
         }
         Ok(())
     }
 
-    fn fold_rollups(&mut self, before: UnixTime) -> Outcome<bool> {
-        let target = Span::Minute.bucket_of(before.seconds());
-        let from = match self.folded()? {
-            // What came before the first fold is folded from the beginning of its day on.
-            0 => self.first_minute()?.unwrap_or(target),
-            folded => folded,
-        };
-        if from >= target {
-            return self.put_folded(from).map(|()| false);
+    fn fold_rollups(&mut self, before: UnixTime, count: u32) -> Outcome<bool> {
+        let until = Span::Minute.bucket_of(before.seconds());
+        let mut folded = self.folded()?;
+        if folded.done == 0 {
+            // What came before the first fold is folded from its first minute on.
+            folded.done = self.first_minute()?.unwrap_or(until);
         }
-        let until = target.min(from.saturating_add(FOLD_SECONDS));
+        let target = match &folded.under_way {
+            Some(under_way) => under_way.target,
+            None => until.min(folded.done.saturating_add(FOLD_SECONDS)),
+        };
+        if folded.done >= target {
+            return self.put_folded(&folded).map(|()| false);
+        }
+        let mut left = count;
         for project in self.counted_projects(None)? {
-            let mut minutes = Vec::new();
-            self.between(Span::Minute, &project, (from, until), &mut |rollup| minutes.push(rollup))?;
-            for rollup in minutes {
-                self.add_to_wider(&project, &rollup)?;
+            let minutes = self.unfolded(&project, (&folded, target), left)?;
+            for rollup in &minutes {
+                self.add_to_wider(&project, rollup)?;
+            }
+            left = left.saturating_sub(u32::try_from(minutes.len()).unwrap_or(u32::MAX));
+            if let Some(last) = minutes.last() {
+                let mark = (last.bucket, last.dimension);
+                folded.under_way = Some(UnderWay { target, project, mark });
+            }
+            if left == 0 {
+                return self.put_folded(&folded).map(|()| true);
             }
         }
-        self.put_folded(until)?;
-        Ok(until < target)
+        self.put_folded(&Folded::up_to(target))?;
+        Ok(target < until)
     }
 
     fn add_tag(&mut self, organization: &str, place: &TagPlace, tally: &TagTally) -> Outcome<()> {
@@ -183,11 +202,13 @@ impl Rollups for SqliteTx<'_> {
         if span == Span::Minute {
             return self.between(span, project, between, each);
         }
-        let folded = self.folded()?;
+        let mark = self.folded()?.mark(project);
         self.between(span, project, between, each)?;
-        self.between(Span::Minute, project, (between.0.max(folded), between.1), &mut |mut rollup| {
-            rollup.bucket = span.bucket_of(rollup.bucket);
-            each(rollup);
+        self.between(Span::Minute, project, (between.0.max(mark.0), between.1), &mut |mut rollup| {
+            if (rollup.bucket, rollup.dimension) > mark {
+                rollup.bucket = span.bucket_of(rollup.bucket);
+                each(rollup);
+            }
         })
     }
 
@@ -220,17 +241,18 @@ impl Rollups for SqliteTx<'_> {
     fn rolled_up(&self, project: &str) -> Outcome<(i64, i64)> {
         let days = "SELECT coalesce(sum(cost), 0), coalesce(sum(fee), 0) FROM rollups_day WHERE project = ?";
         let minutes = "SELECT coalesce(sum(cost), 0), coalesce(sum(fee), 0) FROM rollups_minute WHERE project = ? \
-             AND bucket >= ?";
+             AND (bucket, dimension) > (?, ?)";
         let sums = |columns: &mut Columns<'_, '_>| Ok((columns.take::<i64>()?, columns.take::<i64>()?));
         let (cost, fee) = self.first(days, [project], sums)?.unwrap_or_default();
-        let behind = params![project, signed(self.folded()?)];
+        let (bucket, dimension) = self.folded()?.mark(project);
+        let behind = params![project, signed(bucket), dimension];
         let (more_cost, more_fee) = self.first(minutes, behind, sums)?.unwrap_or_default();
         Ok((cost.saturating_add(more_cost), fee.saturating_add(more_fee)))
     }
 
     fn forget_rollups(&mut self, project: &str, span: Span, before: UnixTime, count: u32) -> Outcome<bool> {
         // What is in no hour yet is never forgotten, however old.
-        let before = before.seconds().min(self.folded()?);
+        let before = before.seconds().min(self.folded()?.mark(project).0);
         let gone = self.run(table(span).forget, params![project, signed(before), count])?;
         Ok(u32::try_from(gone).is_ok_and(|gone| gone >= count))
     }
@@ -281,13 +303,10 @@ impl SqliteTx<'_> {
         self.each(table(span).between, values, read_rollup, each)
     }
 
-    fn folded(&self) -> Outcome<u64> {
-        let note = self.note(FOLDED)?.and_then(|bytes| bytes.try_into().ok());
-        Ok(note.map(u64::from_le_bytes).unwrap_or_default())
-    }
-
-    fn put_folded(&mut self, until: u64) -> Outcome<()> {
-        self.put_note(FOLDED, Some(&until.to_le_bytes()))
+    /// The next minutes of a project to be folded, in their order.
+    fn unfolded(&self, project: &str, (folded, target): (&Folded, u64), count: u32) -> Outcome<Vec<Rollup>> {
+        let (bucket, dimension) = folded.mark(project);
+        self.all(UNFOLDED, params![project, signed(bucket), dimension, signed(target), count], read_rollup)
     }
 
     fn first_minute(&self) -> Outcome<Option<u64>> {
