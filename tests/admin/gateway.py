@@ -13,6 +13,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("MILLRACE_BINARY", ROOT / "target/release/millrace"))
 START_SECONDS = 60
+STOP_SECONDS = 30
 
 
 class Gateway:
@@ -60,7 +61,7 @@ class Gateway:
             return None
         self.process.terminate()
         try:
-            return self.process.wait(30)
+            return self.process.wait(STOP_SECONDS)
         finally:
             self.process.kill()
             self.log.close()
