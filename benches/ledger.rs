@@ -1,7 +1,8 @@
 //! Taking records into the book, and storing them.
 //!
 //! `note` is what the admin thread does for one record, with few groups and with 10,000 keys; the rival is a map whose key is
-//! made of the record's texts. The last lines tell how long a million records take to the disk, and how much they need there.
+//! made of the record's texts. The last lines tell how long a million records take to the disk, how much they need there, and what
+//! is written for a record at the rate of one core; the rival there are ids of requests without any order.
 
 #![allow(clippy::expect_used, reason = "a bench that cannot begin has nothing to measure")]
 
@@ -19,6 +20,9 @@ use millrace::usage::{Credential, Record, Tally};
 use tokio::sync::watch;
 
 const MILLION: u32 = 1_000_000;
+/// Records a millisecond in `written`, and how many in all.
+const RATE: u32 = 40;
+const PACED: u32 = 400_000;
 
 struct Names {
     labels: Vec<Arc<Labels>>,
@@ -68,9 +72,21 @@ impl Names {
             overhead: Duration::from_micros(20 + u64::from(number % 37)),
             tokens: TokenCounts { input: 800, output: 120, ..TokenCounts::default() },
             charges: charge.map(|charge| Box::from([charge])),
-            ..Record::begun(unix_time(), RequestId::made(fastrand::u128(..)), "chat")
+            ..Record::begun(unix_time(), RequestId::begun(unix_time(), fastrand::u128(..)), "chat")
         }
     }
+}
+
+/// Writes and bytes of the store's writing thread until now, as the kernel counts them.
+fn writes() -> (u64, u64) {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("procfs");
+    let of_task = |task: std::path::PathBuf| {
+        let is_writer = std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "store-write");
+        let counts = std::fs::read_to_string(task.join("io")).ok().filter(|_| is_writer)?;
+        let count = |name: &str| counts.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+        Some((count("syscw:")?, count("wchar:")?))
+    };
+    tasks.flatten().filter_map(|task| of_task(task.path())).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
 }
 
 struct Book {
@@ -146,5 +162,32 @@ fn million(_: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, note, million);
+fn written(_: &mut Criterion) {
+    let ids: [(&str, fn() -> RequestId); 2] = [
+        ("ids that begin with their time", || RequestId::begun(unix_time(), fastrand::u128(..))),
+        ("ids without any order", || RequestId::made(fastrand::u128(..))),
+    ];
+    for (said, id) in ids {
+        runtime().block_on(async {
+            let (names, book) = (Names::new(1), book().await);
+            let (stop, stopped) = watch::channel(false);
+            let keeping = tokio::spawn(keep(Arc::clone(&book.keeper), stopped));
+            let before = writes();
+            for number in 0..PACED {
+                book.keeper.note(Record { request_id: id(), ..names.record(number) });
+                if number % RATE == 0 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+            let after = writes();
+            let _ = stop.send(true);
+            let _ = keeping.await;
+            let a_record = |count: u64| count as f64 / f64::from(PACED);
+            let (calls, bytes) = (a_record(after.0 - before.0), a_record(after.1 - before.1));
+            println!("{said}: {calls:.4} writes and {bytes:.1} bytes a record, {RATE} a millisecond, 5 % of rows");
+        });
+    }
+}
+
+criterion_group!(benches, note, million, written);
 criterion_main!(benches);
