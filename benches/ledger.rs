@@ -77,6 +77,9 @@ impl Names {
     }
 }
 
+/// How ids are made, and what that is called.
+type Named = (&'static str, fn() -> RequestId);
+
 /// Writes and bytes of the store's writing thread until now, as the kernel counts them.
 fn writes() -> (u64, u64) {
     let tasks = std::fs::read_dir("/proc/self/task").expect("procfs");
@@ -163,7 +166,7 @@ fn million(_: &mut Criterion) {
 }
 
 fn written(_: &mut Criterion) {
-    let ids: [(&str, fn() -> RequestId); 2] = [
+    let ids: [Named; 2] = [
         ("ids that begin with their time", || RequestId::begun(unix_time(), fastrand::u128(..))),
         ("ids without any order", || RequestId::made(fastrand::u128(..))),
     ];

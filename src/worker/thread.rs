@@ -10,6 +10,7 @@ use std::{
         mpsc::{SyncSender, sync_channel},
     },
     thread::{Builder, JoinHandle},
+    time::Duration,
 };
 
 use monoio::{FusionDriver, LegacyDriver, RuntimeBuilder};
@@ -20,7 +21,10 @@ use nix::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
-    base::log::{Level, Value, emit},
+    base::{
+        log::{Level, Value, emit},
+        now,
+    },
     http::set_epoll,
     proxy::Context,
     shared::Shared,
@@ -186,6 +190,8 @@ async fn work(plan: Plan, shared: Arc<Shared>, report: &SyncSender<Ready>) -> io
             drain_after(ended, &accepting, "a worker cannot accept connections of the edge any more");
         });
     }
+    // Its block is as old as the process, which may have started for long: nobody may take it for one that stands still.
+    context.block.beat(now(), Duration::ZERO);
     // The starting thread waits for this and cannot have gone.
     let _ = report.send(Ready);
     duties::run(context).await;

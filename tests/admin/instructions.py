@@ -63,10 +63,7 @@ def count(gateway, key):
     """Instructions a request: of the worker, of all other threads."""
     out = gateway.folder / "callgrind"
     gateways.START_SECONDS, gateways.STOP_SECONDS = 600, 300
-    # Valgrind runs one thread at a time. Without fair scheduling one that never waits, such as the check of a large store, keeps
-    # the turn, and a worker that did not get it for 10 s counts as one that stands still: the gateway drains and ends.
-    gateway.start(["valgrind", "--tool=callgrind", "--fair-sched=yes", f"--callgrind-out-file={out}", "--separate-threads=yes",
-                   "--instr-atstart=no"])
+    gateway.start(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--separate-threads=yes", "--instr-atstart=no"])
     control = ["callgrind_control", "-i"]
     # The first request waits for its leases, which takes long under callgrind.
     drive(gateway, key, 1, 1)
