@@ -37,17 +37,23 @@ fn i_08_what_the_body_does_not_show_is_billed_as_reported() {
     let gateway = Gateway::serve(&Settings::demo(project(&mock, &[("r", "fast/prompt=5000")]), mock.address));
     let mut client = gateway.client();
     let mut ask = |more: &str| {
-        let body = format!(r#"{{"model":"demo/r","input":"hello"{more}}}"#);
+        let input = if more.starts_with(r#","input""#) { "" } else { r#","input":"hello""# };
+        let body = format!(r#"{{"model":"demo/r"{input}{more}}}"#);
         client.send(&post("/v1/responses", &body));
         let reply = client.read().unwrap();
         assert_eq!(reply.status, 200, "{more}: {}", reply.text());
         reply
     };
     assert!(cost(&ask("")) < "0.000200000", "a body of 40 bytes cannot have 5,000 tokens");
+    let messages = r#","input":[{"role":"user","content":"hello"},{"type":"message","id":"msg_1","role":"assistant"}]"#;
+    assert!(cost(&ask(messages)) < "0.000200000", "an item that stands in the body is no reference");
     for more in [
         r#","previous_response_id":"resp_1""#,
         r#","conversation":"conv_1""#,
         r#","prompt":{"id":"pmpt_1"}"#,
+        r#","input":[{"role":"user","content":"hello"},{"type":"item_reference","id":"msg_1"}]"#,
+        r#","input":[{"role":"user","content":"hello"},{"id":"msg_1"}]"#,
+        r#","input":[{"role":"user","content":"hello"},{"type":"reasoning","id":"rs_1","summary":[]}]"#,
         r#","tools":[{"type":"web_search_preview"}]"#,
         r#","tools":[{"type":"file_search","vector_store_ids":["v"]}]"#,
         r#","tools":[{"type":"mcp","server_label":"s","server_url":"https://s.example"}]"#,
