@@ -128,6 +128,15 @@ impl RequestView {
     }
 }
 
+impl RequestView {
+    /// Whether one answer is all that the body can ask for. Looks at what stands there, not at its value.
+    #[must_use]
+    pub fn asks_one_answer(&self) -> bool {
+        let DemandSpans { n, best_of, prompt, .. } = &self.demand;
+        n.is_none() && best_of.is_none() && prompt.is_none_or(|(_, prompts)| prompts <= 1)
+    }
+}
+
 /// Counts what may be a picture, and what may be something else that the body does not hold; never too few. Looks at the
 /// places of two bytes only: nearly all bodies have few of either.
 fn unseen(body: &[u8]) -> (u64, u64) {
@@ -284,15 +293,6 @@ mod tests {
             (Endpoint::Responses, r#"{"model":"m","previous_response_id":"r"}"#, true),
             (Endpoint::Responses, r#"{"model":"m","previous_response_id":null}"#, false),
             (Endpoint::Responses, r#"{"model":"m","prompt":{"id":"p"}}"#, true),
-            (Endpoint::Responses, r#"{"model":"m","tools":[{"type":"mcp","server_label":"s"}]}"#, true),
-            (Endpoint::Responses, r#"{"model":"m","tools":[{"type":"function","name":"web"}]}"#, false),
-        ] {
-            assert_eq!(demand(endpoint, body).map(|demand| demand.is_open), Ok(want), "{body}");
-        }
-    }
-
-    #[test]
-    fn what_could_cost_anything_is_refused() {
             (Endpoint::Responses, r#"{"model":"m","reasoning":{},"input":[]}"#, false),
             (Endpoint::Responses, r#"{"model":"m","input":[{"role":"user","content":"item_reference"},"x"]}"#, false),
             (
@@ -308,6 +308,15 @@ mod tests {
             (Endpoint::Responses, r#"{"model":"m","input":[{"t\u0079pe":"reasoning","role":"user"}]}"#, true),
             (Endpoint::Responses, r#"{"model":"m","input":[{"type":"file_search_call","id":"fs_1"}]}"#, true),
             (Endpoint::Chat, r#"{"model":"m","input":[{"type":"item_reference"}]}"#, false),
+            (Endpoint::Responses, r#"{"model":"m","tools":[{"type":"mcp","server_label":"s"}]}"#, true),
+            (Endpoint::Responses, r#"{"model":"m","tools":[{"type":"function","name":"web"}]}"#, false),
+        ] {
+            assert_eq!(demand(endpoint, body).map(|demand| demand.is_open), Ok(want), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_could_cost_anything_is_refused() {
         for body in [
             r#"{"model":"m","max_tokens":1e400}"#,
             r#"{"model":"m","max_tokens":-1}"#,
