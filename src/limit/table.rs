@@ -113,6 +113,13 @@ impl Meters {
         if overflow == Overflow::Yes {
             for meter in self.meters.pin().values() {
                 meter.lease_request(at.steady).into_iter().for_each(&mut each);
+    /// Whether a meter rang since the last call: then the ledger's keeper is to be woken, by this caller alone. A thousand
+    /// requests may wait for one lease.
+    #[must_use]
+    pub fn is_news(&self) -> bool {
+        self.bell.is_news()
+    }
+
             }
         }
     }

@@ -31,6 +31,7 @@ fn first_use_waits_for_a_lease_and_later_ones_do_not() {
     let refused = take(&set, 100, at(0)).unwrap_err();
     assert_eq!((refused.reason, refused.free), (Reason::Unleased, 0));
     assert!(meters.is_rung());
+    assert_eq!([meters.is_news(), meters.is_news()], [true, false], "one of those who wait wakes the keeper");
     let asked = answer(&meters, 1);
     assert_eq!(asked.len(), 1);
     assert_eq!((&*asked[0].account, asked[0].used, asked[0].ceiling), ("key:k/usd/fixed_window:60000ms", 0, 0));
