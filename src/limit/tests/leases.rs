@@ -133,7 +133,7 @@ fn charges_name_the_period_that_admitted() {
     let mut charges: Vec<Charge> = Vec::new();
     set.settle(&mut held, &claim(4), at(60_001), |charge| charges.push(charge));
     let period = nanos(at(0));
-    let want = |account: &str, period, amount| Charge { account: account.into(), period, amount };
+    let want = |account: &str, period, amount| Charge { account: account.into(), period, amount, moving: None };
     assert_eq!(
         charges,
         [want("key:k/usd/fixed_window:60000ms", period, 4), want("key:k/tokens/total", 1, 8)],
