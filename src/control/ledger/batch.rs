@@ -2,10 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{
-    group::{Group, GroupKey, Share, ShareKey, minute_of},
-    sample::RequestRows,
-};
+use super::group::{Group, GroupKey, Share, ShareKey, minute_of};
 use crate::{
     base::{Caller, FastMap, Labels, RequestId},
     store::{OTHER_TAG, Span, TagPlace, TagTally},
@@ -58,7 +55,7 @@ pub(super) struct Cost {
 
 impl Batch {
     /// Sums one record up.
-    pub(super) fn add(&mut self, record: Record, rows: RequestRows) {
+    pub(super) fn add(&mut self, record: Record) {
         self.records += 1;
         self.add_charges(&record);
         self.add_cost(&record);
@@ -74,7 +71,7 @@ impl Batch {
         share.tally.add(&record);
         share.suspects += u64::from(record.usage_suspect);
         share.fallbacks += u64::from(record.fallback);
-        if rows.keeps(&record) {
+        if record.is_row() {
             self.rows.push(record);
         }
     }

@@ -60,6 +60,7 @@ fn record(told: &Told, number: usize, (labels, caller): (&Arc<Labels>, &Arc<Call
         fee: NanoUsd(i64::from(told.fee)),
         duration: Duration::from_millis(told.ms),
         tokens: TokenCounts { input: u64::from(told.cost), output: 1, ..TokenCounts::default() },
+        is_sampled: true,
         ..Record::begun(at, RequestId::made(u128::try_from(number).unwrap()), "chat")
     }
 }
@@ -110,7 +111,7 @@ fn roll_ups_are_the_naive_sums_however_they_are_batched_and_folded() {
                 for told in told {
                     let record = record(told, records.len(), (&routes[usize::from(told.route)], &caller));
                     records.push(record.clone());
-                    batch.add(record, RequestRows::All);
+                    batch.add(record);
                 }
                 let commit = Arc::new(commit::Commit { run: "run".into(), sequence, batch, leases: Vec::new() });
                 for _ in 0..2 {
@@ -226,8 +227,7 @@ async fn shared_project() -> (Rig, Id, Actor) {
     let grants = vec![ProjectGrant { project: project.clone(), role: ProjectRole::Developer }];
     let developer = crate::control::tests::person(&rig, OrganizationRole::Member, grants).await;
     let store = rig.control.store().clone();
-    let keeper =
-        Arc::new(Keeper::open(store, Arc::new(crate::limit::Meters::in_memory()), RequestRows::All).await.unwrap());
+    let keeper = Arc::new(Keeper::open(store, Arc::new(crate::limit::Meters::in_memory())).await.unwrap());
     let of = |key: &str, member: Option<&Id>| {
         Arc::new(Caller {
             project: Some(project.as_str().into()),
