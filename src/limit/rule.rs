@@ -211,6 +211,8 @@ pub enum Scope {
     Route,
     /// What an organization has paid in.
     Credits,
+    /// What a project may draw of it.
+    Allowance,
 }
 
 impl Scope {
@@ -225,6 +227,7 @@ impl Scope {
             Self::Group => "group",
             Self::Route => "route",
             Self::Credits => "credits",
+            Self::Allowance => "allowance",
         }
     }
 }

@@ -78,7 +78,7 @@ impl Span {
 /// What the counter of a kind counts.
 pub(super) fn kind_of(kind: LimitKind) -> Kind {
     match kind {
-        LimitKind::Usd => Kind::Money,
+        LimitKind::Usd | LimitKind::Credits => Kind::Money,
         LimitKind::Requests => Kind::Requests,
         LimitKind::TokensInput => Kind::InputTokens,
         LimitKind::TokensOutput => Kind::OutputTokens,
@@ -125,7 +125,7 @@ pub(super) fn checked_window(
     }
     // What is spent must outlive the process, which these two do not.
     let forgets = matches!(algorithm, LimitAlgorithm::SlidingWindow | LimitAlgorithm::TokenBucket);
-    if kind == LimitKind::Usd && forgets {
+    if matches!(kind, LimitKind::Usd | LimitKind::Credits) && forgets {
         return refused(
             "algorithm",
             "money is limited by `total`, `fixed_window`, `aligned_fixed_window` or `calendar`",
@@ -170,6 +170,8 @@ mod tests {
             ("open", Of::Concurrent, None, None, Ok(("", Concurrent))),
             ("bucket", Of::Requests, Some("10 seconds"), Some(TokenBucket), Ok(("10 seconds", TokenBucket))),
             ("bucket of money", Of::Usd, Some("1 hour"), Some(TokenBucket), Err("algorithm")),
+            ("sliding allowance", Of::Credits, Some("1 hour"), Some(SlidingWindow), Err("algorithm")),
+            ("allowance of a month", Of::Credits, Some("1 month"), Some(Calendar), Ok(("1 month", Calendar))),
             ("sliding money", Of::Usd, Some("1 hour"), Some(SlidingWindow), Err("algorithm")),
             ("concurrent requests", Of::Requests, None, Some(Concurrent), Err("algorithm")),
             ("total of what is open", Of::Concurrent, None, Some(Total), Err("algorithm")),

@@ -1,6 +1,7 @@
 //! Credits over sockets: who pays, how much, and never more.
 
 mod agreed;
+mod allowance;
 mod provider;
 mod unreachable;
 
