@@ -2,6 +2,7 @@
 
 mod agreed;
 mod allowance;
+mod live;
 mod provider;
 mod unreachable;
 
