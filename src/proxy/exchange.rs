@@ -243,6 +243,19 @@ impl<'a> Exchange<'a> {
         self.target.as_ref().map(|target| Arc::clone(&target.tenure))
     }
 
+    /// Hands the record over: that of a request which a provider was sent in any case.
+    fn hand_over(&mut self, mut record: Record) {
+        if record.is_row() {
+            record.details = Some(self.details());
+        }
+        let (block, shared) = (&self.context.block, &self.context.shared);
+        if self.attempts > 0 {
+            shared.queue.send(record);
+        } else if !shared.queue.try_send(record) {
+            block.dropped_rows.inc();
+        }
+    }
+
     /// From the first byte of the request to the first byte of the answer; none when none was sent.
     #[must_use]
     pub(super) fn first_byte(&self) -> Option<Duration> {
@@ -284,7 +297,7 @@ impl Drop for Exchange<'_> {
             cost: self.cost.unwrap_or_default(),
         };
         series.record(self.context.worker, &seen);
-        let mut record = Record {
+        let record = Record {
             at: self.at,
             request_id: self.request_id.clone(),
             trace_id: self.trace.id(),
@@ -322,15 +335,7 @@ impl Drop for Exchange<'_> {
             annotations: self.annotations.take(),
             payload: self.payload.take().map(Arc::from),
         };
-        if record.is_row() {
-            record.details = Some(self.details());
-        }
-        let (block, shared) = (&self.context.block, &self.context.shared);
-        if self.attempts > 0 {
-            shared.queue.send(record);
-        } else if !shared.queue.try_send(record) {
-            block.dropped_rows.inc();
-        }
+        self.hand_over(record);
     }
 }
 

@@ -256,7 +256,7 @@ impl LogQuery {
         let finish = match self.finish {
             Some(word) if Finish::parse(&word).is_none() => {
                 let words: Vec<_> = Finish::ALL.iter().map(|known| known.as_str()).collect();
-                return Err(ApiError::field("finish", &format!("expected one of `{}`", words.join("`, `"))));
+                return Err(ApiError::field("finish", format!("expected one of `{}`", words.join("`, `"))));
             }
             finish => finish,
         };
