@@ -1,4 +1,4 @@
-//! `millrace prices project`: what a gateway bills for a project.
+//! `millrace prices project`: what its requests are billed.
 
 use clap::Args;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! What refused a request, and the parts of its cost, as JSON in its row.
+//! Refusals and parts of a cost as JSON in their row.
 
 use crate::{
     base::NanoUsd,

@@ -1,4 +1,4 @@
-//! What is shown of a live model's price is what its requests are billed.
+//! The price that is shown is the price that is billed.
 
 use serde_json::{Value, json};
 
