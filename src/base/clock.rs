@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
-use super::Instant;
+use super::instant::Instant;
 
 /// Returns the monotonic time, for durations and deadlines.
 #[must_use]

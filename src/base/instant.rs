@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use super::clock::now;
+
 /// A moment of the monotonic clock. Sums that pass its range, 584 years after the machine started, stay at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
@@ -32,7 +34,7 @@ impl Instant {
     /// Time from this moment until now.
     #[must_use]
     pub fn elapsed(self) -> Duration {
-        super::now().saturating_duration_since(self)
+        now().saturating_duration_since(self)
     }
 }
 
@@ -75,7 +77,7 @@ mod tests {
 
     #[test]
     fn the_clock_goes_on() {
-        let before = super::super::now();
+        let before = now();
         std::thread::sleep(Duration::from_millis(2));
         let passed = before.elapsed();
         assert!((Duration::from_millis(2)..Duration::from_secs(60)).contains(&passed), "{passed:?}");

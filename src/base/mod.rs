@@ -32,7 +32,7 @@ mod units;
 mod words;
 
 pub use build::{COMMIT, FEATURES, VERSION};
-pub use caller::{Caller, Charge};
+pub use caller::{Caller, Charge, Moving};
 pub use cidr::{Cidr, CidrError};
 pub use clock::{Civil, UnixTime, now, unix_time};
 pub use decimal::Decimal;

@@ -1,4 +1,4 @@
-//! Money while the disk of the ledger is full or slow (F-40, F-45).
+//! Money while the disk is full or slow (F-40, F-45).
 //!
 //! `strace` lets the calls of the one thread that writes fail or last. Who has budget on the node goes on, who needs more is told
 //! so and waits for the disk, who has no limit notices nothing; afterwards every answer stands in the books, once.

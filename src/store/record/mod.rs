@@ -29,7 +29,7 @@ pub(in crate::store) use decision::kept_costs;
 pub use decision::{DecisionRow, DetailsRow, RefusalRow};
 pub use instance::EgressRule;
 pub use key::{ApiKey, KeyStatus, Owner, ProviderKey, Sealed, Secret};
-pub use ledger::{Account, LedgerEntry, LedgerFilter, LedgerKind};
+pub use ledger::{Account, BucketLevel, LedgerEntry, LedgerFilter, LedgerKind, SlotLevel};
 pub use limit::{LimitAlgorithm, LimitKind, LimitMode, StoredLimit};
 pub use payload::StoredPayload;
 pub use people::{

@@ -90,8 +90,8 @@ fn own_keys_draw_on_no_allowance_and_a_kill_forgets_nothing_of_it() {
     assert_eq!(scene.pay("topup", "first", "10").status, 200);
     scene.allow(6 * scene.cost());
     for (at, kind) in [("organizations", &scene.organization), ("projects", &scene.project)] {
-        let key = if at == "projects" { "sliding_window" } else { "total" };
-        let body = json!({"kind": "credits", "amount": "1", "algorithm": key, "window": (at == "projects").then_some("1 hour")});
+        let key = if at == "projects" { "concurrent" } else { "total" };
+        let body = json!({"kind": "credits", "amount": "1", "algorithm": key, "window": null});
         let refused = scene.gateway.admin("POST", &format!("/{at}/{kind}/limits"), &[], &body.to_string());
         assert_eq!(refused.status, 422, "{}", refused.text());
     }
