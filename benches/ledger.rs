@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use millrace::base::{Caller, Charge, Labels, NanoUsd, RequestId, TokenCounts, unix_time};
-use millrace::control::{Keeper, RequestRows, keep};
+use millrace::control::{Keeper, keep};
 use millrace::limit::Meters;
 use millrace::store::Store;
 use millrace::usage::{Credential, Record, Tally};
@@ -100,7 +100,7 @@ struct Book {
 async fn book() -> Book {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::open(&folder.path().join("millrace.db")).expect("a store");
-    let keeper = Keeper::open(store, Arc::new(Meters::in_memory()), RequestRows::Sampled(5)).await.expect("a book");
+    let keeper = Keeper::open(store, Arc::new(Meters::in_memory())).await.expect("a book");
     Book { folder, keeper: Arc::new(keeper) }
 }
 

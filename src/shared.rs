@@ -23,7 +23,7 @@ use crate::{
     snapshot::{Handle, Snapshot},
     tokens::Counter,
     upstream::PoolLimits,
-    usage::{PayloadLimits, PayloadRoom, Queue},
+    usage::{PayloadLimits, PayloadRoom, Queue, RequestRows},
     wire,
 };
 
@@ -57,6 +57,8 @@ pub struct Settings {
     pub replaced_grace: Duration,
     /// Bounds of what is kept of prompts and answers.
     pub payloads: PayloadLimits,
+    /// Which requests become rows of their own.
+    pub rows: RequestRows,
 }
 
 /// State shared by the workers and the admin thread.
@@ -292,6 +294,7 @@ pub(crate) mod tests {
             connections_per_address_max: 100,
             drain_grace: second,
             replaced_grace: second,
+            rows: RequestRows::All,
             payloads: PayloadLimits { bytes_max: 1 << 10, room_bytes_max: 1 << 20 },
         }
     }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::documents::{read, settings};
 use super::print::{REFUSED, out, report_problems};
-use super::remote::{self, Group, Later, OrganizationPricesCommand};
+use super::remote::{self, Group, Later, Leaf, OrganizationPricesCommand, ProjectPricesArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PricesCommand {
@@ -24,6 +24,8 @@ pub(crate) enum PricesCommand {
     Show(ShowArgs),
     /// Lists and changes the prices of an organization on a gateway.
     Organization(Later<Group<OrganizationPricesCommand>>),
+    /// Shows what the live models of a project cost, as the gateway bills them.
+    Project(Later<Leaf<ProjectPricesArgs>>),
     /// Checks a price table and puts it where `prices_file` of the settings says.
     Update(UpdateArgs),
 }
@@ -59,6 +61,7 @@ pub(crate) fn prices(command: PricesCommand) -> anyhow::Result<ExitCode> {
     match command {
         PricesCommand::Show(args) => show(&args),
         PricesCommand::Organization(Later(group)) => Ok(remote::organization_prices(group)),
+        PricesCommand::Project(Later(leaf)) => Ok(remote::project_prices(&leaf)),
         PricesCommand::Update(args) => update(&args),
     }
 }

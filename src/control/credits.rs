@@ -10,6 +10,7 @@ use super::{
     error::ControlError,
     instance::Control,
     instance_settings::instance_settings,
+    limits::Allowances,
     permit::{Capability, Scope, permit},
     project_settings::check_comment,
 };
@@ -177,8 +178,12 @@ impl Control {
 /// The store's.
 pub(super) async fn load_credits(store: &Store, registries: &Registries) -> Result<(), ControlError> {
     let (fee, stored) = store.read(stored).await?;
+    let allowances = store.read(Allowances::read_all).await?;
     let (credits, meters) = (&registries.credits, &registries.meters);
     credits.set_instance_fee(fee, meters);
+    for allowances in allowances {
+        allowances.show(registries);
+    }
     for (organization, paid_in, fee) in stored {
         credits.set_paid_in(organization.as_str(), paid_in, meters);
         credits.set_fee(organization.as_str(), fee, meters);

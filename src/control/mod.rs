@@ -87,8 +87,8 @@ pub use keys::{
     keep_credentials, keep_key_use,
 };
 pub use ledger::{
-    Analytics, Granularity, GroupBy, Keeper, Leases, Only, RequestRows, Tail, Tails, UsageQuestion, UsageRow,
-    UsageScope, WantedLease, Zone, keep, look_after_book, ring_keeper,
+    Analytics, Granularity, GroupBy, Keeper, Leases, Only, Tail, Tails, UsageQuestion, UsageRow, UsageScope,
+    WantedLease, Zone, keep, look_after_book, ring_keeper,
 };
 pub use limits::{FieldPatch, LimitFields, LimitPatch, LimitUse, NewLimit, PeriodKind, PeriodLimit, unit_name};
 pub use live_routes::{LiveRoute, LiveTarget};

@@ -145,6 +145,8 @@ pub struct RequestHead {
     pub traceparent: Option<Part>,
     /// `tracestate`
     pub tracestate: Option<Part>,
+    /// `user-agent`
+    pub user_agent: Option<Part>,
     /// `x-millrace-timeout-ms`
     pub timeout_ms: Option<Part>,
     /// `x-millrace-no-fallback`
@@ -179,6 +181,7 @@ impl RequestHead {
             request_id: None,
             traceparent: None,
             tracestate: None,
+            user_agent: None,
             timeout_ms: None,
             no_fallback: None,
             metadata: None,
@@ -267,6 +270,7 @@ pub fn parse_request(bytes: &[u8], limits: HeadLimits) -> Result<RequestHead, He
         request_id: fields.request_id,
         traceparent: fields.traceparent,
         tracestate: fields.tracestate,
+        user_agent: fields.user_agent,
         timeout_ms: fields.timeout_ms,
         no_fallback: fields.no_fallback,
         metadata: fields.metadata,
@@ -306,6 +310,7 @@ struct Fields {
     request_id: Option<Part>,
     traceparent: Option<Part>,
     tracestate: Option<Part>,
+    user_agent: Option<Part>,
     timeout_ms: Option<Part>,
     no_fallback: Option<Part>,
     metadata: Option<Part>,
@@ -332,6 +337,7 @@ impl Fields {
             9 if is("x-rb-tags") => self.tags.push(parts.range(value)),
             9 if is("x-api-key") => return set(&mut self.x_api_key, parts, value),
             10 if is("connection") => self.connection(value)?,
+            10 if is("user-agent") => self.user_agent = Some(parts.range(value)),
             10 if is("tracestate") => self.tracestate = Some(parts.range(value)),
             11 if is("traceparent") => return set(&mut self.traceparent, parts, value),
             12 if is("content-type") => return set(&mut self.content_type, parts, value),

@@ -222,6 +222,8 @@ pub enum Scope {
     Route,
     /// What an organization has paid in.
     Credits,
+    /// What a project may draw of it.
+    Allowance,
 }
 
 impl Scope {
@@ -236,6 +238,7 @@ impl Scope {
             Self::Group => "group",
             Self::Route => "route",
             Self::Credits => "credits",
+            Self::Allowance => "allowance",
         }
     }
 }

@@ -9,7 +9,8 @@ use super::{
 };
 
 /// Values of the label `scope`.
-pub const LIMIT_SCOPES: [&str; 7] = ["organization", "project", "member", "key", "group", "route", "credits"];
+pub const LIMIT_SCOPES: [&str; 8] =
+    ["organization", "project", "member", "key", "group", "route", "credits", "allowance"];
 /// Values of the label `kind`.
 pub const LIMIT_KINDS: [&str; 7] =
     ["requests", "tokens_input", "tokens_output", "tokens", "usd", "audio", "concurrent"];

@@ -12,7 +12,7 @@ use crate::{
     http::{Downstream, sleep},
     limit::{Claim, Held, Kind, Kinds, LimitSet, Moment, Reason, Refused, Waiting, take_all},
     snapshot::{CreditTerms, Paid, Target},
-    usage::Credential,
+    usage::{Credential, LimitsSaid},
     wire::{CapText, Demand, Endpoint, ErrorCase, RequestView},
 };
 
@@ -129,6 +129,7 @@ pub(super) async fn admit(
     let bounds_amounts = kinds.meets(Kinds::AMOUNTS);
     // What is spent of somebody else's account never passes what was reserved.
     let enforces = credit_terms.is_some() || bounds.enforce_output_cap.unwrap_or(bounds_amounts);
+    exchange.decided.limits = if kinds == Kinds::NONE { LimitsSaid::NoLimit } else { LimitsSaid::Admitted };
     if kinds == Kinds::NONE && !enforces {
         return Ok(Admitted::default());
     }
@@ -300,5 +301,7 @@ fn take_once(exchange: &mut Exchange<'_>, kinds: Kinds) -> Result<(), Refused> {
 fn refuse(exchange: &mut Exchange<'_>, refused: &Refused) -> Refusal {
     exchange.give_back();
     exchange.context.block.limit_refusals.count(refused.scope as usize, refused.kind as usize, refused.reason as usize);
-    refusal_of(refused)
+    let refusal = refusal_of(refused);
+    exchange.note_refused(refused, &refusal.message);
+    refusal
 }

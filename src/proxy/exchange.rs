@@ -6,15 +6,15 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    base::{Instant, NanoUsd, RequestId, Tenure, TokenCounts, UnixTime, now},
+    base::{Finish, Instant, NanoUsd, RequestId, Tenure, TokenCounts, UnixTime, now},
     http::{Downstream, Method, Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, Observation},
     snapshot::{Grant, Snapshot, Target},
-    usage::{Annotations, Credential, Payload, PriceMark, Record},
+    usage::{Annotations, Credential, Decided, Payload, PriceMark, Record, RefusedBy},
     wire::Endpoint,
 };
 
-use super::{admit::Holds, client_address::client_address, context::Context, trace::Trace, tried::Tried};
+use super::{admit::Holds, client_address::client_address, context::Context, told::Agent, trace::Trace, tried::Tried};
 
 /// What of an answer is on its way to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +98,20 @@ pub(super) struct Exchange<'a> {
     pub payload: Option<Box<Payload>>,
     /// What the client put on the request for the log.
     pub annotations: Option<Box<Annotations>>,
+    /// Whether it becomes a row of its own whatever happens to it.
+    pub is_sampled: bool,
+    /// How it was decided on so far.
+    pub decided: Decided,
+    /// The rule or limit that refused it.
+    pub refused_by: Option<Box<RefusedBy>>,
+    /// Why the answer ended, as far as the provider said so.
+    pub finish: Finish,
+    /// The client's program.
+    pub(super) agent: Agent,
+    /// What the client wrote as `model`, where no target tells.
+    pub unknown_model: Option<Box<str>>,
+    /// Whether the client named a route without its project.
+    pub names_route_alone: bool,
     /// Bytes received from the client.
     pub bytes_in: u64,
     /// Bytes sent to the client.
@@ -131,7 +145,6 @@ impl<'a> Exchange<'a> {
             context,
             generation: snapshot.generation(),
             snapshot: Some(snapshot),
-            request_id,
             trace: Trace::of(part(head.traceparent), draw),
             grant: None,
             target: None,
@@ -162,6 +175,13 @@ impl<'a> Exchange<'a> {
             is_captured: false,
             payload: None,
             annotations: None,
+            is_sampled: context.shared.settings.rows.samples(&request_id),
+            decided: Decided::default(),
+            refused_by: None,
+            finish: Finish::Unknown,
+            agent: Agent::of(part(head.user_agent).unwrap_or_default()),
+            unknown_model: None,
+            names_route_alone: false,
             bytes_in: u64::try_from(head.len).unwrap_or(0),
             bytes_out: 0,
             upstream_wait: Duration::ZERO,
@@ -171,6 +191,7 @@ impl<'a> Exchange<'a> {
             received: arrived,
             first_sent: None,
             first_content: None,
+            request_id,
             client_ip: client_address(&context.shared.trusted_proxies, down.peer().ip(), head, bytes),
         }
     }
@@ -229,6 +250,25 @@ impl<'a> Exchange<'a> {
         self.target.as_ref().map(|target| Arc::clone(&target.tenure))
     }
 
+    /// Hands the record over: that of a request which a provider was sent in any case.
+    fn hand_over(&mut self, mut record: Record) {
+        if record.is_row() {
+            record.details = Some(self.details());
+        }
+        let (block, shared) = (&self.context.block, &self.context.shared);
+        if self.attempts > 0 {
+            shared.queue.send(record);
+        } else if !shared.queue.try_send(record) {
+            block.dropped_rows.inc();
+        }
+    }
+
+    /// From the first byte of the request to the first byte of the answer; none when none was sent.
+    #[must_use]
+    pub(super) fn first_byte(&self) -> Option<Duration> {
+        self.first_sent.map(|at| at.saturating_duration_since(self.arrived))
+    }
+
     fn overhead(&self) -> Duration {
         let sent = self.first_sent.unwrap_or_else(now);
         sent.saturating_duration_since(self.received).saturating_sub(self.upstream_wait)
@@ -248,7 +288,7 @@ impl Drop for Exchange<'_> {
         let ended = now();
         let charges = self.settle(ended);
         let tried = self.take_tried(ended);
-        let (block, shared) = (&self.context.block, &self.context.shared);
+        let shared = &self.context.shared;
         let duration = ended.saturating_duration_since(self.arrived);
         let ttft = self.first_content.map(|at| at.saturating_duration_since(self.arrived));
         let overhead = self.overhead();
@@ -295,14 +335,14 @@ impl Drop for Exchange<'_> {
             fee: self.fee,
             usage_suspect: self.usage_suspect,
             charges,
+            finish: self.final_reason(),
+            decided: self.decided,
+            is_sampled: self.is_sampled,
+            details: None,
             annotations: self.annotations.take(),
             payload: self.payload.take().map(Arc::from),
         };
-        if self.attempts > 0 {
-            shared.queue.send(record);
-        } else if !shared.queue.try_send(record) {
-            block.dropped_rows.inc();
-        }
+        self.hand_over(record);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     http::{Downstream, RequestHead},
     metrics::Outcome,
     snapshot::{HttpTarget, Paid, Reach, Target},
-    usage::Credential,
+    usage::{Credential, CredentialAs},
     wire::{CapText, Edits, Endpoint, ErrorCase, RequestView},
 };
 
@@ -19,6 +19,7 @@ use super::{
     relay::{is_stream, relay_whole},
     reply::{After, Refusal},
     stream::{Plan, relay_stream},
+    told::credential_as,
 };
 
 /// The request in hand.
@@ -68,11 +69,11 @@ pub(super) async fn forward(
     let hide_usage = asks_usage && !request.view.wants_usage(body);
     let total = total_time(target, down, request.head)?;
     exchange.credential = target.credential();
+    exchange.decided.credential = credential_as(target);
     let mut http = http;
     let mut answered = send(exchange, down, (target, http), request, (hide_usage, total)).await;
-    if let Some((paid, way)) = paid_instead(target, down, request.head)
-        && answered.as_ref().is_ok_and(|answer| matches!(answer.head.status, 401 | 403))
-    {
+    let is_refused = answered.as_ref().is_ok_and(|answer| matches!(answer.head.status, 401 | 403));
+    if is_refused && let Some((paid, way)) = paid_instead(exchange, target, down, request.head) {
         exchange.count_attempt(Outcome::Auth);
         // The refusal's connection goes with it: nobody reads the rest.
         drop(answered);
@@ -114,10 +115,20 @@ pub(super) async fn forward(
 }
 
 /// The platform's way, if it may serve after the own key was refused.
-fn paid_instead<'a>(target: &'a Target, down: &Downstream, head: &RequestHead) -> Option<(&'a Paid, &'a HttpTarget)> {
+fn paid_instead<'a>(
+    exchange: &mut Exchange<'_>,
+    target: &'a Target,
+    down: &Downstream,
+    head: &RequestHead,
+) -> Option<(&'a Paid, &'a HttpTarget)> {
     let paid = target.paid.as_ref()?;
-    let is_forbidden = head.no_fallback.is_some_and(|part| part.of(down.input()) == b"true");
-    paid.instead.as_ref().filter(|_| !is_forbidden).map(|way| (paid, way))
+    let way = paid.instead.as_ref()?;
+    if head.no_fallback.is_some_and(|part| part.of(down.input()) == b"true") {
+        exchange.decided.credential = CredentialAs::FallbackForbidden;
+        return None;
+    }
+    exchange.decided.credential = CredentialAs::OwnRefused;
+    Some((paid, way))
 }
 
 /// Sends the request with the platform's credential, once its cost is taken from the credits.

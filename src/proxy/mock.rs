@@ -7,7 +7,7 @@ use crate::{
     http::{Downstream, Gone, sleep},
     metrics::Outcome,
     provider::{Draw, Mock},
-    usage::Credential,
+    usage::{Credential, CredentialAs},
     wire::{Endpoint, RequestView, StreamErrorAt, tell_cost, view_answer},
 };
 
@@ -42,10 +42,12 @@ pub(super) async fn answer_mock(
     let wants_usage = view.wants_usage(body);
     exchange.begin_attempt(now());
     exchange.credential = Credential::Own;
+    exchange.decided.credential = CredentialAs::OnlyOwn;
     pause(exchange, down, mock.latency()).await?;
     exchange.upstream_wait += mock.latency();
     let whole = mock.answer(endpoint, draw);
     exchange.tokens = view_answer(endpoint, &whole).ok().and_then(|view| view.usage).unwrap_or_default();
+    exchange.note_finish(endpoint, &whole);
     if !view.stream {
         exchange.price();
         exchange.count_attempt(Outcome::Success);

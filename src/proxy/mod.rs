@@ -27,6 +27,7 @@ mod reply;
 mod rules;
 mod settle;
 mod stream;
+mod told;
 mod trace;
 mod tried;
 
@@ -168,12 +169,19 @@ async fn post(
         .map_err(|error| refused(Refusal::new(error.case(), error.to_string()).param(error.param())));
     let looked_up = viewed.and_then(|view| {
         exchange.stream = view.stream;
+        exchange.names_route_alone = !view.model_name(body).contains('/');
         // Let go with the end of this closure.
         let snapshot = exchange.snapshot.take();
         let found =
             snapshot.as_ref().map_or(Err(NoRoute::Unknown), |snapshot| snapshot.route(&grant, view.model_name(body)));
-        let found = found.map_err(|none| refused(models::no_route(none)))?;
-        let allowed = rules::first_allowed(&found, &grant, endpoint, exchange.client_ip).map_err(refused)?;
+        let found = found.map_err(|none| {
+            exchange.note_unknown_model(view.model_name(body));
+            refused(models::no_route(none))
+        })?;
+        let allowed = rules::first_allowed(exchange, &found, &grant, endpoint).map_err(|refusal| {
+            exchange.note_unknown_model(view.model_name(body));
+            refused(refusal)
+        })?;
         let target = Arc::clone(allowed.ok_or_else(|| refused(wrong_endpoint(endpoint)))?);
         exchange.is_captured = found.is_captured();
         // From here on every answer says what serves it, a refusal too.

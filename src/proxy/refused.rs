@@ -20,7 +20,8 @@ const RESERVED_WAIT: Duration = Duration::from_secs(1);
 /// The answer to a request that a limit refuses. It names scope, amount and reset, and nothing about others.
 pub(super) fn refusal_of(refused: &Refused) -> Refusal {
     let is_money = refused.kind == Kind::Money;
-    if refused.scope == Scope::Credits && (refused.reason == Reason::Reached || refused.never_fits()) {
+    let is_of_credits = matches!(refused.scope, Scope::Credits | Scope::Allowance);
+    if is_of_credits && (refused.reason == Reason::Reached || refused.never_fits()) {
         return Refusal::new(ErrorCase::InsufficientCredits, credits_message(refused));
     }
     let case = match (refused.kind, refused.reason) {
@@ -50,9 +51,22 @@ pub(super) fn refusal_of(refused: &Refused) -> Refusal {
 /// What a request is told that the credits of its organization do not cover.
 fn credits_message(refused: &Refused) -> String {
     let (asked, free) = (amount(Kind::Money, refused.asked), amount(Kind::Money, refused.free));
-    format!(
-        "the organization's credits do not cover this request: it may need {asked}, {free} left; top up, or use an own key"
-    )
+    if refused.scope == Scope::Credits {
+        return format!(
+            "the organization's credits do not cover this request: it may need {asked}, {free} left; top up, or use an own key"
+        );
+    }
+    let max = amount(Kind::Money, refused.terms.max);
+    let mut text = format!(
+        "the project may draw {max} of the organization's credits{}: this request may need {asked}, {free} left",
+        window(refused.window)
+    );
+    if let Some(wait) = refused.resets_in.filter(|_| !refused.never_fits()) {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "; room again in {}", go_duration(wait));
+    }
+    text.push_str("; have the allowance raised, or use an own key");
+    text
 }
 
 fn message(refused: &Refused) -> String {
@@ -292,6 +306,20 @@ mod tests {
     }
 
     #[test]
+    fn used_up_allowance_names_what_the_project_may_draw() {
+        let allowance = Refused { scope: Scope::Allowance, ..refused(Kind::Money, Reason::Reached) };
+        let told = refusal_of(&allowance);
+        assert_eq!((told.case, told.retry_after), (ErrorCase::InsufficientCredits, None));
+        assert_eq!(
+            told.message,
+            "the project may draw 1.5 USD of the organization's credits in 1m0s: this request may need 0.002 USD, 0.001 USD \
+             left; room again in 30s; have the allowance raised, or use an own key"
+        );
+        let reserved = Refused { reason: Reason::Reserved, ..allowance };
+        assert_eq!(refusal_of(&reserved).case, ErrorCase::QuotaReserved);
+    }
+
+    #[test]
     fn message_names_scope_amount_and_reset() {
         let text = message(&refused(Kind::Money, Reason::Reached));
         assert_eq!(
@@ -316,6 +344,7 @@ mod tests {
             Scope::Group => "group",
             Scope::Route => "route",
             Scope::Credits => "credits",
+            Scope::Allowance => "allowance",
         };
         let kind = |kind| match kind {
             Kind::Requests => "requests",
@@ -332,7 +361,7 @@ mod tests {
             Reason::Unleased => "unleased",
         };
         let scopes = [Scope::Organization, Scope::Project, Scope::Member, Scope::Key, Scope::Group, Scope::Route];
-        for of in scopes.into_iter().chain([Scope::Credits]) {
+        for of in scopes.into_iter().chain([Scope::Credits, Scope::Allowance]) {
             assert_eq!(LIMIT_SCOPES.get(of as usize), Some(&scope(of)), "{of:?}");
         }
         let kinds = [Kind::Requests, Kind::InputTokens, Kind::OutputTokens, Kind::TotalTokens, Kind::Money];
@@ -344,7 +373,7 @@ mod tests {
         }
         assert_eq!(
             (LIMIT_SCOPES.len(), LIMIT_KINDS.len(), LIMIT_REASONS.len()),
-            (7, 7, 3),
+            (8, 7, 3),
             "no label without a variant"
         );
     }

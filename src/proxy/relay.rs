@@ -80,6 +80,7 @@ async fn pass(
         return Err(no_answer("the provider answered 200 with an error object"));
     }
     exchange.account_whole(endpoint, body, view.usage);
+    exchange.note_finish(endpoint, body);
     exchange.price();
     exchange.count_attempt(Outcome::Success);
     Ok(send(exchange, down, (status, passed, body), (after, None)).await)

@@ -1,14 +1,15 @@
 //! What IAM rules leave of a route for this key and address.
 
-use std::{fmt::Write as _, net::IpAddr, sync::Arc};
+use std::{fmt::Write as _, sync::Arc};
 
 use crate::{
     iam::{Denial, Step},
     snapshot::{Found, Grant, Target},
+    usage::RulesSaid,
     wire::{Endpoint, ErrorCase},
 };
 
-use super::reply::Refusal;
+use super::{exchange::Exchange, reply::Refusal, told::chosen_as};
 
 /// Rules that a refusal names; more would only make it unreadable.
 const RULES_NAMED_MAX: usize = 10;
@@ -18,17 +19,33 @@ const RULES_NAMED_MAX: usize = 10;
 /// # Errors
 /// The refusal, when the route has targets and rules leave none.
 pub(super) fn first_allowed<'a>(
+    exchange: &mut Exchange<'_>,
     found: &Found<'a>,
     grant: &Grant,
     endpoint: Endpoint,
-    address: Option<IpAddr>,
 ) -> Result<Option<&'a Arc<Target>>, Refusal> {
     let targets = found.route.targets(endpoint);
     if targets.is_empty() {
         return Ok(None);
     }
-    let allowed = found.allowed(grant, endpoint, address).map_err(|denial| refusal(&denial))?;
+    let allowed = found.allowed(grant, endpoint, exchange.client_ip).map_err(|denial| {
+        let refusal = refusal(&denial);
+        exchange.note_denial((step_word(denial.step), &denial), &refusal.message);
+        refusal
+    })?;
+    exchange.decided.rules = if found.has_rules(grant) { RulesSaid::Allowed } else { RulesSaid::NoRule };
+    exchange.decided.target = chosen_as(targets.len());
     Ok(targets.iter().enumerate().find(|(place, _)| allowed.has(*place)).map(|(_, target)| target))
+}
+
+fn step_word(step: Step) -> &'static str {
+    match step {
+        Step::Providers => "providers",
+        Step::Routes => "routes",
+        Step::Models => "models",
+        Step::Pricing => "pricing",
+        Step::Addresses => "addresses",
+    }
 }
 
 /// Says where the rules stand that refuse a request and which they are, and nothing about other routes.

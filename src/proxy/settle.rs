@@ -8,7 +8,7 @@ use crate::{
     base::{Charge, Instant, NanoUsd, TokenCounts, now},
     limit::{Claim, Held, LimitSet, Moment},
     snapshot::OnCancel,
-    usage::Credential,
+    usage::{Credential, Price},
     wire::{Endpoint, StreamWatch, said_in_answer, tell_cost},
 };
 
@@ -41,7 +41,7 @@ impl Exchange<'_> {
         let paid = target.paid.as_ref().filter(|_| self.credential == Credential::Platform);
         // What a customer writes does not make free what the platform pays.
         let is_free = is_free && paid.is_none();
-        let price = paid.map(|paid| &paid.price).or(target.price.as_ref());
+        let price = target.price_for(self.credential);
         self.priced_by = price.map(|price| price.mark());
         self.cost = price.map(|price| match is_free || self.tokens == TokenCounts::default() {
             true => NanoUsd::ZERO,
@@ -52,6 +52,11 @@ impl Exchange<'_> {
             let terms = self.holds.as_ref().and_then(|holds| holds.credit_terms.as_ref());
             self.fee = terms.map_or_else(|| paid.credit.fee_on(cost), |terms| terms.fee.of(cost));
         }
+    }
+
+    /// The price that holds for what it used; none when nobody states one.
+    pub(super) fn price_in_force(&self) -> Option<&Arc<Price>> {
+        self.target.as_ref()?.price_for(self.credential)
     }
 
     /// Remembers how long the answers of its target are.

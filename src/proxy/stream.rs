@@ -72,6 +72,7 @@ pub(super) async fn relay_stream(
     let ended = caught(pin!(relay_to_its_end(exchange, down, answer, (plan, &mut watch), outlet))).await;
     block.open_streams.dec();
     exchange.account(&watch);
+    exchange.finish = watch.finish();
     let ended = match ended {
         Ok(ended) => ended,
         // Nothing may follow an end marker.

@@ -25,6 +25,11 @@ pub(super) struct Tried {
 }
 
 impl Tried {
+    /// Whether an attempt has ended that the row alone does not tell.
+    pub(super) fn has_ended(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
     /// Whether an attempt has begun that has not ended.
     pub(super) fn is_under_way(&self) -> bool {
         self.begun.is_some()

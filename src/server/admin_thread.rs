@@ -108,7 +108,7 @@ async fn run(duty: Duty, ready: ServiceReadyNotifier) -> Verdict {
     let meters = Arc::new(if source.is_kept() { Meters::with_ledger() } else { Meters::in_memory() });
     let registries = Registries { meters, ..Registries::new(Arc::new(Registry::new(ground.pins.len())), origins) };
     let Opened { snapshot, follow, kept, files } = source.open(&server, &registries).await?;
-    let ledger = open_book(kept.as_ref(), (&server, &registries.meters), files.as_ref()).await?;
+    let ledger = open_book(kept.as_ref(), &registries.meters, files.as_ref()).await?;
     tokio::spawn(resolver.clone().run(until(stopped.clone())));
     // If the names take longer, the workers start all the same and their first requests may fail.
     let _ = tokio::time::timeout(NAMES_WAIT, resolver.first_lookups(&registries.origins.addresses())).await;

@@ -6,13 +6,12 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     base::log::{Level, Value, emit},
-    config::Server,
     control::{FileProjects, Keeper, keep, look_after_book, ring_keeper},
     limit::Meters,
     shared::Shared,
 };
 
-use super::{error::ServerError, settings::request_rows, store_mode::Kept};
+use super::{error::ServerError, store_mode::Kept};
 
 /// Opens the book, before anything is admitted: what was spent before counts. None where nothing is stored.
 ///
@@ -20,11 +19,11 @@ use super::{error::ServerError, settings::request_rows, store_mode::Kept};
 /// The store's. Files are served without a book all the same.
 pub(super) async fn open_book(
     kept: Option<&Kept>,
-    (server, meters): (&Server, &Arc<Meters>),
+    meters: &Arc<Meters>,
     files: Option<&Arc<FileProjects>>,
 ) -> Result<Option<Arc<Keeper>>, ServerError> {
     let Some(kept) = kept else { return Ok(None) };
-    match Keeper::open(kept.store(), Arc::<Meters>::clone(meters), request_rows(server)).await {
+    match Keeper::open(kept.store(), Arc::<Meters>::clone(meters)).await {
         Ok(keeper) => Ok(Some(Arc::new(keeper))),
         Err(error) if files.is_some() => {
             let text = error.to_string();

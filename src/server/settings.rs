@@ -10,11 +10,11 @@ use crate::{
         log::{Level, level_from_env},
     },
     config::{Driver as DriverSetting, LogLevel, Pin, Runtime, Server, StoredRows, TlsRoots},
-    control::{Demo, Mail, RequestRows},
+    control::{Demo, Mail},
     http::{DownstreamLimits, HeadLimits, TlsConnector},
     shared::Settings,
     upstream::{Allow, PoolLimits, Ports, Rules, TtlBounds},
-    usage::PayloadLimits,
+    usage::{PayloadLimits, RequestRows},
     wire::{Limits as JsonLimits, SseLimits},
     worker::{Driver, Pinning},
 };
@@ -27,7 +27,7 @@ const FILES_RESERVED: u64 = 500;
 const CONNECTIONS_DEFAULT: u64 = 10_000;
 
 /// Which requests become a row of their own.
-pub(super) fn request_rows(server: &Server) -> RequestRows {
+fn request_rows(server: &Server) -> RequestRows {
     match server.usage.request_rows {
         StoredRows::Errors => RequestRows::Errors,
         StoredRows::Sampled => RequestRows::Sampled(server.usage.sample_percent),
@@ -219,6 +219,7 @@ pub(super) fn data_path_settings(server: &Server, connections_max: u32) -> Setti
         connections_per_address_max: limits.max_connections_per_address,
         drain_grace: server.drain_grace,
         replaced_grace: server.replaced_grace,
+        rows: request_rows(server),
         payloads: PayloadLimits {
             bytes_max: bytes(server.usage.payload_bytes),
             room_bytes_max: bytes(server.usage.payload_queue_bytes),

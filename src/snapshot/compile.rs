@@ -204,7 +204,8 @@ impl Compiler<'_> {
     /// Finds what pays for the platform's credential: without a price of the platform it serves nobody.
     fn funded(&self, model: &Model, ways: Ways, catalogue: &Catalogue) -> Result<(Reach, Option<Paid>), Box<Problem>> {
         let price = || catalogue.lookup(model.provider.name(), &model.name).map(|listed| listed.price);
-        let credit = || self.registries.credits.of(&self.project.organization, &self.registries.meters);
+        let place = (&*self.project.organization, &*self.project.id);
+        let credit = || self.registries.credits.of_project(place, &self.registries.meters);
         match ways {
             Ways::Own(reach) => Ok((reach, None)),
             Ways::Platform(way) => {

@@ -30,17 +30,26 @@ struct Inner {
 
 struct Account {
     credit: Arc<Credit>,
+    /// What its projects draw on.
+    shares: HashMap<Box<str>, Share>,
     paid_in: NanoUsd,
     /// The organization's own fee.
     fee: Option<FeeRate>,
 }
 
-/// The credits of one organization.
+/// What one project draws on.
+struct Share {
+    credit: Arc<Credit>,
+    /// What it may draw; empty is all that there is.
+    allowances: Box<[Limit]>,
+}
+
+/// The credits of one organization, as far as one of its projects or all of them may draw on them.
 pub struct Credit(Swap<CreditTerms>);
 
 /// What holds for the credits of an organization at one time.
 pub struct CreditTerms {
-    /// The one limit: what was paid in, by what is spent of it.
+    /// What was paid in, by what is spent of it; behind it the allowances of a project, by what it has drawn.
     pub limits: LimitSet,
     /// What is taken on top of a cost.
     pub fee: FeeRate,
@@ -65,6 +74,20 @@ impl Credits {
     #[must_use]
     pub fn of(&self, organization: &str, meters: &Meters) -> Arc<Credit> {
         self.with(|inner| Arc::clone(&inner.account(organization, meters).credit))
+    }
+
+    /// The same credits for a project: its allowances bind as well.
+    #[must_use]
+    pub fn of_project(&self, (organization, project): (&str, &str), meters: &Meters) -> Arc<Credit> {
+        self.with(|inner| Arc::clone(&inner.share((organization, project), meters).credit))
+    }
+
+    /// Sets what a project may draw. Requests from now on go by it.
+    pub fn set_allowances(&self, (organization, project): (&str, &str), allowances: Vec<Limit>, meters: &Meters) {
+        self.with(|inner| {
+            inner.share((organization, project), meters).allowances = allowances.into();
+            inner.renew(organization, meters);
+        });
     }
 
     /// Sets what was paid in, corrections included. Requests from now on go by it.
@@ -101,21 +124,35 @@ impl Inner {
     fn account(&mut self, organization: &str, meters: &Meters) -> &mut Account {
         let fee = self.fee;
         self.accounts.entry(organization.into()).or_insert_with(|| {
-            let terms = terms(organization, (NanoUsd::ZERO, fee), meters);
-            Account { credit: Arc::new(Credit(Swap::new(terms))), paid_in: NanoUsd::ZERO, fee: None }
+            let terms = terms(organization, (NanoUsd::ZERO, fee), &[], meters);
+            let credit = Arc::new(Credit(Swap::new(terms)));
+            Account { credit, shares: HashMap::new(), paid_in: NanoUsd::ZERO, fee: None }
+        })
+    }
+
+    fn share(&mut self, (organization, project): (&str, &str), meters: &Meters) -> &mut Share {
+        let fee_of_all = self.fee;
+        let account = self.account(organization, meters);
+        let money = (account.paid_in, account.fee.unwrap_or(fee_of_all));
+        account.shares.entry(project.into()).or_insert_with(|| {
+            let terms = terms(organization, money, &[], meters);
+            Share { credit: Arc::new(Credit(Swap::new(terms))), allowances: Box::default() }
         })
     }
 
     fn renew(&self, organization: &str, meters: &Meters) {
         if let Some(account) = self.accounts.get(organization) {
             let fee = account.fee.unwrap_or(self.fee);
-            account.credit.0.store(terms(organization, (account.paid_in, fee), meters));
+            account.credit.0.store(terms(organization, (account.paid_in, fee), &[], meters));
+            for share in account.shares.values() {
+                share.credit.0.store(terms(organization, (account.paid_in, fee), &share.allowances, meters));
+            }
         }
     }
 }
 
 /// The same counter with every maximum.
-fn terms(organization: &str, (paid_in, fee): (NanoUsd, FeeRate), meters: &Meters) -> CreditTerms {
+fn terms(organization: &str, (paid_in, fee): (NanoUsd, FeeRate), allowances: &[Limit], meters: &Meters) -> CreditTerms {
     let key = MeterKey { owner: format!("credits:{organization}").into(), kind: Kind::Money, window: Window::Total };
     let limit = Limit {
         meter: meters.meter(&key),
@@ -124,7 +161,8 @@ fn terms(organization: &str, (paid_in, fee): (NanoUsd, FeeRate), meters: &Meters
         mode: Mode::Enforce,
         queue: None,
     };
-    CreditTerms { limits: LimitSet::new(vec![limit]), fee }
+    let limits = std::iter::once(limit).chain(allowances.iter().cloned()).collect();
+    CreditTerms { limits: LimitSet::new(limits), fee }
 }
 
 /// A platform credential of a target, and what its use is charged to.
@@ -169,6 +207,29 @@ mod tests {
         credits.set_paid_in("org_a", NanoUsd(12), &meters);
         assert!(!takes(&credit, 1, &meters), "a correction may leave less than nothing");
         assert!(!takes(&credits.of("org_b", &meters), 1, &meters), "nobody spends the money of another");
+    }
+
+    #[test]
+    fn allowance_of_a_project_is_a_part_of_the_same_credits() {
+        let (credits, meters) = (Credits::default(), Meters::in_memory());
+        credits.set_paid_in("org_a", NanoUsd(10), &meters);
+        let [narrow, wide] = ["prj_narrow", "prj_wide"].map(|project| credits.of_project(("org_a", project), &meters));
+        let allowance = |most| {
+            let owner = "allowance:project:prj_narrow".into();
+            let key = MeterKey { owner, kind: Kind::Money, window: Window::Total };
+            let (meter, terms) = (meters.meter(&key), Terms::max(most));
+            vec![Limit { meter, terms, scope: Scope::Allowance, mode: Mode::Enforce, queue: None }]
+        };
+        credits.set_allowances(("org_a", "prj_narrow"), allowance(3), &meters);
+        assert!(!takes(&narrow, 4, &meters) && takes(&narrow, 3, &meters), "exactly the allowance");
+        assert!(!takes(&narrow, 1, &meters) && takes(&wide, 6, &meters), "others draw on what is left");
+        credits.set_allowances(("org_a", "prj_narrow"), allowance(9), &meters);
+        assert!(takes(&narrow, 1, &meters) && !takes(&narrow, 1, &meters), "more than there is was never promised");
+        credits.set_paid_in("org_a", NanoUsd(30), &meters);
+        assert!(!takes(&narrow, 6, &meters) && takes(&narrow, 5, &meters), "a top-up widens no allowance");
+        credits.set_allowances(("org_a", "prj_narrow"), Vec::new(), &meters);
+        assert!(takes(&narrow, 15, &meters) && !takes(&narrow, 1, &meters));
+        assert!(!takes(&credits.of("org_a", &meters), 1, &meters), "all of it was one balance");
     }
 
     #[test]

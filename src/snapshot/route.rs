@@ -132,6 +132,13 @@ pub struct Target {
 }
 
 impl Target {
+    /// What a request costs that was sent with this credential; none when nobody states it.
+    #[must_use]
+    pub fn price_for(&self, credential: Credential) -> Option<&Arc<Price>> {
+        let paid = self.paid.as_ref().filter(|_| credential == Credential::Platform);
+        paid.map(|paid| &paid.price).or(self.price.as_ref())
+    }
+
     /// Whose credential a request is sent with first.
     #[must_use]
     pub fn credential(&self) -> Credential {

@@ -73,6 +73,12 @@ impl Found<'_> {
         check(self.part.policy().map(AsRef::as_ref), own, &asked)
     }
 
+    /// Whether any rule is about the key and its project.
+    #[must_use]
+    pub fn has_rules(&self, grant: &Grant) -> bool {
+        self.part.policy().is_some() || grant.policy.is_some()
+    }
+
     /// Whether rules let a key use the route from this address, for one endpoint at least.
     #[must_use]
     pub fn is_usable(&self, grant: &Grant, address: Option<IpAddr>) -> bool {

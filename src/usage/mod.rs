@@ -7,22 +7,26 @@
 mod access_log;
 mod annotations;
 mod attempt;
+mod decided;
 mod distribution;
 mod payload;
 mod price;
 mod queue;
 mod record;
+mod sample;
 mod tally;
 
 pub use access_log::append_line;
 pub use annotations::{ANNOTATION_BYTES_MAX, AnnotationError, Annotations, Texts};
 pub use attempt::Attempt;
+pub use decided::{ChosenAs, CredentialAs, Decided, Details, LimitsSaid, RefusedBy, RulesSaid};
 pub use distribution::Distribution;
 pub use payload::{Excerpt, Payload, PayloadLimits, PayloadRoom};
 pub use price::{
-    Catalogue, ListedModel, Price, PriceClass, PriceMark, PriceRow, PriceSource, PriceTable, PriceTableError,
-    PriceTableHead, StatedPrices,
+    Catalogue, CostParts, ListedModel, Price, PriceClass, PriceMark, PriceRow, PriceSource, PriceTable,
+    PriceTableError, PriceTableHead, StatedPrices,
 };
 pub use queue::{QUEUE_ROWS, Queue};
 pub use record::{Credential, Record};
+pub use sample::RequestRows;
 pub use tally::Tally;

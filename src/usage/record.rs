@@ -4,8 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{annotations::Annotations, attempt::Attempt, payload::Payload, price::PriceMark};
-use crate::base::{Caller, Charge, Labels, NanoUsd, RequestId, TokenCounts, UnixTime};
+use super::{
+    annotations::Annotations,
+    attempt::Attempt,
+    decided::{Decided, Details},
+    payload::Payload,
+    price::PriceMark,
+};
+use crate::base::{Caller, Charge, Finish, Labels, NanoUsd, RequestId, TokenCounts, UnixTime};
 
 /// Everything the access log and the bill need to know about one request.
 ///
@@ -73,6 +79,14 @@ pub struct Record {
     pub usage_suspect: bool,
     /// What it added to the durable accounts of limits; none when there are none.
     pub charges: Option<Box<[Charge]>>,
+    /// Why the answer ended; known only where it is a row of its own.
+    pub finish: Finish,
+    /// How it was decided on.
+    pub decided: Decided,
+    /// Whether it becomes a row of its own whatever happens to it.
+    pub is_sampled: bool,
+    /// What only its row tells; none where it is no row.
+    pub details: Option<Box<Details>>,
     /// Tags and metadata of the client; none when it sent none.
     pub annotations: Option<Box<Annotations>>,
     /// What was said, for a project that keeps it. Never written in clear.
@@ -138,6 +152,10 @@ impl Record {
             fee: NanoUsd::ZERO,
             usage_suspect: false,
             charges: None,
+            finish: Finish::Unknown,
+            decided: Decided::default(),
+            is_sampled: false,
+            details: None,
             annotations: None,
             payload: None,
         }
@@ -167,6 +185,6 @@ pub(super) mod tests {
 
     #[test]
     fn record_stays_small() {
-        assert!(size_of::<Record>() <= 400, "{} bytes", size_of::<Record>());
+        assert!(size_of::<Record>() <= 416, "{} bytes", size_of::<Record>());
     }
 }

@@ -8,7 +8,7 @@ use super::json::Scanner;
 use super::json_place::{JsonFault, Span, Value};
 use super::said::said_chars;
 use super::usage::{parse_count, scan_usage};
-use crate::base::TokenCounts;
+use crate::base::{Finish, TokenCounts};
 
 /// What one chunk says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,6 +19,8 @@ pub(super) struct Chunk {
     pub(super) seen: u64,
     /// Those of them with a finish reason.
     pub(super) finished: u64,
+    /// The finish reason of the last of those.
+    pub(super) finish: Finish,
     /// A `usage` object is there, valid or not.
     pub(super) has_usage: bool,
     /// The counts in it, if valid.
@@ -238,7 +240,13 @@ impl<'a> Pass<'a> {
                     self.chunk.content_bytes += self.scanner.text_bytes() - before;
                     self.hear(value);
                 }
-                b"finish_reason" => choice.finished = self.scanner.value()?.first != b'n',
+                b"finish_reason" => {
+                    let value = self.scanner.value()?;
+                    choice.finished = value.first != b'n';
+                    if choice.finished {
+                        self.chunk.finish = Finish::stated(value.span.inner_of(self.text));
+                    }
+                }
                 b"index" => {
                     let value = self.scanner.value()?;
                     let index = parse_count(value.span.of(self.text)).unwrap_or(0);

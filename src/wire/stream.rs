@@ -13,7 +13,7 @@ use super::json_place::JsonFault;
 use super::said::said_chars;
 use super::upstream_error::{Meaning, view_upstream_error};
 use super::usage::scan_usage;
-use crate::base::TokenCounts;
+use crate::base::{Finish, TokenCounts};
 
 /// What to do with one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,7 @@ pub struct StreamWatch {
     /// Choices seen and choices finished, a bit each.
     seen: u64,
     finished: u64,
+    finish: Finish,
     messages_count: u64,
     content_bytes: u64,
     said_chars: u64,
@@ -85,6 +86,7 @@ impl StreamWatch {
             usage: None,
             seen: 0,
             finished: 0,
+            finish: Finish::Unknown,
             messages_count: 0,
             content_bytes: 0,
             said_chars: 0,
@@ -185,6 +187,9 @@ impl StreamWatch {
     fn take_chunk(&mut self, chunk: &Chunk, text: &[u8]) -> Action {
         self.seen |= chunk.seen;
         self.finished |= chunk.finished;
+        if chunk.finished != 0 {
+            self.finish = chunk.finish;
+        }
         self.content_bytes += chunk.content_bytes as u64;
         self.said_chars += chunk.said_chars as u64;
         if chunk.usage.is_some() {
@@ -220,10 +225,12 @@ impl StreamWatch {
             b"response.completed" | b"response.incomplete" | b"response.failed" => {
                 let is_stated = self.keep_response_usage(text);
                 self.phase = if kind == b"response.failed" { Phase::Failed } else { Phase::Done };
+                self.finish_response(kind, text);
                 if self.tells_usage && is_stated {
                     return Action::PassUsage;
                 }
             }
+            b"response.function_call_arguments.done" => self.finish = Finish::ToolCalls,
             // OpenAI sends `response.failed` after it. If that does not come, the stream is truncated and gets ours.
             b"error" => {}
             _ if kind.ends_with(b".delta") => {
@@ -249,6 +256,19 @@ impl StreamWatch {
             && !id.contains('\\')
         {
             self.response_id = id.into();
+        }
+    }
+
+    fn finish_response(&mut self, kind: &[u8], text: &[u8]) {
+        let reason = || {
+            let response = find_member(text, b"response")?;
+            let reason = find_member(find_member(response, b"incomplete_details")?, b"reason")?;
+            reason.strip_prefix(b"\"")?.strip_suffix(b"\"")
+        };
+        match kind {
+            b"response.incomplete" => self.finish = reason().map_or(Finish::Unknown, Finish::stated),
+            b"response.completed" if self.finish != Finish::ToolCalls => self.finish = Finish::Completed,
+            _ => {}
         }
     }
 
@@ -296,6 +316,12 @@ impl StreamWatch {
     #[must_use]
     pub fn usage(&self) -> Option<TokenCounts> {
         self.usage
+    }
+
+    /// Says why it ended, as far as the provider said so.
+    #[must_use]
+    pub fn finish(&self) -> Finish {
+        self.finish
     }
 
     /// Counts the events with a message in them; comments and pings are none. It grows while there is progress.

@@ -16,7 +16,7 @@ use std::{
 
 use millrace::{
     base::{Caller, Charge, NanoUsd, RequestId, unix_time},
-    control::{Keeper, Leases, RequestRows, WantedLease, keep},
+    control::{Keeper, Leases, WantedLease, keep},
     store::{Store, Tx},
     usage::Record,
 };
@@ -102,8 +102,7 @@ fn child_that_is_killed() {
     run(async {
         let store = Store::open(&Path::new(&folder).join("millrace.db")).unwrap();
         let meters = Arc::new(Meters::default());
-        let keeper =
-            Keeper::open(store, Arc::clone(&meters) as Arc<dyn Leases>, RequestRows::Sampled(5)).await.unwrap();
+        let keeper = Keeper::open(store, Arc::clone(&meters) as Arc<dyn Leases>).await.unwrap();
         let keeper = Arc::new(keeper);
         let (_stop, stopped) = watch::channel(false);
         tokio::spawn(keep(Arc::clone(&keeper), stopped));
@@ -172,7 +171,7 @@ fn posted(folder: &Path) -> BTreeMap<String, u64> {
         let store = opened(&folder.join("millrace.db"));
         let meters = Arc::new(Meters::default());
         let leases = Arc::clone(&meters) as Arc<dyn Leases>;
-        let keeper = Keeper::open(store.clone(), leases, RequestRows::All).await.unwrap();
+        let keeper = Keeper::open(store.clone(), leases).await.unwrap();
         assert_eq!(keeper.compare().await.unwrap(), 0, "the books are apart");
         let open = store.read(|tx: &dyn Tx| tx.open_leases()).await.unwrap();
         assert_eq!(open, [], "a lease is open although nobody spends");

@@ -56,7 +56,7 @@ struct AuditQuery {
     #[param(nullable = false, max_length = 64)]
     action: Option<String>,
     /// Id of the object.
-    #[param(nullable = false, max_length = 64)]
+    #[param(nullable = false, max_length = 128)]
     object: Option<String>,
     /// From then on, as RFC 3339 has it.
     #[param(nullable = false, format = "date-time")]

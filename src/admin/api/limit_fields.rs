@@ -131,7 +131,7 @@ pub(super) fn usd_text(nano: u64) -> String {
 /// An amount as a limit of this kind shows it.
 pub(super) fn amount_json(kind: LimitKind, amount: u64) -> Value {
     match kind {
-        LimitKind::Usd => Value::from(usd_text(amount)),
+        LimitKind::Usd | LimitKind::Credits => Value::from(usd_text(amount)),
         _ => Value::from(amount),
     }
 }
@@ -142,8 +142,10 @@ pub(super) fn amount_json(kind: LimitKind, amount: u64) -> Value {
 /// A field problem.
 pub(super) fn read_amount(kind: LimitKind, amount: &Value) -> Result<u64, ApiError> {
     match (kind, amount) {
-        (LimitKind::Usd, Value::String(text)) => usd("amount", text),
-        (LimitKind::Usd, _) => Err(ApiError::field("amount", "expected USD as a text, such as `\"12.50\"`")),
+        (LimitKind::Usd | LimitKind::Credits, Value::String(text)) => usd("amount", text),
+        (LimitKind::Usd | LimitKind::Credits, _) => {
+            Err(ApiError::field("amount", "expected USD as a text, such as `\"12.50\"`"))
+        }
         (_, amount) => amount.as_u64().ok_or_else(|| ApiError::field("amount", "expected a whole number, 0 or more")),
     }
 }

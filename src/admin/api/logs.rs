@@ -7,6 +7,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::log_decisions::{CostPartsView, DecisionView};
 use super::log_export::{Export, Form};
 use super::log_tail::tail;
 use super::projects::millis;
@@ -16,6 +17,7 @@ use crate::admin::rest::{
     Access::Needs, Api, ApiError, Caller, Code, Endpoint, Listed, Listing, Plain, ProjectId, Query, RequestName,
     Streamed, Time,
 };
+use crate::base::Finish;
 use crate::control::Capability;
 use crate::store::{AttemptRow, Order, PageRequest, RequestFilter, RequestRow};
 
@@ -72,6 +74,12 @@ pub(super) struct LogQuery {
     /// Code of an error, such as `upstream_error`.
     #[param(nullable = false, max_length = 64)]
     error: Option<String>,
+    /// Why the answer ended, such as `length_limit`.
+    #[param(
+        nullable = false,
+        pattern = "^(unknown|completed|length_limit|content_filter|tool_calls|gateway_error|upstream_error|client_error|cancelled)$"
+    )]
+    finish: Option<String>,
     /// `name` or `name=value` of a tag.
     #[param(nullable = false, max_length = 321)]
     tag: Option<String>,
@@ -104,6 +112,8 @@ pub(super) struct RequestView {
     /// When its first byte arrived.
     at: Time,
     trace_id: Option<String>,
+    /// Empty for a request that got to no route.
+    organization: String,
     project: String,
     route: String,
     /// Id of the key; empty when none was accepted.
@@ -112,6 +122,8 @@ pub(super) struct RequestView {
     member_id: String,
     group: String,
     endpoint: String,
+    /// What the client wrote as `model`, at most 128 characters.
+    requested_model: String,
     provider: String,
     model: String,
     target: String,
@@ -121,7 +133,12 @@ pub(super) struct RequestView {
     status: u16,
     /// Code of the error; empty when there was none.
     error_code: String,
+    /// `completed`, `length_limit`, `content_filter`, `tool_calls`, `gateway_error`, `upstream_error`, `client_error`,
+    /// `cancelled`, or `unknown`; empty where it was stored by a version that kept none.
+    finish_reason: String,
     duration_ms: f64,
+    /// To the first byte of the answer; null where it is not stored.
+    first_byte_ms: Option<f64>,
     /// To the first content.
     ttft_ms: Option<f64>,
     overhead_ms: f64,
@@ -130,9 +147,13 @@ pub(super) struct RequestView {
     attempt_count: u32,
     /// Each attempt, in order; empty where none was made, or where it was stored by a version that kept none.
     attempts: Vec<AttemptView>,
+    /// How it was decided on; empty for what was not asked of a model, or stored by a version that kept none.
+    decisions: Vec<DecisionView>,
     streamed: bool,
     cancelled: bool,
     tokens: TokensView,
+    /// Part of `tokens.cache_write`: what the provider keeps for an hour.
+    cache_write_1h: u64,
     bytes_in: u64,
     bytes_out: u64,
     /// `own`, `platform`; empty when no provider was asked.
@@ -141,6 +162,8 @@ pub(super) struct RequestView {
     fallback: bool,
     /// USD; null when no price is known.
     cost: Option<Money>,
+    /// The parts of `cost`; null when it is 0 or unknown.
+    cost_parts: Option<CostPartsView>,
     /// USD.
     fee: Money,
     /// Who stated the price: `model`, `prices` of the project, `organization`, `prices_file` or `catalogue`; empty when there
@@ -155,6 +178,8 @@ pub(super) struct RequestView {
     /// A provider was asked and no price is known.
     unpriced: bool,
     client_ip: Option<String>,
+    /// The program of the client as it calls itself, its first 64 bytes; empty when it does not.
+    user_agent: String,
     tags: BTreeMap<String, String>,
     metadata: BTreeMap<String, String>,
 }
@@ -228,6 +253,13 @@ impl LogQuery {
             Some(status) => (Some(status.parse().map_err(|_| wrong())?), None),
             None => (None, None),
         };
+        let finish = match self.finish {
+            Some(word) if Finish::parse(&word).is_none() => {
+                let words: Vec<_> = Finish::ALL.iter().map(|known| known.as_str()).collect();
+                return Err(ApiError::field("finish", format!("expected one of `{}`", words.join("`, `"))));
+            }
+            finish => finish,
+        };
         let has_value = self.tag.as_ref().is_some_and(|tag| tag.contains('='));
         let (tag, tag_name) = if has_value { (self.tag, None) } else { (None, self.tag) };
         Ok(RequestFilter {
@@ -240,6 +272,7 @@ impl LogQuery {
             status,
             status_class,
             error: self.error,
+            finish,
             tag_name,
             tag,
             text: self.q,
@@ -269,6 +302,7 @@ impl From<AttemptRow> for AttemptView {
 impl From<RequestRow> for RequestView {
     fn from(row: RequestRow) -> Self {
         let attempts = row.attempts().into_iter().map(AttemptView::from).collect();
+        let decisions = row.decisions().into_iter().map(DecisionView::from).collect();
         let of = row.dimension;
         let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1_000.0;
         let texts = |json: Option<String>| json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
@@ -276,12 +310,14 @@ impl From<RequestRow> for RequestView {
             request_id: row.request_id,
             at: row.at.into(),
             trace_id: row.trace_id.map(|id| id.iter().map(|byte| format!("{byte:02x}")).collect()),
+            organization: of.organization,
             project: of.project,
             route: of.route,
             key_id: of.key,
             member_id: of.member,
             group: of.group,
             endpoint: of.endpoint,
+            requested_model: row.details.requested_model,
             provider: of.provider,
             model: of.model,
             target: of.target,
@@ -289,20 +325,25 @@ impl From<RequestRow> for RequestView {
             config_version: row.version,
             status: row.status,
             error_code: of.error,
+            finish_reason: row.details.finish,
             duration_ms: ms(row.duration),
+            first_byte_ms: row.details.first_byte.map(ms),
             ttft_ms: row.ttft.map(ms),
             overhead_ms: ms(row.overhead),
             upstream_ms: ms(row.upstream_time),
             attempt_count: row.attempts,
             attempts,
+            decisions,
             streamed: of.stream,
             cancelled: row.cancelled,
             tokens: row.tokens.into(),
+            cache_write_1h: row.tokens.cache_write_1h,
             bytes_in: row.bytes_in,
             bytes_out: row.bytes_out,
             credential: of.credential,
             fallback: row.fallback,
             cost: row.cost.map(Money),
+            cost_parts: row.details.costs.map(CostPartsView::from),
             fee: Money(row.fee),
             price_source: row.price_source,
             price_date: row.price_date,
@@ -310,6 +351,7 @@ impl From<RequestRow> for RequestView {
             usage_suspect: row.usage_suspect,
             unpriced: row.unpriced,
             client_ip: row.client_ip,
+            user_agent: row.details.user_agent,
             tags: texts(row.tags),
             metadata: texts(row.metadata),
         }

@@ -36,6 +36,8 @@ mod invitations;
 mod keys;
 mod limit_fields;
 mod limits;
+mod live_price;
+mod log_decisions;
 mod log_export;
 mod log_tail;
 mod logs;

@@ -14,7 +14,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::get(
             "/projects/{project}/logs/{request_id}/payload",
             Needs(Capability::PayloadsRead),
-            "Shows what a request and its answer said, for a project with `log_payloads`.",
+            "Shows what a request and its answer said, for a project with `log_payloads`. Each reading is an event of the \
+             audit log, `payload.read`.",
             show,
         )
         .refuses(&[Code::NotFound]),

@@ -6,6 +6,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::live_price::LivePricesView;
 use super::projects::millis;
 use super::words::words;
 use crate::admin::rest::{
@@ -235,6 +236,8 @@ struct TargetView {
     health: &'static str,
     /// Why no connection can be tried.
     trouble: Option<String>,
+    /// What its requests cost, whoever stated that.
+    prices: LivePricesView,
     connect_timeout_ms: u64,
     first_byte_timeout_ms: u64,
     idle_timeout_ms: u64,
@@ -429,6 +432,7 @@ impl From<LiveTarget> for TargetView {
             origin: live.origin,
             health: if live.trouble.is_none() { "ok" } else { "unreachable" },
             trouble: live.trouble,
+            prices: LivePricesView::from(&*live.target),
             connect_timeout_ms: millis(timeouts.connect),
             first_byte_timeout_ms: millis(timeouts.first_byte),
             idle_timeout_ms: millis(timeouts.idle),

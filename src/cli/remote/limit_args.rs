@@ -25,10 +25,10 @@ pub(crate) enum LimitCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct LimitSetArgs {
-    /// What it counts.
-    #[arg(value_name = "KIND", value_parser = ["usd", "requests", "tokens_input", "tokens_output", "tokens", "concurrent"])]
+    /// What it counts. `credits`, at a project only: what it may draw of its organization's credits.
+    #[arg(value_name = "KIND", value_parser = ["usd", "credits", "requests", "tokens_input", "tokens_output", "tokens", "concurrent"])]
     pub(crate) kind: String,
-    /// Most in one window: USD such as `12.50` for `usd`, a whole number for all else. 0 blocks everything.
+    /// Most in one window: USD such as `12.50` for `usd` and `credits`, a whole number for all else. 0 blocks everything.
     #[arg(value_name = "AMOUNT")]
     pub(crate) amount: String,
     /// Length of a window, such as `1 minute` or `30 days`. None for all time, and for `concurrent`.

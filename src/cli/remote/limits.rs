@@ -36,7 +36,8 @@ pub(super) fn run(desk: &Desk, command: LimitCommand) -> Result<(), Failure> {
 }
 
 fn set(desk: &Desk, args: &LimitSetArgs) -> Result<(), Failure> {
-    let amount = if args.kind == "usd" { json!(args.amount) } else { json!(count(&args.amount)?) };
+    let amount =
+        if matches!(args.kind.as_str(), "usd" | "credits") { json!(args.amount) } else { json!(count(&args.amount)?) };
     let mode = if args.shadow { "shadow" } else { "enforce" };
     let path = format!("{}/limits", place_path(desk, &args.place)?);
     let found = desk.whole(&path)?.into_iter().find(|row| is_meant(row, args));

@@ -26,6 +26,7 @@ mod organization_prices;
 mod people;
 mod project;
 mod project_args;
+mod project_prices;
 mod rule_args;
 mod rules;
 mod secrets;
@@ -51,6 +52,7 @@ pub(crate) use later::Later;
 pub(crate) use limit_args::LimitCommand;
 pub(crate) use organization_prices::OrganizationPricesCommand;
 pub(crate) use project_args::ProjectCommand;
+pub(crate) use project_prices::ProjectPricesArgs;
 pub(crate) use rule_args::RuleCommand;
 pub(crate) use usage_args::{LogsCommand, UsageArgs};
 
@@ -127,6 +129,11 @@ pub(crate) fn logs(group: Group<LogsCommand>) -> ExitCode {
 /// `millrace usage`.
 pub(crate) fn usage(leaf: &Leaf<UsageArgs>) -> ExitCode {
     ended(Desk::open(&leaf.reach).and_then(|desk| usage::usage(&desk, &leaf.args)), leaf.reach.json)
+}
+
+/// `millrace prices project`.
+pub(crate) fn project_prices(leaf: &Leaf<ProjectPricesArgs>) -> ExitCode {
+    ended(Desk::open(&leaf.reach).and_then(|desk| project_prices::run(&desk, &leaf.args)), leaf.reach.json)
 }
 
 /// Runs a command about the keys of a gateway.

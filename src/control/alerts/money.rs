@@ -11,6 +11,7 @@ use crate::{
     limit::{Kind, Limit, LimitSet, LimitState, Moment, Scope},
     snapshot::{Grant, Registries, Snapshot},
     store::{Alert, AlertScope},
+    wire::Endpoint,
 };
 
 /// Grants that are looked at before somebody else gets a turn.
@@ -65,6 +66,11 @@ struct Stands<'a> {
 impl Found<'_> {
     fn look_at_routes(&mut self, snapshot: &Snapshot) {
         for (project, part) in snapshot.projects() {
+            // One is enough: the targets of a project draw on the same credits.
+            let paid = part.routes().iter().flat_map(|route| Endpoint::ALL.map(|endpoint| route.targets(endpoint)));
+            if let Some(paid) = paid.flatten().find_map(|target| target.paid.as_ref()) {
+                self.look_at(&paid.credit.terms().limits, &Stands { project, route: None, key: None });
+            }
             for route in part.routes() {
                 let name = route.full_name.split_once('/').map_or("", |(_, name)| name);
                 self.look_at(&route.bounds.limits, &Stands { project, route: Some(name), key: None });
@@ -91,7 +97,8 @@ impl Found<'_> {
             return;
         }
         for (limit, state) in set.limits().iter().zip(set.states(self.at)) {
-            if limit.kind() != Kind::Money || state.max == 0 {
+            // The balance has a rule of its own.
+            if limit.kind() != Kind::Money || limit.scope == Scope::Credits || state.max == 0 {
                 continue;
             }
             for rule in self.rules.iter().filter(|rule| covers(rule, limit.scope, stands, self.world)) {

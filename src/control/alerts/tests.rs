@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{super::tests::Rig, watch::Watch, *};
 use crate::{
     base::{Caller, Id, Labels, NanoUsd, RequestId, Secret, UnixTime, unix_time},
-    control::{Actor, ControlError, Keeper, NewEgressRule, RequestRows, keep},
+    control::{Actor, ControlError, Keeper, NewEgressRule, keep},
     limit::{Claim, Held, Kinds, Meters},
     store::{
         AlertCondition, AlertEvent, AlertScope, AlertState, ChannelKind, DeliveryState, Order, Owner, PageRequest,
@@ -33,7 +33,7 @@ impl Scene {
         let project = rig.project_id("chat").await;
         rig.serve(&project, super::super::tests::GOOD).await;
         let store = rig.control.store().clone();
-        let keeper = Keeper::open(store, Arc::new(Meters::in_memory()), RequestRows::Errors).await.unwrap();
+        let keeper = Keeper::open(store, Arc::new(Meters::in_memory())).await.unwrap();
         let keeper = Arc::new(keeper);
         let watch = Watch::new(Arc::clone(&rig.control), Arc::clone(&keeper));
         Self { rig, project, keeper, watch, began: unix_time(), fallback: false }

@@ -3,7 +3,10 @@
 //! A bucket of the answer is made of the widest roll-ups that fit into it: hours of UTC are hours of most other zones too,
 //! days are not, and where hours do not fit either, minutes do as long as they are kept. Counts and sums are exact; percentiles come from merged distributions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use super::super::error::ControlError;
 use super::zone::{Buckets, Zone};
@@ -200,6 +203,24 @@ impl UsageQuestion {
         Ok(self.zone.buckets(self.granularity, (from, to)))
     }
 
+    /// What to ask for instead of what is gone.
+    fn too_old(&self, kept: u64) -> ControlError {
+        let days = kept / DAY;
+        let since = UnixTime(Duration::from_secs(unix_time().seconds().saturating_sub(kept))).rfc3339();
+        let instead = match (self.granularity, kept) {
+            (Granularity::Minute, _) => format!("minutes are kept for {days} days; or for hours, days or months"),
+            (_, MINUTES_KEPT) => format!(
+                "hours and days of a zone that is not whole hours from UTC are made of minutes, which are kept for {days} days; or \
+                 for a zone that is, such as `timezone=UTC`"
+            ),
+            (Granularity::Hour, _) => format!("hours are kept for {days} days; or for days or months in UTC"),
+            _ => format!(
+                "days of a zone other than UTC are made of hours, which are kept for {days} days; or for `timezone=UTC`"
+            ),
+        };
+        ControlError::field("from", format!("ask for `{since}` or later: {instead}"))
+    }
+
     /// The roll-ups that the answer is made of.
     ///
     /// # Errors
@@ -208,13 +229,8 @@ impl UsageQuestion {
         let span = buckets.span();
         let age = unix_time().seconds().saturating_sub(self.from.seconds());
         match span {
-            Span::Minute if age > MINUTES_KEPT + DAY => Err(ControlError::field(
-                "from",
-                "minutes are kept for 7 days; ask for hours or days in a zone that is whole hours from UTC",
-            )),
-            Span::Hour if age > HOURS_KEPT + DAY => {
-                Err(ControlError::field("from", "hours are kept for 90 days; ask for days or months in UTC"))
-            }
+            Span::Minute if age > MINUTES_KEPT + DAY => Err(self.too_old(MINUTES_KEPT)),
+            Span::Hour if age > HOURS_KEPT + DAY => Err(self.too_old(HOURS_KEPT)),
             span => Ok(span),
         }
     }

@@ -5,7 +5,6 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     group::{Group, GroupKey, Share, ShareKey, minute_of},
     moving::Moved,
-    sample::RequestRows,
 };
 use crate::{
     base::{Caller, FastMap, Labels, RequestId},
@@ -61,7 +60,7 @@ pub(super) struct Cost {
 
 impl Batch {
     /// Sums one record up.
-    pub(super) fn add(&mut self, record: Record, rows: RequestRows) {
+    pub(super) fn add(&mut self, record: Record) {
         self.records += 1;
         self.add_charges(&record);
         self.add_cost(&record);
@@ -77,7 +76,7 @@ impl Batch {
         share.tally.add(&record);
         share.suspects += u64::from(record.usage_suspect);
         share.fallbacks += u64::from(record.fallback);
-        if rows.keeps(&record) {
+        if record.is_row() {
             self.rows.push(record);
         }
     }

@@ -21,7 +21,6 @@ use super::{
     leases::{Leases, WantedLease},
     moving::restored,
     observe::Observations,
-    sample::RequestRows,
 };
 use crate::{
     base::{
@@ -54,7 +53,6 @@ const COMMITS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Keeper {
     store: Store,
     leases: Arc<dyn Leases>,
-    rows: RequestRows,
     run: Arc<str>,
     known: Arc<Mutex<Known>>,
     collecting: Mutex<Collecting>,
@@ -80,7 +78,7 @@ impl Keeper {
     ///
     /// # Errors
     /// The store's.
-    pub async fn open(store: Store, leases: Arc<dyn Leases>, rows: RequestRows) -> Result<Self, ControlError> {
+    pub async fn open(store: Store, leases: Arc<dyn Leases>) -> Result<Self, ControlError> {
         let mut run = String::new();
         push_random(&mut run, RUN_LEN)?;
         let run: Arc<str> = run.into();
@@ -111,7 +109,6 @@ impl Keeper {
         Ok(Self {
             store,
             leases,
-            rows,
             run,
             known: Arc::default(),
             collecting: Mutex::default(),
@@ -127,7 +124,7 @@ impl Keeper {
     pub fn note(&self, record: Record) {
         let mut collecting = self.collecting();
         collecting.oldest.get_or_insert_with(now);
-        collecting.batch.add(record, self.rows);
+        collecting.batch.add(record);
     }
 
     /// Whether more records may come; else they stay where they are, until a commit went through.

@@ -18,7 +18,6 @@ mod observe;
 mod read;
 #[cfg(test)]
 mod read_tests;
-mod sample;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -31,7 +30,6 @@ pub use keeper::{Keeper, keep};
 pub use leases::{Leases, WantedLease, ring_keeper};
 pub(in crate::control) use observe::{Observed, Watching};
 pub use read::UsageScope;
-pub use sample::RequestRows;
 pub use tail::{Tail, Tails};
 pub use upkeep::look_after_book;
 pub use zone::Zone;

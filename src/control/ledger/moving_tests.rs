@@ -38,7 +38,7 @@ impl Life {
         let store = Store::open(&folder.join("millrace.db")).unwrap();
         let meters = Arc::new(Meters::with_ledger());
         let leases = Arc::clone(&meters) as Arc<dyn Leases>;
-        let keeper = Arc::new(Keeper::open(store, leases, RequestRows::Errors).await.unwrap());
+        let keeper = Arc::new(Keeper::open(store, leases).await.unwrap());
         let (stop, stopped) = watch::channel(false);
         let keeping = tokio::spawn(keep(Arc::clone(&keeper), stopped));
         let meter = meters.meter(&MeterKey { owner: "key:k".into(), kind: Kind::Money, window });

@@ -64,6 +64,7 @@ fn record(told: &Told, number: usize, (labels, caller): (&Arc<Labels>, &Arc<Call
         fee: NanoUsd(i64::from(told.fee)),
         duration: Duration::from_millis(told.ms),
         tokens: TokenCounts { input: u64::from(told.cost), output: 1, ..TokenCounts::default() },
+        is_sampled: true,
         ..Record::begun(at, RequestId::made(u128::try_from(number).unwrap()), "chat")
     }
 }
@@ -118,7 +119,7 @@ fn roll_ups_are_the_naive_sums_however_they_are_batched_and_folded() {
                 for told in told {
                     for caller in &callers {
                         let record = record(told, records.len(), (&routes[usize::from(told.route)], caller));
-                        batch.add(record, RequestRows::All);
+                        batch.add(record);
                     }
                     records.push(record(told, records.len(), (&routes[usize::from(told.route)], &callers[0])));
                 }
@@ -243,8 +244,7 @@ async fn shared_project() -> (Rig, Id, Actor) {
     let grants = vec![ProjectGrant { project: project.clone(), role: ProjectRole::Developer }];
     let developer = crate::control::tests::person(&rig, OrganizationRole::Member, grants).await;
     let store = rig.control.store().clone();
-    let keeper =
-        Arc::new(Keeper::open(store, Arc::new(crate::limit::Meters::in_memory()), RequestRows::All).await.unwrap());
+    let keeper = Arc::new(Keeper::open(store, Arc::new(crate::limit::Meters::in_memory())).await.unwrap());
     let of = |key: &str, member: Option<&Id>| {
         Arc::new(Caller {
             project: Some(project.as_str().into()),
@@ -348,18 +348,34 @@ fn answer_has_the_buckets_groups_and_errors_that_were_asked_for() {
         let (old, month_ago, kathmandu) = (ago(300), ago(30), Zone::parse("Asia/Kathmandu").unwrap());
         let berlin = Zone::parse("Europe/Berlin").unwrap();
         assert!(ask(UsageQuestion { from: month_ago, zone: berlin, ..question(&[]) }).await.is_ok());
-        for (name, refused) in [
-            ("too long", UsageQuestion { from: UnixTime(Duration::ZERO), ..question(&[]) }),
-            ("empty", UsageQuestion { to: question(&[]).from, ..question(&[]) }),
-            ("minutes are gone", UsageQuestion { from: old, granularity: Granularity::Minute, ..question(&[]) }),
-            ("hours are gone", UsageQuestion { from: old, granularity: Granularity::Hour, ..question(&[]) }),
+        for (name, says, refused) in [
+            ("too long", "at most 366 days", UsageQuestion { from: UnixTime(Duration::ZERO), ..question(&[]) }),
+            ("empty", "", UsageQuestion { to: question(&[]).from, ..question(&[]) }),
+            (
+                "minutes are gone",
+                "or later: minutes are kept for 7 days; or for hours",
+                UsageQuestion { from: old, granularity: Granularity::Minute, ..question(&[]) },
+            ),
+            (
+                "hours are gone",
+                "or later: hours are kept for 90 days; or for days or months in UTC",
+                UsageQuestion { from: old, granularity: Granularity::Hour, ..question(&[]) },
+            ),
             (
                 "days of a zone are gone",
+                "or later: days of a zone other than UTC are made of hours, which are kept for 90 days",
                 UsageQuestion { from: old, zone: Zone::parse("+01:00").unwrap(), ..question(&[]) },
             ),
-            ("days made of minutes are gone", UsageQuestion { from: month_ago, zone: kathmandu, ..question(&[]) }),
+            (
+                "days made of minutes are gone",
+                "made of minutes, which are kept for 7 days; or for a zone that is, such as `timezone=UTC`",
+                UsageQuestion { from: month_ago, zone: kathmandu, ..question(&[]) },
+            ),
         ] {
-            assert!(matches!(ask(refused).await, Err(ControlError::Invalid(_))), "{name}");
+            let Err(ControlError::Invalid(problems)) = ask(refused).await else { panic!("{name}") };
+            let said = &problems[0].message;
+            assert!(said.contains(says), "{name}: {said}");
+            assert!(!said.contains("or later") || said.starts_with("ask for `20"), "{name}: {said}");
         }
     });
 }

@@ -16,7 +16,7 @@ use super::{
     group::{Group, class_name, class_of},
 };
 use crate::{
-    store::{AttemptRow, RequestFilter, RequestRow},
+    store::{AttemptRow, DetailsRow, RequestFilter, RequestRow},
     usage::{Record, Texts},
 };
 
@@ -147,6 +147,7 @@ fn admits(filter: &RequestFilter, record: &Record) -> bool {
         && is(&filter.model, labels.map_or("", |labels| &labels.model))
         && is(&filter.status_class, class_name(class_of(record.status)))
         && is(&filter.error, record.error_code)
+        && is(&filter.finish, record.finish.as_str())
         && filter.status.is_none_or(|status| status == record.status)
         && filter.tag_name.as_deref().is_none_or(|wanted| tagged(&|name, _| name == wanted))
         && filter
@@ -191,6 +192,7 @@ fn row_of(record: &Record) -> RequestRow {
         fallback: record.fallback,
         tags: annotations.and_then(|annotations| json(&annotations.tags)),
         metadata: annotations.and_then(|annotations| json(&annotations.metadata)),
+        details: DetailsRow::of(record),
         dimension: Group::of(record).dimension(),
     }
 }
@@ -248,6 +250,7 @@ mod tests {
             ("status", RequestFilter { status: Some(429), ..filter() }),
             ("class", RequestFilter { status_class: some("none"), ..filter() }),
             ("error", RequestFilter { error: some("rate_limited"), ..filter() }),
+            ("finish", RequestFilter { finish: some("client_error"), ..filter() }),
             ("tag name", RequestFilter { tag_name: some("team"), ..filter() }),
             ("tag", RequestFilter { tag: some("team=red"), ..filter() }),
             ("no such tag", RequestFilter { tag: some("env=red"), ..filter() }),

@@ -54,6 +54,7 @@ pub(super) fn spent(number: u128, account: &str, amount: u64) -> Record {
         cost: Some(NanoUsd(i64::try_from(amount).unwrap())),
         fee: NanoUsd(1),
         charges: Some(Box::new([Charge { account: account.into(), period: 1, amount, moving: None }])),
+        is_sampled: true,
         ..Record::begun(at, RequestId::made(number), "chat")
     }
 }
@@ -74,9 +75,7 @@ impl Book {
     pub(super) async fn over(folder: TempDir) -> Self {
         let store = Store::open(&folder.path().join("millrace.db")).unwrap();
         let meters = Arc::new(Meters::default());
-        let keeper = Arc::new(
-            Keeper::open(store.clone(), Arc::clone(&meters) as Arc<dyn Leases>, RequestRows::All).await.unwrap(),
-        );
+        let keeper = Arc::new(Keeper::open(store.clone(), Arc::clone(&meters) as Arc<dyn Leases>).await.unwrap());
         Self { folder, store, meters, keeper }
     }
 
@@ -138,7 +137,7 @@ fn commit_that_is_repeated_changes_nothing() {
     run(async {
         let book = Book::new().await;
         let mut batch = batch::Batch::default();
-        batch.add(spent(1, "key:a", 7), RequestRows::All);
+        batch.add(spent(1, "key:a", 7));
         let commit =
             Arc::new(commit::Commit { run: "run".into(), sequence: 1, batch, leases: vec![lease("key:a", 50)] });
         for _ in 0..3 {

@@ -17,7 +17,7 @@ use crate::{
     base::{Digest, Id},
     limit::{Limit, LimitSet, MeterKey, Meters, Mode, Scope, Terms},
     snapshot::Grant,
-    store::{ApiKey, LimitMode, OrganizationStatus, PolicyPlace, StoredLimit, Tx},
+    store::{ApiKey, LimitKind, LimitMode, OrganizationStatus, PolicyPlace, StoredLimit, Tx},
 };
 
 /// Compiled limits by place, and the projects of the keys they stand over.
@@ -130,7 +130,9 @@ impl LimitBook {
     }
 
     fn compiled(&self, rows: &[StoredLimit]) -> Box<[Limit]> {
-        rows.iter().filter_map(|row| compiled(row, &self.meters)).collect()
+        // Allowances bind what is drawn of credits, not every request of a key.
+        let bind = rows.iter().filter(|row| row.kind != LimitKind::Credits);
+        bind.filter_map(|row| compiled(row, &self.meters)).collect()
     }
 }
 
@@ -144,18 +146,17 @@ fn places_over(key: &ApiKey, organization: &Id) -> impl Iterator<Item = PolicyPl
 /// A stored limit with its counter; none for a window that cannot be read, which nothing of ours has written.
 pub(super) fn compiled(row: &StoredLimit, meters: &Meters) -> Option<Limit> {
     let window = window_of(row.algorithm, &row.window)?;
-    let key = MeterKey { owner: row.place.owner().into(), kind: kind_of(row.kind), window };
+    let owner = row.place.owner();
+    let (owner, scope) = match row.kind {
+        LimitKind::Credits => (format!("allowance:{owner}"), Scope::Allowance),
+        _ => (owner, scope_of(&row.place)),
+    };
+    let key = MeterKey { owner: owner.into(), kind: kind_of(row.kind), window };
     let mode = match row.mode {
         LimitMode::Enforce => Mode::Enforce,
         LimitMode::Shadow => Mode::Shadow,
     };
-    Some(Limit {
-        meter: meters.meter(&key),
-        terms: Terms::max(row.amount),
-        scope: scope_of(&row.place),
-        mode,
-        queue: None,
-    })
+    Some(Limit { meter: meters.meter(&key), terms: Terms::max(row.amount), scope, mode, queue: None })
 }
 
 fn scope_of(place: &PolicyPlace) -> Scope {

@@ -4,6 +4,7 @@
 //! and its counter lives as long as the process, so that a change of an amount keeps what was used. A change is live on every
 //! worker before its call returns.
 
+mod allowance;
 mod book;
 mod fields;
 mod reach;
@@ -13,6 +14,7 @@ mod unpriced;
 mod words;
 mod write;
 
+pub(in crate::control) use allowance::Allowances;
 pub(in crate::control) use book::LimitBook;
 pub(in crate::control) use fields::{FieldDeed, refuse_above_member};
 pub use fields::{FieldPatch, LimitFields, PeriodKind, PeriodLimit};

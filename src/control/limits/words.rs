@@ -78,7 +78,7 @@ impl Span {
 /// What the counter of a kind counts.
 pub(super) fn kind_of(kind: LimitKind) -> Kind {
     match kind {
-        LimitKind::Usd => Kind::Money,
+        LimitKind::Usd | LimitKind::Credits => Kind::Money,
         LimitKind::Requests => Kind::Requests,
         LimitKind::TokensInput => Kind::InputTokens,
         LimitKind::TokensOutput => Kind::OutputTokens,
@@ -163,6 +163,8 @@ mod tests {
             ("bucket", Of::Requests, Some("10 seconds"), Some(TokenBucket), Ok(("10 seconds", TokenBucket))),
             ("bucket of money", Of::Usd, Some("1 hour"), Some(TokenBucket), Ok(("1 hour", TokenBucket))),
             ("sliding money", Of::Usd, Some("1 hour"), Some(SlidingWindow), Ok(("1 hour", SlidingWindow))),
+            ("sliding allowance", Of::Credits, Some("1 hour"), Some(SlidingWindow), Ok(("1 hour", SlidingWindow))),
+            ("allowance of a month", Of::Credits, Some("1 month"), Some(Calendar), Ok(("1 month", Calendar))),
             ("concurrent requests", Of::Requests, None, Some(Concurrent), Err("algorithm")),
             ("total of what is open", Of::Concurrent, None, Some(Total), Err("algorithm")),
             ("window of all time", Of::Usd, Some("1 hour"), Some(Total), Err("window")),

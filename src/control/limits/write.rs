@@ -11,6 +11,7 @@ use super::super::{
     site::{Intent, PolicySite, Standing},
 };
 use super::{
+    allowance::Allowances,
     book::compiled,
     reach::{NEEDED, Reach},
     unpriced::refuse_unpriced,
@@ -191,9 +192,14 @@ impl Control {
             deed.touch(tx)?;
             let mut keys = KeyChange::new(control.meters());
             keys.replace_all(tx, &standing.organization, &under)?;
-            Ok((keys, made))
+            let allowances = Allowances::read(tx, &standing.organization, &deed.place)?;
+            Ok(((keys, allowances), made))
         };
-        let changed = self.read_commit_and_show(under, change, |edit, changed| changed.put(edit));
+        let registries = self.registries();
+        let changed = self.read_commit_and_show(under, change, move |edit, (keys, allowances)| {
+            keys.put(edit);
+            allowances.show(&registries);
+        });
         Ok(LimitUse::read(changed.await?, &meters))
     }
 }
@@ -252,6 +258,7 @@ impl Deed<'_> {
             if row.amount > AMOUNT_MAX {
                 return Err(ControlError::field("amount", "too large"));
             }
+            self.refuse_misplaced(row)?;
             self.refuse_second(tx, row)?;
             refuse_unpriced(tx, self.snapshot, row, path)?;
         }
@@ -277,6 +284,15 @@ impl Deed<'_> {
         };
         self.note(tx, action, (before.as_ref(), stored.as_ref()))?;
         Ok(stored)
+    }
+
+    /// Only a project has an allowance.
+    fn refuse_misplaced(&self, row: &StoredLimit) -> Result<(), ControlError> {
+        if row.kind == LimitKind::Credits && !matches!(self.place, PolicyPlace::Project(_)) {
+            let said = "`credits` is what a project may draw of its organization's credits; use `usd` here";
+            return Err(ControlError::field("kind", said));
+        }
+        Ok(())
     }
 
     /// Two limits with one counter would take from it twice for each request.

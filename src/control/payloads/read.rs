@@ -1,6 +1,6 @@
 //! Reading what was said, by whom the matrix lets.
 //!
-//! Each reading is a line in the log.
+//! Each reading is an event of the audit log, committed before anything is shown, and a line in the log.
 
 use super::super::{
     actor::Actor,
@@ -26,10 +26,12 @@ impl Control {
         (room.held(), room.dropped())
     }
 
-    /// What a request of a project and its answer said. Whoever sees only own keys sees only theirs.
+    /// What a request of a project and its answer said. Whoever sees only own keys sees only theirs. That the actor read it
+    /// stands in the audit log before this returns; what was said never does.
     ///
     /// # Errors
-    /// The permission's; [`ControlError::NotFound`] when it was not kept, or is gone.
+    /// The permission's; [`ControlError::NotFound`] when it was not kept, or is gone; the store's when the event cannot be
+    /// written, and then nothing is read.
     pub async fn payload(
         &self,
         actor: &Actor,
@@ -41,11 +43,13 @@ impl Control {
             return Err(ControlError::NotFound);
         }
         let (asker, id, wanted) = (actor.clone(), project.clone(), request_id.to_owned());
-        let read = self.store().read(move |tx| {
+        // Permission, payload and event are of one transaction: no reading without its event.
+        let read = self.store().write(move |tx| {
             let (found, extent) = gate::project_for(tx, &asker, Capability::PayloadsRead, &id)?;
             let member = (extent == Extent::Own).then(|| asker.author.as_str());
             let row = tx.payload(found.id.as_str(), &wanted, member)?.ok_or(ControlError::NotFound)?;
             let key = tx.payload_key(found.id.as_str())?.ok_or(ControlError::NotFound)?;
+            tx.append_audit(&gate::event(&asker, "payload.read", &wanted, &found))?;
             Ok::<_, ControlError>((row, key))
         });
         let (row, key) = read.await?;

@@ -8,6 +8,8 @@ text_enum! {
     LimitKind {
         /// Money; its amount is nano-USD.
         Usd = "usd",
+        /// What a project may draw of the credits of its organization; its amount is nano-USD.
+        Credits = "credits",
         /// Requests.
         Requests = "requests",
         /// Tokens of requests.

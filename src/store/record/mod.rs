@@ -5,6 +5,7 @@
 mod alert;
 mod attempt;
 mod audit;
+mod decision;
 mod instance;
 mod key;
 mod ledger;
@@ -24,6 +25,8 @@ pub use alert::{
 };
 pub use attempt::AttemptRow;
 pub use audit::{ActorKind, AuditEntry, AuditEvent, KeptAnswer};
+pub(in crate::store) use decision::kept_costs;
+pub use decision::{DecisionRow, DetailsRow, RefusalRow};
 pub use instance::EgressRule;
 pub use key::{ApiKey, KeyStatus, Owner, ProviderKey, Sealed, Secret};
 pub use ledger::{Account, BucketLevel, LedgerEntry, LedgerFilter, LedgerKind, SlotLevel};

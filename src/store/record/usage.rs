@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::attempt::AttemptRow;
+use super::{attempt::AttemptRow, decision::DetailsRow};
 use crate::{
     base::{NanoUsd, TokenCounts, UnixTime},
     usage::Tally,
@@ -170,6 +170,8 @@ pub struct RequestRow {
     pub tags: Option<String>,
     /// Metadata of the client as a JSON object.
     pub metadata: Option<String>,
+    /// How it was decided on, and what else only a row tells.
+    pub details: DetailsRow,
     /// What it is counted under.
     pub dimension: Dimension,
 }
@@ -195,6 +197,8 @@ pub struct RequestFilter {
     pub status_class: Option<String>,
     /// Only with this code of an error.
     pub error: Option<String>,
+    /// Only what ended for this reason, one of the words of `Finish`.
+    pub finish: Option<String>,
     /// Only with a tag of this name.
     pub tag_name: Option<String>,
     /// Only with this tag, as `name=value`.

@@ -10,6 +10,7 @@ mod attempts;
 mod audit;
 mod backup;
 mod columns;
+mod decisions;
 mod fault;
 mod folding;
 mod keys;

@@ -7,6 +7,7 @@ use rusqlite::params;
 use super::{
     attempts::{attempts_json, attempts_of},
     columns::{Columns, only},
+    decisions::{costs_json, costs_of, refusal_json, refusal_of},
     ledger::signed,
     rollups::dimension,
     select::{By, Select},
@@ -16,11 +17,11 @@ use crate::{
     base::{Id, TokenCounts},
     store::{
         query::{Page, PageRequest},
-        record::{RequestFilter, RequestRow},
+        record::{DetailsRow, RequestFilter, RequestRow},
         tx::Outcome,
         usage_tx::Requests,
     },
-    usage::{Record, Texts},
+    usage::{Decided, Details, Record, Texts},
 };
 
 const CANCELLED: u8 = 1;
@@ -32,7 +33,7 @@ const FALLBACK: u8 = 16;
 const ROW: &str = "SELECT requests.id, at, request_id, trace_id, generation, version, requests.status, client_ip, \
     duration_us, ttft_us, overhead_us, upstream_us, attempts, input, output, cache_read, cache_write, cache_write_1h, \
     reasoning, audio_input, audio_output, bytes_in, bytes_out, cost, fee, price_source, price_date, flags, tags, metadata, tried, \
-     organization, \
+    finish, decided, first_byte_us, requested_model, user_agent, refused_by, costs, organization, \
     dimensions.project, route, key, member, \"group\", provider, model, target, endpoint, dimensions.status, error, stream, \
     credential FROM requests JOIN dimensions ON dimensions.id = dimension";
 
@@ -40,12 +41,14 @@ impl Requests for SqliteTx<'_> {
     fn insert_request(&mut self, project: &str, dimension: i64, record: &Record) -> Outcome<()> {
         let tokens = &record.tokens;
         let annotations = record.annotations.as_deref();
+        let details = record.details.as_deref();
+        let text = |text: fn(&Details) -> &str| details.map(text).filter(|text| !text.is_empty());
         self.change(
             "INSERT INTO requests (at, project, dimension, request_id, trace_id, generation, version, status, client_ip, \
              duration_us, ttft_us, overhead_us, upstream_us, attempts, input, output, cache_read, cache_write, \
              cache_write_1h, reasoning, audio_input, audio_output, bytes_in, bytes_out, cost, fee, price_source, \
-             price_date, flags, tags, metadata, tried) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             price_date, flags, tags, metadata, tried, finish, decided, first_byte_us, requested_model, user_agent, refused_by, \
+             costs) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 record.at,
                 project,
@@ -79,6 +82,13 @@ impl Requests for SqliteTx<'_> {
                 annotations.and_then(|annotations| json(&annotations.tags)),
                 annotations.and_then(|annotations| json(&annotations.metadata)),
                 attempts_json(record.tried.as_deref()),
+                record.finish.as_str(),
+                record.decided.code(),
+                details.and_then(|details| details.first_byte).map(micros),
+                text(|details| &details.requested_model),
+                text(|details| &details.user_agent),
+                details.and_then(|details| refusal_json(details.refused_by.as_ref())),
+                details.and_then(|details| costs_json(details.costs)),
             ],
         )
     }
@@ -94,6 +104,7 @@ impl Requests for SqliteTx<'_> {
         select.with_some("requests.status = ?", &filter.status);
         select.with_some("dimensions.status = ?", &filter.status_class);
         select.with_some("error = ?", &filter.error);
+        select.with_some("finish = ?", &filter.finish);
         select.with_some("EXISTS (SELECT 1 FROM json_each(tags) WHERE json_each.key = ?)", &filter.tag_name);
         // Names of tags hold no `=`.
         let pair = "EXISTS (SELECT 1 FROM json_each(tags) WHERE json_each.key || '=' || json_each.value = ?)";
@@ -186,6 +197,7 @@ fn row(columns: &mut Columns<'_, '_>) -> rusqlite::Result<RequestRow> {
         fallback: false,
         tags: None,
         metadata: None,
+        details: DetailsRow::default(),
         dimension: crate::store::record::Dimension::default(),
     };
     let flags: u8 = only(columns)?;
@@ -196,6 +208,13 @@ fn row(columns: &mut Columns<'_, '_>) -> rusqlite::Result<RequestRow> {
     row.tags = columns.take()?;
     row.metadata = columns.take()?;
     row.tried = columns.take::<Option<String>>()?.map(|tried| attempts_of(&tried));
+    row.details.finish = columns.take()?;
+    row.details.decided = Decided::of_code(columns.take()?);
+    row.details.first_byte = columns.take::<Option<u64>>()?.map(Duration::from_micros);
+    row.details.requested_model = columns.take::<Option<String>>()?.unwrap_or_default();
+    row.details.user_agent = columns.take::<Option<String>>()?.unwrap_or_default();
+    row.details.refused_by = columns.take::<Option<String>>()?.and_then(|json| refusal_of(&json));
+    row.details.costs = columns.take::<Option<String>>()?.and_then(|json| costs_of(&json));
     row.dimension = dimension(columns)?;
     Ok(row)
 }

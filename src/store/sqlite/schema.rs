@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_attempts.sql"),
     include_str!("schema_payloads.sql"),
     include_str!("schema_moving.sql"),
+    include_str!("schema_decisions.sql"),
 ];
 
 /// Refuses a file of another program or of a newer version.

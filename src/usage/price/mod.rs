@@ -6,11 +6,13 @@
 
 mod catalogue;
 mod glob;
+mod parts;
 mod rates;
 mod table;
 mod tariff;
 
 pub use catalogue::{Catalogue, ListedModel};
+pub use parts::CostParts;
 pub use rates::{PriceClass, StatedPrices};
 pub use table::{PriceRow, PriceTable, PriceTableError, PriceTableHead};
 pub use tariff::{Price, PriceMark, PriceSource};

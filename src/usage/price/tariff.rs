@@ -4,7 +4,10 @@
 
 use crate::base::{NanoUsd, PicoUsd, TokenCounts};
 
-use super::rates::{PriceClass, Rates, StatedPrices};
+use super::{
+    parts::CostParts,
+    rates::{PriceClass, Rates, StatedPrices},
+};
 
 /// Who stated a price. The first one in this order wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,7 +143,18 @@ impl Price {
         i64::try_from(pico.div_ceil(1_000)).ok().map(NanoUsd)
     }
 
+    /// The same cost by what is paid for; the parts add up to [`Price::cost`].
+    #[must_use]
+    pub fn parts(&self, tokens: &TokenCounts) -> CostParts {
+        CostParts::of_pico(self.pico_parts(tokens))
+    }
+
     fn pico(&self, tokens: &TokenCounts) -> u128 {
+        self.pico_parts(tokens).into_iter().fold(0, u128::saturating_add)
+    }
+
+    /// In the order of the fields of [`CostParts`].
+    fn pico_parts(&self, tokens: &TokenCounts) -> [u128; CostParts::COUNT] {
         let rates = self.rates(tokens.input);
         // Parts that do not fit into their whole are cut: the whole is what the provider bills.
         let mut rest = tokens.input;
@@ -148,18 +162,19 @@ impl Price {
         let hour = take(&mut rest, tokens.cache_write_1h);
         let write = take(&mut rest, tokens.cache_write.saturating_sub(tokens.cache_write_1h));
         let sound = take(&mut rest, tokens.audio_input);
-        let prompt = [
-            rates.cache_read.times(read),
-            rates.cache_write_1h.times(hour),
-            rates.cache_write.times(write),
-            rates.audio_input.times(sound),
-            rates.input.times(rest),
-        ];
+        let plain = rest;
         let mut rest = tokens.output;
         let spoken = take(&mut rest, tokens.audio_output);
         let thought = take(&mut rest, tokens.reasoning);
-        let answer = [rates.audio_output.times(spoken), rates.reasoning.times(thought), rates.output.times(rest)];
-        prompt.into_iter().chain(answer).fold(self.fee_pico(), u128::saturating_add)
+        [
+            rates.input.times(plain),
+            rates.cache_read.times(read),
+            rates.cache_write_1h.times(hour).saturating_add(rates.cache_write.times(write)),
+            rates.audio_input.times(sound).saturating_add(rates.audio_output.times(spoken)),
+            rates.output.times(rest),
+            rates.reasoning.times(thought),
+            self.fee_pico(),
+        ]
     }
 
     /// The most that an answer can cost with at most so many tokens of prompt and of answer, of whatever classes.
@@ -303,6 +318,8 @@ mod tests {
         ] {
             assert_eq!(price.cost(&tokens), NanoUsd(want), "{name}");
             assert_eq!(price.checked_cost(&tokens), Some(NanoUsd(want)), "{name}");
+            let parts = price.parts(&tokens).list();
+            assert_eq!(parts.iter().map(|part| part.0).sum::<i64>(), want, "{name}");
         }
     }
 

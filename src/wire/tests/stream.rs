@@ -1,6 +1,6 @@
 //! The state machine of streams.
 
-use crate::base::TokenCounts;
+use crate::base::{Finish, TokenCounts};
 use crate::wire::{Action, End, Endpoint, Meaning, StreamWatch};
 
 const FIRST: &str = r#"data: {"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}],"usage":null}"#;
@@ -242,4 +242,26 @@ fn progress_and_content_are_counted() {
     let ping = "event: ping\ndata: {}";
     let (_, watch) = run(Endpoint::Chat, false, &[": c", ping, FIRST, DELTA, DELTA, STOP, DONE]);
     assert_eq!((watch.messages_count(), watch.content_bytes()), (4, 10));
+}
+
+#[test]
+fn a_stream_says_why_it_ended() {
+    let end = |kind: &str, more: &str| format!(r#"data: {{"type":"response.{kind}","response":{{"id":"r"{more}}}}}"#);
+    let (done, cut) = (end("completed", ""), r#","incomplete_details":{"reason":"max_output_tokens"}"#);
+    let called = r#"data: {"type":"response.function_call_arguments.done","arguments":"{}"}"#;
+    let reason = |word: &str| STOP.replace("stop", word);
+    for (name, endpoint, events, want) in [
+        ("stop", Endpoint::Chat, vec![FIRST, DELTA, STOP, USAGE, DONE], Finish::Completed),
+        ("length", Endpoint::Chat, vec![DELTA, &reason("length"), DONE], Finish::LengthLimit),
+        ("filter", Endpoint::Chat, vec![&reason("content_filter")], Finish::ContentFilter),
+        ("tools", Endpoint::Chat, vec![DELTA, &reason("tool_calls"), USAGE], Finish::ToolCalls),
+        ("a word that nobody knows", Endpoint::Chat, vec![DELTA, &reason("enough")], Finish::Unknown),
+        ("nothing", Endpoint::Chat, vec![FIRST, DELTA, DONE], Finish::Unknown),
+        ("response", Endpoint::Responses, vec![&done], Finish::Completed),
+        ("response that calls", Endpoint::Responses, vec![called, &done], Finish::ToolCalls),
+        ("response that was cut", Endpoint::Responses, vec![&end("incomplete", cut)], Finish::LengthLimit),
+    ] {
+        let (_, watch) = run(endpoint, false, &events);
+        assert_eq!(watch.finish(), want, "{name}");
+    }
 }

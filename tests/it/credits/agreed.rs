@@ -33,7 +33,7 @@ impl Scene {
     }
 }
 
-fn millrace(gateway: &Gateway, args: &[&str], token: &str) -> (i32, String) {
+pub(super) fn millrace(gateway: &Gateway, args: &[&str], token: &str) -> (i32, String) {
     let mut command: Command = program(&std::env::temp_dir());
     command.args(args).env("MILLRACE_ADMIN_URL", format!("http://{}", gateway.admin));
     command.env("MILLRACE_ADMIN_TOKEN", token).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

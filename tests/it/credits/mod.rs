@@ -1,6 +1,8 @@
 //! Credits over sockets: who pays, how much, and never more.
 
 mod agreed;
+mod allowance;
+mod live;
 mod provider;
 mod unreachable;
 
@@ -312,6 +314,8 @@ fn platform_serves_after_a_refused_own_key_where_that_is_allowed() {
         (attempt["credential"].clone(), attempt["outcome"].clone(), attempt["status"].clone(), attempt["cost"].clone())
     };
     assert_eq!(tried(0), (json!("own"), json!("auth"), json!(401), json!(usd(0))), "{row}");
+    let last = row["decisions"].as_array().unwrap().last().unwrap();
+    assert_eq!((&last["step"], &last["outcome"]), (&json!("fallback"), &json!("platform")), "{row}");
     assert_eq!(tried(1), (json!("platform"), json!("success"), json!(200), json!(usd(scene.cost()))), "{row}");
 
     let forbidden = scene.ask_with("x-millrace-no-fallback: true\r\n");

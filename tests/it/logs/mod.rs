@@ -1,6 +1,7 @@
 //! Logs of requests over sockets: attempts, tails, payloads.
 
 mod attempts;
+mod decisions;
 mod payloads;
 mod tail;
 

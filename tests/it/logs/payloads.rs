@@ -211,6 +211,63 @@ fn only_the_roles_of_the_matrix_read_and_a_deleted_project_takes_all_along() {
     assert_eq!(counts(left.path()), (0, 0), "payloads and keys");
 }
 
+impl Site {
+    /// Readings of payloads in the audit log of the project, newest first.
+    fn readings(&self) -> Vec<Value> {
+        let path = format!("{}/audit?action=payload.read&limit=100", self.project_path());
+        self.gateway.admin("GET", &path, &[], "").json()["data"].as_array().unwrap().clone()
+    }
+}
+
+#[test]
+fn reading_is_an_event_of_the_audit_log_that_names_reader_and_request_and_repeats_nothing() {
+    let mock = Mock::start();
+    let site = Site::new(&["fast/echo"], &mock, "");
+    keeps(&site, &site.project_path(), &json!(true));
+    let reply = site.say("r0", CANARY, "");
+    assert!(eventually(DEADLINE, || site.metric("millrace_payloads_stored_total") == 1.0));
+    assert!(site.readings().is_empty());
+    let id = reply.header("x-request-id").unwrap();
+    site.row(&reply);
+    assert!(site.readings().is_empty(), "a row without what was said is no reading");
+    let shown = site.payload(&reply);
+    assert_eq!(shown.status, 200);
+    let readings = site.readings();
+    let [event] = readings.as_slice() else { panic!("{readings:?}") };
+    assert_eq!((&event["object"], &event["project_id"]), (&json!(id), &json!(site.project)), "{event}");
+    assert_eq!((&event["address"], &event["actor_kind"]), (&json!("127.0.0.1"), &json!("token")), "{event}");
+    assert_eq!(event["request_id"].as_str(), shown.header("x-request-id"), "{event}");
+    assert!(event["actor"].as_str().unwrap().starts_with("tok_") && event["at"].is_string(), "{event}");
+    assert!(!event.to_string().contains(CANARY), "{event}");
+    // Each reading is one; what shows nothing is none.
+    assert_eq!(site.payload(&reply).status, 200);
+    let unknown = site.gateway.admin("GET", &format!("{}/logs/req_unknown/payload", site.project_path()), &[], "");
+    assert_eq!((unknown.status, site.readings().len()), (404, 2));
+    let chain = site.gateway.admin("GET", "/audit/verify", &[], "").json();
+    assert_eq!(chain["ok"], true, "{chain}");
+}
+
+#[test]
+fn nothing_is_shown_while_the_reading_cannot_be_put_into_the_audit_log() {
+    let mock = Mock::start();
+    let site = Site::new(&["fast/echo"], &mock, "");
+    keeps(&site, &site.project_path(), &json!(true));
+    let reply = site.say("r0", CANARY, "");
+    site.kept(&reply);
+    site.row(&reply);
+    let before = site.readings().len();
+    // The store takes no change while its file is not in its place; what is open can still be read.
+    let [file, away] = ["millrace.db", "away.db"].map(|name| site.gateway.folder().join("stored").join(name));
+    fs::rename(&file, &away).unwrap();
+    let refused = site.payload(&reply);
+    assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("store_unavailable")), "{}", refused.text());
+    assert!(!refused.text().contains(CANARY));
+    assert_eq!(site.gateway.admin("GET", &site.project_path(), &[], "").status, 200, "reads go on");
+    fs::rename(&away, &file).unwrap();
+    assert!(eventually(DEADLINE, || site.payload(&reply).status == 200));
+    assert_eq!(site.readings().len(), before + 1);
+}
+
 /// How many payloads and keys of projects a store holds.
 fn counts(folder: &Path) -> (u64, usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,6 +1,7 @@
 //! Which requests become a row of their own.
 
-use crate::usage::Record;
+use super::record::Record;
+use crate::base::RequestId;
 
 /// Which requests are stored one by one. Those that failed, were refused, took more than one attempt or are kept with what
 /// they said always are; sums hold all of them in any case.
@@ -15,15 +16,23 @@ pub enum RequestRows {
 }
 
 impl RequestRows {
-    /// Whether a request is stored. Decided by its id alone, so that all parts of a system keep the same ones.
+    /// Whether a request is stored if nothing of note happens to it. Decided by its id alone, so that all parts of a system
+    /// keep the same ones.
     #[must_use]
-    pub fn keeps(self, record: &Record) -> bool {
+    pub fn samples(self, id: &RequestId) -> bool {
         match self {
             Self::All => true,
-            _ if record.is_error() || record.tried.is_some() || record.payload.is_some() => true,
             Self::Errors => false,
-            Self::Sampled(percent) => share_of(record.request_id.as_bytes()) < u64::from(percent),
+            Self::Sampled(percent) => share_of(id.as_bytes()) < u64::from(percent),
         }
+    }
+}
+
+impl Record {
+    /// Whether the request becomes a row of its own.
+    #[must_use]
+    pub fn is_row(&self) -> bool {
+        self.is_sampled || self.is_error() || self.tried.is_some() || self.payload.is_some()
     }
 }
 
@@ -39,32 +48,26 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::base::{RequestId, UnixTime};
-
-    fn record(id: RequestId, status: u16) -> Record {
-        Record { status, ..Record::begun(UnixTime(Duration::ZERO), id, "chat") }
-    }
+    use crate::base::UnixTime;
 
     #[test]
     fn share_of_the_ids_is_kept_and_every_error() {
         let mut random = fastrand::Rng::with_seed(7);
         // As the gateway makes them: the time in front is the same for many.
         let at = UnixTime(Duration::from_secs(1_795_000_000));
-        let begun = |draw| RequestId::begun(at, draw);
-        let ids: Vec<u128> = (0..100_000).map(|_| random.u128(..)).collect();
+        let ids: Vec<_> = (0..100_000).map(|_| RequestId::begun(at, random.u128(..))).collect();
         for (percent, around) in [(0, 0..=0), (5, 4_700..=5_300), (50, 49_300..=50_700), (100, 100_000..=100_000)] {
             let rows = RequestRows::Sampled(percent);
-            let kept = ids.iter().filter(|id| rows.keeps(&record(begun(**id), 200))).count();
+            let kept = ids.iter().filter(|id| rows.samples(id)).count();
             assert!(around.contains(&kept), "{percent} %: {kept}");
-            assert!(
-                ids.iter()
-                    .take(1_000)
-                    .all(|id| rows.keeps(&record(begun(*id), 429)) && rows.keeps(&record(begun(*id), 0)))
-            );
         }
-        assert!(
-            RequestRows::Errors.keeps(&record(begun(1), 502)) && !RequestRows::Errors.keeps(&record(begun(1), 200))
-        );
-        assert!(RequestRows::All.keeps(&record(begun(1), 200)));
+        let [errors, all] = [RequestRows::Errors, RequestRows::All].map(|rows| rows.samples(&ids[0]));
+        assert_eq!((errors, all), (false, true));
+        for (status, is_sampled, want) in
+            [(200, false, false), (200, true, true), (429, false, true), (502, false, true), (0, false, true)]
+        {
+            let begun = Record::begun(UnixTime(Duration::ZERO), ids[0].clone(), "chat");
+            assert_eq!(Record { status, is_sampled, ..begun }.is_row(), want, "{status} {is_sampled}");
+        }
     }
 }
