@@ -29,6 +29,8 @@ const WAITING_MAX: usize = 1_024;
 const BATCH_MAX: usize = 128;
 /// How often a store that cannot be written is tried again when nobody asks.
 const PROBE_PERIOD: Duration = Duration::from_secs(1);
+/// How long nobody asks for anything before memory is given back, once.
+const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// What the control plane keeps. Cheap to clone; the last clone that goes ends the threads, after what waits was done.
 #[derive(Clone)]
@@ -210,11 +212,19 @@ fn closed() -> StoreError {
 }
 
 fn write_loop(writer: &mut dyn Writer, queue: &Queue<Box<dyn Job>>, health: &HealthCell) {
+    let mut is_resting = false;
     loop {
-        let wait_max = health.write_fails().then_some(PROBE_PERIOD);
+        let wait_max = if health.write_fails() { Some(PROBE_PERIOD) } else { (!is_resting).then_some(REST_AFTER) };
         match queue.take(BATCH_MAX, wait_max) {
-            Taken::Items(jobs) => write_batch(writer, jobs, health),
-            Taken::Nothing => health.note(Part::Write, &writer.probe()),
+            Taken::Items(jobs) => {
+                write_batch(writer, jobs, health);
+                is_resting = false;
+            }
+            Taken::Nothing if health.write_fails() => health.note(Part::Write, &writer.probe()),
+            Taken::Nothing => {
+                writer.rest();
+                is_resting = true;
+            }
             Taken::Closed => return,
         }
     }
@@ -236,12 +246,18 @@ fn write_batch(writer: &mut dyn Writer, mut jobs: Vec<Box<dyn Job>>, health: &He
 }
 
 fn read_loop(reader: &mut dyn Reader, queue: &Queue<Reading>, health: &HealthCell) {
+    let mut is_resting = false;
     loop {
-        let items = match queue.take(1, None) {
+        let items = match queue.take(1, (!is_resting).then_some(REST_AFTER)) {
             Taken::Items(items) => items,
-            Taken::Nothing => continue,
+            Taken::Nothing => {
+                reader.rest();
+                is_resting = true;
+                continue;
+            }
             Taken::Closed => return,
         };
+        is_resting = false;
         for reading in items {
             match reading {
                 Reading::Job(mut job, time_max) => {

@@ -7,7 +7,11 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::{fault::store_error, open::StoreFile, tx::SqliteTx};
+use super::{
+    fault::store_error,
+    open::{StoreFile, rest},
+    tx::SqliteTx,
+};
 use crate::store::{
     engine::{Job, Verdict, Writer},
     error::StoreError,
@@ -61,6 +65,10 @@ impl Writer for SqliteWriter {
                  ON CONFLICT (name) DO UPDATE SET value = excluded.value";
             run(connection, sql)
         })
+    }
+
+    fn rest(&mut self) {
+        self.connection.iter().for_each(rest);
     }
 }
 
