@@ -16,8 +16,8 @@ use crate::usage::{Queue, append_line};
 const PERIOD: Duration = Duration::from_millis(20);
 /// Lines of each kind in one batch at most; then the admin thread does something else.
 const BATCH_LINES_MAX: usize = 512;
-/// Turns without a record, a second of them, after which the thread counts as idle.
-const QUIET_TURNS: u32 = 50;
+/// Turns without a record, half a second of them, after which the thread counts as idle.
+const QUIET_TURNS: u32 = 25;
 /// Records from which on it is worth it to give back what they took.
 const RECORDS_WORTH_IT: usize = 256;
 /// How long the last lines may take to reach the output, and then to be written.
@@ -90,7 +90,7 @@ struct Lull {
 }
 
 impl Lull {
-    /// Takes how many records a turn moved; true once, when there were many and for a second none.
+    /// Takes how many records a turn moved; true once, when there were many and for half a second none.
     fn begins(&mut self, moved: usize) -> bool {
         if moved > 0 {
             self.moved = self.moved.saturating_add(moved);
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn lull_begins_once_after_many_records_and_a_second_without_any() {
+    fn lull_begins_once_after_many_records_and_then_none() {
         let turns = usize::try_from(QUIET_TURNS).unwrap();
         for (name, before, want) in [("few", RECORDS_WORTH_IT - 1, 0), ("many", RECORDS_WORTH_IT, 1)] {
             let mut lull = Lull::default();
@@ -232,7 +232,7 @@ mod tests {
         }
         let mut lull = Lull::default();
         let busy = (0..3 * turns).filter(|turn| lull.begins(if turn % (turns - 1) == 0 { 1_000 } else { 0 })).count();
-        assert_eq!(busy, 0, "what never stops for a second");
+        assert_eq!(busy, 0, "what never stops for long");
     }
 
     #[test]

@@ -328,3 +328,83 @@ where
         let _ = self.caller.send(answer);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    /// A connection that tells what it is asked for.
+    struct Told(Sender<&'static str>);
+
+    impl Told {
+        fn tell(&self, what: &'static str) {
+            self.0.send(what).unwrap();
+        }
+    }
+
+    impl Writer for Told {
+        fn write(&mut self, _: &mut [Box<dyn Job>]) -> Outcome<()> {
+            self.tell("work");
+            Ok(())
+        }
+
+        fn probe(&mut self) -> Outcome<()> {
+            self.tell("probe");
+            Ok(())
+        }
+
+        fn rest(&mut self) {
+            self.tell("rest");
+        }
+    }
+
+    impl Reader for Told {
+        fn read(&mut self, _: &mut dyn Job, _: Option<Duration>) -> Outcome<()> {
+            Ok(())
+        }
+
+        fn backup(&mut self, _: &Path) -> Outcome<()> {
+            Ok(())
+        }
+
+        fn check(&mut self) -> Outcome<()> {
+            self.tell("work");
+            Ok(())
+        }
+
+        fn rest(&mut self) {
+            self.tell("rest");
+        }
+    }
+
+    /// Gives work twice, each time when the thread rests.
+    fn check_rests(name: &str, told: &Receiver<&'static str>, mut give: impl FnMut()) {
+        for round in 0..2 {
+            give();
+            for want in ["work", "rest"] {
+                assert_eq!(told.recv_timeout(REST_AFTER * 30), Ok(want), "{name}, round {round}");
+            }
+        }
+    }
+
+    #[test]
+    fn threads_rest_once_after_work_and_not_because_they_rested() {
+        let health = HealthCell::default();
+        let (reads, writes) = (Queue::new(1), Queue::new(1));
+        let ((reader, of_reader), (writer, of_writer)) = (channel(), channel());
+        thread::scope(|scope| {
+            scope.spawn(|| read_loop(&mut Told(reader), &reads, &health));
+            scope.spawn(|| write_loop(&mut Told(writer), &writes, &health));
+            check_rests("reader", &of_reader, || assert!(reads.push(Reading::Check).is_ok()));
+            let job = || Closure::<_, (), StoreError>::boxed(|_: &mut dyn Tx| Ok(())).0;
+            // It rested once already, while the reader was looked at.
+            assert_eq!(of_writer.recv_timeout(REST_AFTER * 30), Ok("rest"));
+            check_rests("writer", &of_writer, || assert!(writes.push(job()).is_ok()));
+            reads.close();
+            writes.close();
+        });
+        assert_eq!((of_reader.try_iter().count(), of_writer.try_iter().count()), (0, 0), "rests without work");
+    }
+}
