@@ -55,7 +55,7 @@ impl Names {
         let index = usize::try_from(number).unwrap_or(0);
         let labels = self.labels.get(index % self.labels.len()).cloned();
         let account = self.accounts.get(index % self.accounts.len()).cloned();
-        let charge = account.map(|account| Charge { account, period: 1, amount: 1_000 });
+        let charge = account.map(|account| Charge { account, period: 1, amount: 1_000, moving: None });
         Record {
             status: 200,
             attempts: 1,

@@ -35,4 +35,20 @@ pub struct Charge {
     pub period: u64,
     /// The true amount, in the unit of the account: nano-USD, tokens, requests, milliseconds.
     pub amount: u64,
+    /// Where the amount lies in a window that moves; none for windows that begin and end.
+    pub moving: Option<Moving>,
+}
+
+/// Where an amount lies in a window that moves, in nanoseconds since 1970 on the steady clock of limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moving {
+    /// In the slot of a sliding window that begins then.
+    Slot(u64),
+    /// In a bucket.
+    Bucket {
+        /// When it was settled.
+        at: u64,
+        /// What refills in one window, in the unit of the account.
+        refill: u64,
+    },
 }

@@ -79,4 +79,5 @@ pub(super) struct Settlement {
     pub(super) used: u64,
     pub(super) terms: Terms,
     pub(super) at: Moment,
+    pub(super) gate: Gate,
 }

@@ -19,6 +19,8 @@ const WAITING_MAX: usize = 4_096;
 pub(super) struct Bell {
     waiting: Option<ArrayQueue<Arc<Meter>>>,
     rung: AtomicBool,
+    /// Whether it rang since somebody last asked, so that one of those who wait wakes the keeper.
+    unheard: AtomicBool,
     overflowed: AtomicBool,
     overshoot: [Count; Kind::ALL.len()],
 }
@@ -34,6 +36,7 @@ impl Bell {
         Self {
             waiting: None,
             rung: AtomicBool::new(false),
+            unheard: AtomicBool::new(false),
             overflowed: AtomicBool::new(false),
             overshoot: Default::default(),
         }
@@ -49,6 +52,12 @@ impl Bell {
             self.overflowed.store(true, Ordering::SeqCst);
         }
         self.rung.store(true, Ordering::SeqCst);
+        self.unheard.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it rang since the last call; true for one caller.
+    pub(super) fn is_news(&self) -> bool {
+        self.unheard.load(Ordering::SeqCst) && self.unheard.swap(false, Ordering::SeqCst)
     }
 
     pub(super) fn is_rung(&self) -> bool {

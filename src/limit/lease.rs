@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use super::ask::Ask;
 use super::atomic::{Count, Pair};
 use super::window::nanos;
 
@@ -34,6 +33,8 @@ pub(super) struct Lease {
     last: Pair,
     /// Window, and up to where a lease was asked for in it. The ledger's keeper alone writes it.
     asked_for: Pair,
+    /// Whether the limit has room again with time although its account never ends.
+    rolls: bool,
 }
 
 /// A meter asks for a higher ceiling, or offers a lower one.
@@ -52,6 +53,11 @@ pub struct LeaseRequest {
 }
 
 impl Lease {
+    /// The lease of an account without an end: what is leased of it is never all there will be.
+    pub(super) fn rolling() -> Self {
+        Self { rolls: true, ..Self::default() }
+    }
+
     /// Up to what a window may be used.
     pub(super) fn ceiling(&self, window: u64) -> u64 {
         let (leased, ceiling) = self.ceiling.load();
@@ -64,12 +70,12 @@ impl Lease {
         self.wanted.raise_to(use_wanted);
     }
 
-    /// Whether so little is left that the next lease should be asked for; notes what is wanted.
-    pub(super) fn is_low(&self, used: u64, ask: &Ask) -> bool {
-        if used <= self.low.load() || used >= ask.terms.max {
+    /// Whether so little is left behind a take of `amount` that the next lease should be asked for; notes what is wanted.
+    pub(super) fn is_low(&self, used: u64, amount: u64, max: u64) -> bool {
+        if used <= self.low.load() || used >= max {
             return false;
         }
-        self.want(used.saturating_add(ask.amount).min(ask.terms.max), ask.terms.max);
+        self.want(used.saturating_add(amount).min(max), max);
         true
     }
 
@@ -119,7 +125,7 @@ impl Lease {
         if raised.is_some() {
             let left = ceiling.saturating_sub(used);
             // Nothing more can be asked for once the whole limit is leased.
-            let is_all = ceiling >= self.max.load();
+            let is_all = !self.rolls && ceiling >= self.max.load();
             self.low.store(if is_all { u64::MAX } else { ceiling - left / 2 });
         }
     }

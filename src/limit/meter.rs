@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use crate::base::{Charge, Moving};
+
 use super::ask::{Ask, Gate, Reading, Refusal, Settlement, Taken};
 use super::atomic::Count;
 use super::bell::Bell;
 use super::bucket::Bucket;
 use super::lease::{Lease, LeaseRequest};
+use super::odometer::Odometer;
 use super::open::Open;
 use super::rule::{Kind, MeterKey, Terms, Window};
 use super::sliding::Sliding;
@@ -41,11 +44,13 @@ enum Counter {
 impl Meter {
     /// A counter at zero; with a lease if its use is kept in a ledger.
     pub(super) fn new(key: MeterKey, bell: Arc<Bell>) -> Self {
-        let lease = (key.is_durable() && bell.has_ledger()).then(Box::<Lease>::default);
+        let is_kept = key.is_durable() && bell.has_ledger();
+        let lease = is_kept.then(Box::<Lease>::default);
+        let odometer = is_kept.then(|| Box::new(Odometer::new()));
         let counter = match (key.kind, key.window) {
             (Kind::Concurrent, _) | (_, Window::Open) => Counter::Open(Open::default()),
-            (kind, Window::Sliding(length)) => Counter::Sliding(Sliding::new(length, kind)),
-            (kind, Window::Bucket(length)) => Counter::Bucket(Bucket::new(length, kind)),
+            (kind, Window::Sliding(length)) => Counter::Sliding(Sliding::new(length, kind, odometer)),
+            (kind, Window::Bucket(length)) => Counter::Bucket(Bucket::new(length, kind, odometer)),
             (kind, window) => Counter::Windowed(Windowed::new(window, kind, lease)),
         };
         let account = key.to_string().into();
@@ -95,10 +100,26 @@ impl Meter {
         self.shadow_refused.add(1);
     }
 
-    fn lease(&self) -> Option<(&Windowed, &Lease)> {
+    fn odometer(&self) -> Option<&Odometer> {
         match &self.counter {
-            Counter::Windowed(windowed) => Some((windowed, windowed.lease.as_deref()?)),
-            _ => None,
+            Counter::Sliding(sliding) => sliding.odometer.as_deref(),
+            Counter::Bucket(bucket) => bucket.odometer.as_deref(),
+            Counter::Windowed(_) | Counter::Open(_) => None,
+        }
+    }
+
+    fn lease(&self) -> Option<&Lease> {
+        match &self.counter {
+            Counter::Windowed(windowed) => windowed.lease.as_deref(),
+            _ => self.odometer().map(Odometer::lease),
+        }
+    }
+
+    /// The period of its account, and what is posted and pending in it.
+    fn used_in_period(&self) -> (u64, u64) {
+        match &self.counter {
+            Counter::Windowed(windowed) => windowed.used(),
+            _ => self.odometer().map_or((0, 0), Odometer::used),
         }
     }
 
@@ -113,22 +134,25 @@ impl Meter {
             Ok(taken) => taken.lease_low,
             Err(refusal) => refusal.reason == super::ask::Reason::Unleased,
         };
-        if wants_lease && ask.gate == Gate::Leased && self.lease().is_some_and(|(_, lease)| lease.ring()) {
+        if wants_lease && ask.gate == Gate::Leased && self.lease().is_some_and(Lease::ring) {
             self.bell.ring(self);
         }
         taken
     }
 
-    pub(super) fn give_back(&self, mark: u64, amount: u64, terms: Terms, at: Moment) {
+    /// Gives back a take of which nothing was used.
+    pub(super) fn give_back(&self, end: &Settlement) {
         match &self.counter {
-            Counter::Windowed(windowed) => windowed.give_back(mark, amount),
-            Counter::Sliding(sliding) => sliding.give_back(mark, amount),
-            Counter::Bucket(bucket) => bucket.give_back(mark, amount, terms.max, at),
-            Counter::Open(open) => open.release(amount),
+            // Nothing is posted for it either.
+            Counter::Windowed(windowed) => windowed.take_out(end.mark, end.reserved),
+            Counter::Sliding(_) | Counter::Bucket(_) | Counter::Open(_) => self.settle(&Settlement { used: 0, ..*end }),
         }
     }
 
     pub(super) fn settle(&self, end: &Settlement) {
+        if let Some(odometer) = self.odometer() {
+            odometer.settle(end);
+        }
         let used = match &self.counter {
             Counter::Windowed(windowed) => windowed.settle(end),
             Counter::Sliding(sliding) => sliding.settle(end, &self.tentative),
@@ -154,8 +178,8 @@ impl Meter {
 
     /// The lease that it asks for at a time of the steady clock.
     pub(super) fn lease_request(&self, now: u64) -> Option<LeaseRequest> {
-        let (windowed, lease) = self.lease()?;
-        let (period, used) = windowed.used();
+        let lease = self.lease()?;
+        let (period, used) = self.used_in_period();
         let wanted_ceiling = lease.next_ceiling(period, used, now)?;
         Some(LeaseRequest {
             account: Arc::clone(&self.account),
@@ -168,9 +192,9 @@ impl Meter {
 
     /// Returns what is leased and not used. The lower ceiling holds already when the ledger is told.
     pub(super) fn lease_return(&self) -> Option<LeaseRequest> {
-        let (windowed, lease) = self.lease()?;
-        let (period, used) = windowed.used();
-        let used_now = || match windowed.used() {
+        let lease = self.lease()?;
+        let (period, used) = self.used_in_period();
+        let used_now = || match self.used_in_period() {
             (now, used) if now == period => used,
             // The window is over: whatever was leased of it may have been used.
             _ => u64::MAX,
@@ -186,16 +210,43 @@ impl Meter {
     }
 
     pub(super) fn leased(&self, period: u64, ceiling: u64) {
-        if let Some((windowed, lease)) = self.lease() {
-            let (window, used) = windowed.used();
+        if let Some(lease) = self.lease() {
+            let (window, used) = self.used_in_period();
             lease.grant(period, ceiling, if window == period { used } else { 0 });
         }
     }
 
     pub(super) fn restore(&self, period: u64, posted: u64) {
-        if let Counter::Windowed(windowed) = &self.counter {
-            windowed.restore(period, posted);
+        match &self.counter {
+            Counter::Windowed(windowed) => windowed.restore(period, posted),
+            _ => self.odometer().into_iter().for_each(|odometer| odometer.restore(posted)),
         }
+    }
+
+    /// Sets where in a window that moves the posted amounts lie: slots by when they begin, or the level of a bucket.
+    pub(super) fn restore_moving(&self, posted: &[(u64, u64)]) {
+        match &self.counter {
+            Counter::Sliding(sliding) => sliding.restore(posted),
+            Counter::Bucket(bucket) => bucket.restore(posted),
+            Counter::Windowed(_) | Counter::Open(_) => {}
+        }
+    }
+
+    /// What its account has posted and pending over all time; none if it keeps one by windows, or none at all.
+    pub(super) fn all_time(&self) -> Option<u64> {
+        self.odometer().map(|odometer| odometer.used().1)
+    }
+
+    /// What a ledger must keep of a settled amount.
+    pub(super) fn charge(&self, end: &Settlement) -> Charge {
+        let (period, moving) = match &self.counter {
+            Counter::Sliding(sliding) => (self.used_in_period().0, Some(Moving::Slot(sliding.slot_start(end.mark)))),
+            Counter::Bucket(_) => {
+                (self.used_in_period().0, Some(Moving::Bucket { at: end.at.steady, refill: end.terms.max }))
+            }
+            Counter::Windowed(_) | Counter::Open(_) => (end.mark, None),
+        };
+        Charge { account: Arc::clone(&self.account), period, amount: end.used, moving }
     }
 
     /// Whether it says the same as a new one.

@@ -18,6 +18,7 @@ mod held;
 mod keyed;
 mod lease;
 mod meter;
+mod odometer;
 mod open;
 mod pending;
 mod queue;
@@ -32,6 +33,7 @@ mod window;
 mod windowed;
 
 pub use ask::Reason;
+pub use bucket::Refill;
 pub use held::Held;
 pub use keyed::{Keyed, Rule, route_limits};
 pub use lease::LeaseRequest;

@@ -172,6 +172,17 @@ impl Window {
     }
 }
 
+impl Window {
+    /// The window that moves of an account, by the text of its meter; none for those that begin and end.
+    #[must_use]
+    pub fn moving(account: &str) -> Option<Self> {
+        let (_, window) = account.rsplit_once('/')?;
+        let (algorithm, length) = window.split_once(':')?;
+        let length = Duration::from_millis(length.strip_suffix("ms")?.parse().ok()?);
+        [Self::Sliding(length), Self::Bucket(length)].into_iter().find(|window| window.algorithm() == algorithm)
+    }
+}
+
 impl fmt::Display for Window {
     /// The stable text of accounts: `fixed_window:60000ms`, `calendar:1month`, `total`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -242,11 +253,10 @@ pub struct MeterKey {
 
 impl MeterKey {
     /// Whether the counter is kept over a restart: money always, the rest with windows of [`DURABLE_WINDOW_MIN`] and more.
-    /// Sliding windows and buckets of other kinds than money are not: they begin anew.
     #[must_use]
     pub fn is_durable(&self) -> bool {
         match self.window {
-            Window::Open | Window::Sliding(_) | Window::Bucket(_) => false,
+            Window::Open => false,
             Window::Total => true,
             _ if self.kind == Kind::Money => true,
             window => window.length().is_some_and(|length| length >= DURABLE_WINDOW_MIN),

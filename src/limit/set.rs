@@ -67,6 +67,10 @@ impl Limit {
         }
     }
 
+    fn ended(&self, entry: &Entry, used: u64, at: Moment) -> Settlement {
+        Settlement { mark: entry.mark, reserved: entry.amount, used, terms: self.terms, at, gate: self.gate() }
+    }
+
     fn refused(&self, asked: u64, refusal: Refusal) -> Refused {
         Refused {
             scope: self.scope,
@@ -210,7 +214,7 @@ impl LimitSet {
     pub fn give_back(&self, held: &mut Held, at: Moment) {
         for (limit, entry) in self.limits.iter().zip(&held.entries) {
             if entry.state == State::Kept {
-                limit.meter.give_back(entry.mark, entry.amount, limit.terms, at);
+                limit.meter.give_back(&limit.ended(entry, 0, at));
             }
         }
         held.entries.clear();
@@ -223,11 +227,10 @@ impl LimitSet {
             if entry.state != State::Kept {
                 continue;
             }
-            let amount = used.amount(limit.kind());
-            let terms = limit.terms;
-            limit.meter.settle(&Settlement { mark: entry.mark, reserved: entry.amount, used: amount, terms, at });
-            if amount > 0 && limit.mode == Mode::Enforce && limit.meter.is_durable() {
-                charge(Charge { account: Arc::clone(limit.meter.account()), period: entry.mark, amount });
+            let end = limit.ended(entry, used.amount(limit.kind()), at);
+            limit.meter.settle(&end);
+            if end.used > 0 && limit.mode == Mode::Enforce && limit.meter.is_durable() {
+                charge(limit.meter.charge(&end));
             }
         }
         held.entries.clear();
@@ -320,7 +323,7 @@ impl LimitSet {
     fn undo(&self, held: &mut Held, at: Moment) {
         for (limit, entry) in self.limits.iter().zip(&mut held.entries) {
             if entry.state == State::Tentative {
-                limit.meter.give_back(entry.mark, entry.amount, limit.terms, at);
+                limit.meter.give_back(&limit.ended(entry, 0, at));
                 limit.meter.tentative.gave_back();
             }
             if matches!(entry.state, State::Tentative | State::WouldRefuse) {

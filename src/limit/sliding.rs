@@ -8,10 +8,11 @@
 //! never less than what the slots hold, whatever the order of threads, and each amount leaves exactly once: whoever
 //! swaps it out of its slot takes it from the sum. An amount that finds its slot used again has expired on its way.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::ask::{Ask, Reading, Reason, Refusal, Settlement, Taken};
 use super::atomic::Pair;
+use super::odometer::{Odometer, Toll};
 use super::pending::Pending;
 use super::rule::Kind;
 use super::tentative::Tentative;
@@ -32,13 +33,15 @@ pub(super) struct Sliding {
     ring: Box<[Pair]>,
     /// What is reserved and not settled, of any age.
     pending: Pending,
+    /// What a ledger keeps of it, if one does.
+    pub(super) odometer: Option<Box<Odometer>>,
 }
 
 impl Sliding {
-    pub(super) fn new(length: Duration, kind: Kind) -> Self {
+    pub(super) fn new(length: Duration, kind: Kind, odometer: Option<Box<Odometer>>) -> Self {
         let ring = (0..RING).map(|_| Pair::default()).collect();
         let slot_ns = nanos(length).div_ceil(SLOTS).max(1);
-        Self { slot_ns, head: Pair::default(), ring, pending: Pending::of(kind) }
+        Self { slot_ns, head: Pair::default(), ring, pending: Pending::of(kind), odometer }
     }
 
     fn place(&self, slot: u64) -> Option<&Pair> {
@@ -48,6 +51,7 @@ impl Sliding {
     pub(super) fn take(&self, ask: &Ask, tentative: &Tentative) -> Result<Taken, Refusal> {
         let now = ask.at.steady / self.slot_ns;
         let mut looks = 0;
+        let mut toll = Toll::new(self.odometer.as_deref(), ask.gate);
         loop {
             let look = tentative.look();
             let seen = self.head.load();
@@ -58,18 +62,20 @@ impl Sliding {
                 continue;
             }
             if let Some(next) = ask.fits(seen.1, ask.terms.max) {
+                toll.pay(ask, ask.terms.max - seen.1)?;
                 if self.head.swap(seen, (seen.0, next)).is_err() {
                     continue;
                 }
                 self.pending.add(ask.amount);
                 self.put(seen.0, ask.amount, tentative);
-                return Ok(Taken { mark: seen.0, lease_low: false });
+                return Ok(Taken { mark: seen.0, lease_low: toll.lease_low });
             }
             // Somebody moved the head and was stopped before the old slots were out.
             if self.expire(0, seen.0, tentative) {
                 continue;
             }
             if tentative.is_final(look, ask.own, &mut looks) {
+                toll.give_back(ask.amount);
                 return Err(self.refusal(seen, ask));
             }
         }
@@ -177,9 +183,32 @@ impl Sliding {
         self.head.load().1
     }
 
-    pub(super) fn give_back(&self, mark: u64, amount: u64) {
-        self.withdraw(mark, amount);
-        self.pending.remove(amount);
+    /// When a slot begins, on the steady clock.
+    pub(super) fn slot_start(&self, slot: u64) -> u64 {
+        slot.saturating_mul(self.slot_ns)
+    }
+
+    /// Sets what was posted before a restart, by the times at which its slots began. Twice is as once.
+    pub(super) fn restore(&self, posted: &[(u64, u64)]) {
+        let mut slots: BTreeMap<u64, u64> = BTreeMap::new();
+        for (begins, amount) in posted {
+            let held = slots.entry(begins / self.slot_ns).or_default();
+            *held = held.saturating_add(*amount);
+        }
+        let newest = slots.last_key_value().map_or(0, |(slot, _)| *slot);
+        for (slot, amount) in slots {
+            if slot + RING <= newest {
+                continue;
+            }
+            let Some(place) = self.place(slot) else { continue };
+            let mut added = 0;
+            place.update(|(seen, held)| {
+                let held = if seen == slot { held } else { 0 };
+                added = amount.saturating_sub(held);
+                (seen <= slot && added > 0).then_some((slot, held.saturating_add(added)))
+            });
+            self.head.update(|(head, sum)| Some((head.max(slot), sum.saturating_add(added))));
+        }
     }
 
     pub(super) fn read(&self, at: Moment) -> Reading {

@@ -12,7 +12,7 @@ use std::{
 use super::bell::{Bell, Overflow};
 use super::lease::LeaseRequest;
 use super::meter::Meter;
-use super::rule::{Kind, MeterKey};
+use super::rule::{Kind, MeterKey, Window};
 use super::window::{Clock, Moment};
 
 /// The counters of all limits, by their keys.
@@ -21,7 +21,16 @@ pub struct Meters {
     bell: Arc<Bell>,
     clock: Clock,
     /// What was posted before a restart, of accounts that no limit has asked for yet.
-    restored: Mutex<HashMap<Arc<str>, (u64, u64)>>,
+    restored: Mutex<HashMap<Arc<str>, Restored>>,
+}
+
+/// What an account had posted before a restart.
+#[derive(Debug, Default)]
+struct Restored {
+    /// Its last period, and what it had posted in it.
+    last: (u64, u64),
+    /// Where it lies in a window that moves.
+    moving: Vec<(u64, u64)>,
 }
 
 impl fmt::Debug for Meters {
@@ -78,8 +87,9 @@ impl Meters {
     fn create(&self, key: &MeterKey) -> Arc<Meter> {
         let meter = Arc::new(Meter::new(key.clone(), Arc::clone(&self.bell)));
         let restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((period, posted)) = restored.get(meter.account()) {
+        if let Some(Restored { last: (period, posted), moving }) = restored.get(meter.account()) {
             meter.restore(*period, *posted);
+            meter.restore_moving(moving);
         }
         meter
     }
@@ -101,6 +111,13 @@ impl Meters {
     #[must_use]
     pub fn is_rung(&self) -> bool {
         self.bell.is_rung()
+    }
+
+    /// Whether a meter rang since the last call: then the ledger's keeper is to be woken, by this caller alone. A thousand
+    /// requests may wait for one lease.
+    #[must_use]
+    pub fn is_news(&self) -> bool {
+        self.bell.is_news()
     }
 
     /// Calls `each` for every meter that asks for a lease. The lease must be durable before [`Meters::leased`] is called.
@@ -137,11 +154,23 @@ impl Meters {
     pub fn restore(&self, account: &str, period: u64, posted: u64) {
         {
             let mut restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner);
-            let last = restored.entry(account.into()).or_insert((period, posted));
+            let last = &mut restored.entry(account.into()).or_default().last;
             *last = (*last).max((period, posted));
         }
         if let Some(meter) = self.meters.pin().get(account) {
             meter.restore(period, posted);
+        }
+    }
+
+    /// Sets where the posted amounts of an account lie in its sliding window: when their slots begin, in nanoseconds since
+    /// 1970, and how much each holds; of a bucket one level: as of when, and what is missing. Twice is as once.
+    pub fn restore_moving(&self, account: &str, posted: &[(u64, u64)]) {
+        {
+            let mut restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner);
+            restored.entry(account.into()).or_default().moving = posted.to_vec();
+        }
+        if let Some(meter) = self.meters.pin().get(account) {
+            meter.restore_moving(posted);
         }
     }
 
@@ -158,10 +187,22 @@ impl Meters {
                 meter.retire(false);
                 continue;
             }
-            self.restored.lock().unwrap_or_else(PoisonError::into_inner).remove(account);
+            self.forget(account, meter);
             map.remove(account);
             swept += 1;
         }
         swept
+    }
+
+    /// What a meter was restored with goes with it; but an account over all time goes on from its sum.
+    fn forget(&self, account: &Arc<str>, meter: &Meter) {
+        let mut restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner);
+        match meter.all_time().filter(|posted| *posted > 0) {
+            Some(posted) => {
+                let last = Restored { last: (Window::Total.start(0, self.now()), posted), moving: Vec::new() };
+                restored.insert(Arc::clone(account), last);
+            }
+            None => drop(restored.remove(account)),
+        }
     }
 }

@@ -64,7 +64,7 @@ impl Windowed {
                     return Err(self.unleased(start, used, ask));
                 }
                 let lease = self.lease.as_ref().filter(|_| ask.gate == Gate::Leased);
-                let lease_low = lease.is_some_and(|lease| lease.is_low(next, ask));
+                let lease_low = lease.is_some_and(|lease| lease.is_low(next, ask.amount, ask.terms.max));
                 return Ok(Taken { mark: start, lease_low });
             }
             if ask.fits(used, ask.terms.max).is_some() {
@@ -136,11 +136,7 @@ impl Windowed {
         used_after
     }
 
-    pub(super) fn give_back(&self, mark: u64, amount: u64) {
-        self.take_out(mark, amount);
-    }
-
-    fn take_out(&self, mark: u64, amount: u64) {
+    pub(super) fn take_out(&self, mark: u64, amount: u64) {
         self.used.update(|(start, used)| (start == mark).then_some((start, used.saturating_sub(amount))));
     }
 

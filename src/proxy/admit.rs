@@ -99,7 +99,7 @@ pub(super) fn admit_arrival(exchange: &mut Exchange<'_>) -> Result<(), Refusal> 
     exchange.holds = Some(holds);
     match taken {
         Err(refused) if refused.reason == Reason::Unleased => {
-            exchange.context.shared.ledger_bell.notify_one();
+            wake_keeper(exchange);
             Ok(())
         }
         taken => taken.map_err(|refused| refuse(exchange, &refused)),
@@ -250,7 +250,7 @@ async fn take(
         }
         let may_wait = match refused.reason {
             Reason::Unleased => {
-                exchange.context.shared.ledger_bell.notify_one();
+                wake_keeper(exchange);
                 LEASE_WAIT_MAX
             }
             _ => {
@@ -264,6 +264,14 @@ async fn take(
         let look = Box::pin(sleep(LOOK_EVERY));
         down.unless_gone(look).await.map_err(|_| Failure::ClientGone)?;
         waited += LOOK_EVERY;
+    }
+}
+
+/// Tells the ledger's keeper that a lease is wanted, unless somebody has.
+fn wake_keeper(exchange: &Exchange<'_>) {
+    let shared = &exchange.context.shared;
+    if shared.meters.is_news() {
+        shared.ledger_bell.notify_one();
     }
 }
 

@@ -50,6 +50,10 @@ pub(super) struct Exchange<'a> {
     pub is_metered: bool,
     /// Whether the provider was told the most that the answer may have.
     pub is_capped: bool,
+    /// Whether it can have one answer only.
+    pub is_single: bool,
+    /// Tokens that the text of the answer has at least, as far as it was looked at.
+    pub output_least: u64,
     /// Whose credential the last attempt was sent with.
     pub credential: Credential,
     /// What it cost; none without a price.
@@ -133,6 +137,8 @@ impl<'a> Exchange<'a> {
             holds: None,
             is_metered: false,
             is_capped: false,
+            is_single: false,
+            output_least: 0,
             credential: Credential::None,
             cost: None,
             priced_by: None,

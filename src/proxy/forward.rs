@@ -146,6 +146,7 @@ async fn send(
 ) -> Result<Answer, Failure> {
     let body = down.input().get(request.head.len..request.head.len + request.body_len).unwrap_or_default();
     exchange.is_capped = request.cap.is_some();
+    exchange.is_single = request.view.asks_one_answer();
     let edits = edits(target, request, body, hide_usage);
     let outgoing = Outgoing {
         endpoint: request.endpoint,

@@ -89,7 +89,7 @@ impl Exchange<'_> {
         };
         self.tokens = tokens;
         let likely = tokens.output.saturating_add(TOKENS_SLACK).saturating_mul(TOKEN_CHARS_MAX);
-        if body_bytes.saturating_sub(ANSWER_FRAME_BYTES) > likely {
+        if body_bytes.saturating_sub(ANSWER_FRAME_BYTES) > likely || tokens.output > self.most_tokens() {
             self.raise_output(said_in_answer(endpoint, body));
         }
     }
@@ -97,6 +97,7 @@ impl Exchange<'_> {
     /// Fewer tokens of output than half of what was received cannot be true: that half is billed instead.
     fn raise_output(&mut self, said_chars: u64) {
         let least = said_chars / TOKEN_CHARS_MAX;
+        self.output_least = least;
         if self.tokens.output.saturating_add(TOKENS_SLACK) < least {
             self.usage_suspect = true;
             self.tokens.output = least;
@@ -140,7 +141,7 @@ impl Exchange<'_> {
     /// Figures above what was reserved, and sent as a cap, cannot be true: the reservation is billed instead. Input that is
     /// open is billed as stated; what it has above its reservation is the overshoot that `/metrics` shows.
     fn check_usage(&mut self) {
-        if self.tokens.input.max(self.tokens.output) > TOKENS_MAX {
+        if self.tokens.input.max(self.tokens.output) > self.most_tokens() {
             self.cut_absurd();
         }
         let Some(holds) = &self.holds else { return };
@@ -156,19 +157,33 @@ impl Exchange<'_> {
         }
     }
 
-    /// Nobody reads or writes so much: without a reservation the bytes of the request and the longest answer of the model are billed.
+    /// More tokens than the model of its target is known to read or write at once.
+    fn most_tokens(&self) -> u64 {
+        let window = self.target.as_ref().and_then(|target| target.context_window);
+        window.map_or(TOKENS_MAX, |window| window.min(TOKENS_MAX))
+    }
+
+    /// Nobody reads or writes so much. Input is at most what its bytes can be, or what the model reads at once, where the
+    /// catalogue knows that and more was read than stands in the body. Without a reservation the longest answer of the model
+    /// is billed for one that is longer.
     #[cold]
     fn cut_absurd(&mut self) {
         let Some(target) = &self.target else { return };
-        self.usage_suspect = true;
         let reserved = self.holds.as_ref().map_or((0, 0), |holds| (holds.input_most, holds.claim.output_tokens));
         let tokens = &mut self.tokens;
-        if tokens.input > TOKENS_MAX {
-            let bytes = usize::try_from(self.body_bytes).unwrap_or(usize::MAX);
-            tokens.input = if reserved.0 > 0 { reserved.0 } else { input_bound(target, bytes) };
+        let bytes = usize::try_from(self.body_bytes).unwrap_or(usize::MAX);
+        let in_body = if reserved.0 > 0 { reserved.0 } else { input_bound(target, bytes) };
+        let read_at_once = target.context_window.map(|window| window.max(in_body).min(TOKENS_MAX));
+        if tokens.input > read_at_once.unwrap_or(TOKENS_MAX) {
+            self.usage_suspect = true;
+            tokens.input = read_at_once.unwrap_or(in_body);
         }
-        if tokens.output > TOKENS_MAX {
-            tokens.output = if self.is_capped && reserved.1 > 0 { reserved.1 } else { target.output_max };
+        // Of several answers together no window says anything.
+        let written_at_once = target.context_window.filter(|_| self.is_single).unwrap_or(TOKENS_MAX).min(TOKENS_MAX);
+        if tokens.output > written_at_once {
+            self.usage_suspect = true;
+            let longest = target.output_max.max(self.output_least).min(written_at_once);
+            tokens.output = if self.is_capped && reserved.1 > 0 { reserved.1 } else { longest };
         }
         tokens.cache_read = tokens.cache_read.min(tokens.input);
         tokens.cache_write = tokens.cache_write.min(tokens.input);

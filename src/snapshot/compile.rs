@@ -241,7 +241,7 @@ impl Compiler<'_> {
         let is_own_address =
             model.base_url.is_none() && !matches!(&ways, Ways::Platform(way) if !is_at_home(model, way));
         let (reach, paid) = self.funded(model, ways, &catalogue)?;
-        let Pricing { mut price, output_max } = pricing(self.project, model, &reach, &catalogue);
+        let Pricing { mut price, output_max, context_window } = pricing(self.project, model, &reach, &catalogue);
         if let Some(paid) = paid.as_ref().filter(|paid| paid.instead.is_none()) {
             price = Some(Arc::clone(&paid.price));
         }
@@ -255,6 +255,7 @@ impl Compiler<'_> {
             price,
             paid,
             output_max: route.max_output_tokens.map_or(output_max, |route| route.min(output_max)),
+            context_window,
             on_cancel: model.on_cancel,
             series: self.registries.metrics.series(Arc::clone(&labels)),
             model_json: serde_json::Value::from(model.name.as_str()).to_string().into_bytes().into(),

@@ -21,12 +21,15 @@ pub(super) struct Pricing {
     pub(super) price: Option<Arc<Price>>,
     /// Most tokens of one answer.
     pub(super) output_max: u64,
+    /// Most tokens of a request and its answer together, where the catalogue knows it.
+    pub(super) context_window: Option<u64>,
 }
 
 /// Looks up what a model costs where its requests go.
 pub(super) fn pricing(project: &ProjectSource, model: &Model, reach: &Reach, catalogue: &Catalogue) -> Pricing {
     let listed = listed(model, reach, catalogue);
     let output_max = listed.as_ref().and_then(|listed| listed.output_max).unwrap_or(OUTPUT_MAX);
+    let context_window = listed.as_ref().and_then(|listed| listed.context_window);
     let below = entry(&project.config.prices, model)
         .and_then(|entry| listed_price(entry, PriceSource::Project))
         .or_else(|| entry(&project.organization_prices, model).and_then(|e| listed_price(e, PriceSource::Organization)))
@@ -37,7 +40,7 @@ pub(super) fn pricing(project: &ProjectSource, model: &Model, reach: &Reach, cat
         Some(below) => Some(Arc::new(below.patched(&own, PriceSource::Model))),
         None => Price::new(own, PriceSource::Model, None).map(Arc::new),
     };
-    Pricing { price, output_max }
+    Pricing { price, output_max, context_window }
 }
 
 /// What the catalogue knows of a model. The host decides, not the wire that it speaks: behind an unknown address, a name that

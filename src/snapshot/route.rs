@@ -123,6 +123,8 @@ pub struct Target {
     pub price: Option<Arc<Price>>,
     /// Most tokens of one answer, for reservations.
     pub output_max: u64,
+    /// Most tokens of a request and its answer together, where the catalogue knows it.
+    pub context_window: Option<u64>,
     /// Number of the version of the configuration that it comes from; none in file mode.
     pub version: Option<u64>,
     /// Header lines that tell the client what served: route, provider, model, target, version.

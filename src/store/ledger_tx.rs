@@ -4,7 +4,7 @@
 
 use super::{
     query::{Page, PageRequest},
-    record::{Account, LedgerEntry, LedgerFilter},
+    record::{Account, BucketLevel, LedgerEntry, LedgerFilter, SlotLevel},
     tx::Outcome,
 };
 use crate::base::UnixTime;
@@ -32,6 +32,16 @@ pub trait Ledger {
     fn account(&self, account: &str, period: u64) -> Outcome<Option<Account>>;
     /// Calls `each` with the two newest periods of every account, older ones first.
     fn each_account(&self, each: &mut dyn FnMut(Account)) -> Outcome<()>;
+    /// Adds to a slot of a sliding window, and forgets those of its account that begin before a time.
+    fn add_to_slot(&mut self, slot: &SlotLevel, forget_before: u64) -> Outcome<()>;
+    /// Calls `each` with every slot, by account and time.
+    fn each_slot(&self, each: &mut dyn FnMut(SlotLevel)) -> Outcome<()>;
+    /// The level of a bucket; none of one that was never used.
+    fn bucket(&self, account: &str) -> Outcome<Option<BucketLevel>>;
+    /// Sets the level of a bucket.
+    fn set_bucket(&mut self, level: &BucketLevel) -> Outcome<()>;
+    /// Calls `each` with the level of every bucket.
+    fn each_bucket(&self, each: &mut dyn FnMut(BucketLevel)) -> Outcome<()>;
     /// Entries, by time.
     fn ledger(&self, filter: &LedgerFilter, page: &PageRequest) -> Outcome<Page<LedgerEntry>>;
     /// How far accounts are from the sum of their entries, all differences together without their signs. Looks at up to

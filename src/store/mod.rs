@@ -29,11 +29,12 @@ pub use query::{AuditFilter, KeyFilter, Order, Page, PageRequest, ProjectFilter,
 pub use record::{
     Account, Activation, ActivationKind, ActorKind, AdminToken, Alert, AlertChannel, AlertCondition, AlertDelivery,
     AlertEvent, AlertMark, AlertNotice, AlertScope, AlertState, ApiKey, AttemptRow, AuditEntry, AuditEvent,
-    ChannelKind, DeliveryState, Dimension, EgressRule, Invitation, InvitationStatus, KeptAnswer, KeyStatus,
-    LedgerEntry, LedgerFilter, LedgerKind, Lifecycle, LimitAlgorithm, LimitKind, LimitMode, Member, Mode, Organization,
-    OrganizationPrice, OrganizationPrices, OrganizationRole, OrganizationStatus, Owner, PolicyPlace, Project,
-    ProjectGrant, ProjectRole, ProviderKey, RequestFilter, RequestRow, Rollup, Rule, RuleStatus, Sealed, SecondFactor,
-    Secret, Session, Span, StoredLimit, StoredPayload, TagPlace, TagTally, User, Version, VersionState,
+    BucketLevel, ChannelKind, DeliveryState, Dimension, EgressRule, Invitation, InvitationStatus, KeptAnswer,
+    KeyStatus, LedgerEntry, LedgerFilter, LedgerKind, Lifecycle, LimitAlgorithm, LimitKind, LimitMode, Member, Mode,
+    Organization, OrganizationPrice, OrganizationPrices, OrganizationRole, OrganizationStatus, Owner, PolicyPlace,
+    Project, ProjectGrant, ProjectRole, ProviderKey, RequestFilter, RequestRow, Rollup, Rule, RuleStatus, Sealed,
+    SecondFactor, Secret, Session, SlotLevel, Span, StoredLimit, StoredPayload, TagPlace, TagTally, User, Version,
+    VersionState,
 };
 pub use sqlite::OTHER_TAG;
 pub use tx::{

@@ -73,7 +73,9 @@ impl Value {
 
     /// An element of `input`: a message or a call of a function; of embeddings a text or numbers.
     fn is_plain_item(&self) -> bool {
-        let is_message = self.all("type").next().is_none() || self.has_type_of(&["message"]);
+        // Without a type and without a role it refers to an item that the provider keeps.
+        let is_untyped = || self.all("type").next().is_none() && self.all("role").next().is_some();
+        let is_message = self.has_type_of(&["message"]) || is_untyped();
         let is_call = || {
             self.has_type_of(&["function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"])
         };
@@ -207,6 +209,7 @@ mod tests {
             (r#"{"messages":[],"tools":[{}]}"#, false),
             (r#"{"input":[{"type":"reasoning","id":"rs"}]}"#, false),
             (r#"{"input":[{"type":"item_reference","id":"msg"}]}"#, false),
+            (r#"{"input":[{"id":"msg"}]}"#, false),
             (r#"{"input":[{"type":"function_call_output","output":[{"type":"input_image"}]}]}"#, false),
             (r#"{"messages":[],"tools":[{"type":"function","parameters":{"a":{"$ref":"b"}}}]}"#, false),
             (r#"{"messages":[],"tools":[{"type":"function","parameters":{"a":{"\u0024ref":"b"}}}]}"#, false),

@@ -19,7 +19,7 @@ use hickory_resolver::{
     proto::{op::ResponseCode, rr::Name},
     system_conf::read_system_conf,
 };
-use tokio::{sync::Notify, task::JoinSet, time::sleep_until};
+use tokio::{sync::Notify, task::JoinSet, time::sleep};
 
 use super::{
     address::{Addresses, Lives, ResolveError, State},
@@ -236,7 +236,7 @@ impl Resolver {
 
 async fn wait_until(at: Option<Instant>) {
     match at {
-        Some(at) => sleep_until(at.into()).await,
+        Some(at) => sleep(at.saturating_duration_since(now())).await,
         None => std::future::pending().await,
     }
 }
@@ -334,7 +334,8 @@ impl Inner {
         // A task of its own: should the library panic, this name fails and the others go on.
         let task = tokio::spawn(async move { resolver.lookup_ip(name).await });
         let lookup = task.await.map_err(|_| ResolveError::Unreachable)?.map_err(|error| reason(&error))?;
-        let ttl = lookup.valid_until().saturating_duration_since(now());
+        // Told in the library's own kind of moment.
+        let ttl = lookup.valid_until().saturating_duration_since(std::time::Instant::now());
         Ok(Answer { ips: lookup.iter().collect(), ttl })
     }
 

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::body_error::{BodyError, BodyFault};
 use super::edit::Edits;
 use super::endpoint::Endpoint;
-use super::json_place::Span;
+use super::json_place::{Span, Text, Value};
 use super::request::RequestView;
 use super::usage::parse_count;
 
@@ -23,6 +23,35 @@ pub struct DemandSpans {
     pub(super) prompt: Option<(Span, u32)>,
     /// `prompt` names one that the provider keeps. Only read on the Responses wire.
     pub(super) names_prompt: bool,
+    /// `input` has an item of which the provider reads more than stands in it. Only read on the Responses wire.
+    pub(super) names_items: bool,
+}
+
+/// What an item of `input` on the Responses wire says of itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ItemKind {
+    has_type: bool,
+    has_role: bool,
+    /// It names another type than those that stand for themselves, or hides a name.
+    is_other: bool,
+}
+
+impl ItemKind {
+    pub(super) fn note(&mut self, body: &[u8], name: Text, value: Value) {
+        match name.span.inner_of(body) {
+            b"type" if value.first == b'"' => {
+                self.has_type = true;
+                self.is_other |= value.escaped || !PLAIN_ITEMS.contains(&value.span.inner_of(body));
+            }
+            b"role" => self.has_role |= value.first != b'n',
+            _ => self.is_other |= name.escaped,
+        }
+    }
+
+    /// An item without a type is a message if it says whose; else it refers to one that the provider keeps.
+    pub(super) fn is_plain(self) -> bool {
+        !self.is_other && (self.has_type || self.has_role)
+    }
 }
 
 /// What a request asks for at most.
@@ -34,8 +63,8 @@ pub struct Demand {
     pub answers: u64,
     /// Things that the provider turns into tokens by rules of its own: pictures, files, what it looks up.
     pub unseen: u64,
-    /// Whether no bound of the input follows from the body: it refers to a file, a kept conversation or prompt, or to tools of
-    /// the provider that read more.
+    /// Whether no bound of the input follows from the body: it refers to a file, a kept conversation, item or prompt, has
+    /// thoughts that only the provider can read, or refers to tools of the provider that read more.
     pub is_open: bool,
 }
 
@@ -60,6 +89,10 @@ const REFERENCES: [Mark; 11] = [
     (b"\"computer", b"_use"),
     (b"\"server", b"_label\""),
 ];
+/// Items of `input` that are all that the provider reads for them. Not among them: references, thoughts, which are kept or
+/// encrypted, and what tools of the provider found.
+const PLAIN_ITEMS: [&[u8]; 5] =
+    [b"message", b"function_call", b"function_call_output", b"custom_tool_call", b"custom_tool_call_output"];
 /// Member with which some aggregators add searches to a request.
 const PLUGINS: &[u8] = b"plugins";
 
@@ -89,9 +122,18 @@ impl RequestView {
             answers = n.max(best_of).max(1) * prompts(body, spans.prompt);
         }
         let (pictures, references) = unseen(body);
-        let kept = u64::from(self.needs_state) + u64::from(spans.names_prompt);
+        let kept = u64::from(self.needs_state) + u64::from(spans.names_prompt) + u64::from(spans.names_items);
         let is_open = references + kept > 0 || self.has_name(body, PLUGINS);
         Ok(Demand { output_cap, answers, unseen: pictures.saturating_add(references).saturating_add(kept), is_open })
+    }
+}
+
+impl RequestView {
+    /// Whether one answer is all that the body can ask for. Looks at what stands there, not at its value.
+    #[must_use]
+    pub fn asks_one_answer(&self) -> bool {
+        let DemandSpans { n, best_of, prompt, .. } = &self.demand;
+        n.is_none() && best_of.is_none() && prompt.is_none_or(|(_, prompts)| prompts <= 1)
     }
 }
 
@@ -251,6 +293,21 @@ mod tests {
             (Endpoint::Responses, r#"{"model":"m","previous_response_id":"r"}"#, true),
             (Endpoint::Responses, r#"{"model":"m","previous_response_id":null}"#, false),
             (Endpoint::Responses, r#"{"model":"m","prompt":{"id":"p"}}"#, true),
+            (Endpoint::Responses, r#"{"model":"m","reasoning":{},"input":[]}"#, false),
+            (Endpoint::Responses, r#"{"model":"m","input":[{"role":"user","content":"item_reference"},"x"]}"#, false),
+            (
+                Endpoint::Responses,
+                r#"{"model":"m","input":[{"type":"message","id":"msg_1","role":"assistant","content":[]},{"type":"function_call"}]}"#,
+                false,
+            ),
+            (Endpoint::Responses, r#"{"model":"m","input":[{"type":"item_reference","id":"msg_1"}]}"#, true),
+            (Endpoint::Responses, r#"{"model":"m","input":[{"role":"user"},{"id":"msg_1"}]}"#, true),
+            (Endpoint::Responses, r#"{"model":"m","input":[{"type":null,"id":"msg_1"}]}"#, true),
+            (Endpoint::Responses, r#"{"model":"m","input":[{"type":"reasoning","id":"rs_1","summary":[]}]}"#, true),
+            (Endpoint::Responses, r#"{"model":"m","input":[{"type":"r\u0065asoning","id":"rs_1"}]}"#, true),
+            (Endpoint::Responses, r#"{"model":"m","input":[{"t\u0079pe":"reasoning","role":"user"}]}"#, true),
+            (Endpoint::Responses, r#"{"model":"m","input":[{"type":"file_search_call","id":"fs_1"}]}"#, true),
+            (Endpoint::Chat, r#"{"model":"m","input":[{"type":"item_reference"}]}"#, false),
             (Endpoint::Responses, r#"{"model":"m","tools":[{"type":"mcp","server_label":"s"}]}"#, true),
             (Endpoint::Responses, r#"{"model":"m","tools":[{"type":"function","name":"web"}]}"#, false),
         ] {

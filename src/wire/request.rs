@@ -8,7 +8,7 @@
 use smallvec::SmallVec;
 
 use super::body_error::{BodyError, BodyFault};
-use super::demand::DemandSpans;
+use super::demand::{DemandSpans, ItemKind};
 use super::endpoint::Endpoint;
 use super::json::{self, Scanner};
 use super::json_place::{JsonFault, Span, Text, Value, offset};
@@ -289,6 +289,9 @@ impl Pass<'_> {
         if known == Name::StreamOptions && self.scanner.peek() == b'{' {
             return self.stream_options();
         }
+        if known == Name::Input && self.endpoint == Endpoint::Responses && self.scanner.peek() == b'[' {
+            return self.items();
+        }
         let value = self.scanner.value()?;
         self.keep(known, value)
     }
@@ -317,11 +320,8 @@ impl Pass<'_> {
                 if value.first != b'[' {
                     return refuse("messages", "an array");
                 }
-                self.check_count("messages", value)?;
+                self.check_count("messages", value.children, value.span.start as usize)?;
                 self.view.messages = Some(value.span);
-            }
-            Name::Input if self.endpoint == Endpoint::Responses => {
-                self.check_count("input", value)?;
             }
             Name::Instructions if self.endpoint == Endpoint::Responses => {
                 if !matches!(value.first, b'"' | b'n') {
@@ -346,10 +346,47 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn check_count(&self, name: &'static str, value: Value) -> Result<(), BodyError> {
-        if value.children > self.messages_max {
-            return Err(BodyError::new(BodyFault::TooMany(name), value.span.start as usize));
+    fn check_count(&self, name: &'static str, count: u32, at: usize) -> Result<(), BodyError> {
+        if count > self.messages_max {
+            return Err(BodyError::new(BodyFault::TooMany(name), at));
         }
+        Ok(())
+    }
+
+    /// The list in `input` of the Responses wire.
+    fn items(&mut self) -> Result<(), Fault> {
+        let start = self.scanner.at();
+        let mut count = 0;
+        if self.scanner.open_array()? {
+            loop {
+                count += 1;
+                if self.scanner.peek() == b'{' {
+                    self.item()?;
+                } else {
+                    self.scanner.value()?;
+                }
+                if !self.scanner.next_element()? {
+                    break;
+                }
+            }
+        }
+        Ok(self.check_count("input", count, start)?)
+    }
+
+    /// One item: whether the provider reads nothing for it but what stands in it.
+    fn item(&mut self) -> Result<(), Fault> {
+        let mut item = ItemKind::default();
+        if self.scanner.open_object()? {
+            loop {
+                let name = self.scanner.name()?;
+                let value = self.scanner.value()?;
+                item.note(self.body, name, value);
+                if !self.scanner.next_member()? {
+                    break;
+                }
+            }
+        }
+        self.view.demand.names_items |= !item.is_plain();
         Ok(())
     }
 

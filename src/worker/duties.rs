@@ -25,7 +25,7 @@ pub(super) async fn run(context: Rc<Context>) {
     let mut stopped_at = None;
     let mut due = now() + TICK;
     loop {
-        monoio::time::sleep_until((due).into()).await;
+        monoio::time::sleep(due.saturating_duration_since(now())).await;
         let woke = now();
         context.block.busy_us.set_total(processor_time_us());
         context.block.beat(woke, woke.saturating_duration_since(due));

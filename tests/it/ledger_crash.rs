@@ -66,6 +66,10 @@ impl Leases for Meters {
         let meter = Meter { used: posted, ceiling: posted, asked: posted };
         self.0.lock().unwrap().insert(account.to_owned(), meter);
     }
+
+    fn restore_moving(&self, account: &str, _: &[(u64, u64)]) {
+        panic!("no window of {account} moves");
+    }
 }
 
 /// One write call, so that a line is whole or not there.
@@ -74,7 +78,7 @@ fn say(line: &str) {
 }
 
 fn spent(number: u128, account: &str) -> Record {
-    let charge = Charge { account: account.into(), period: PERIOD, amount: 1 };
+    let charge = Charge { account: account.into(), period: PERIOD, amount: 1, moving: None };
     Record {
         status: 200,
         attempts: 1,

@@ -1,8 +1,9 @@
 //! Limits hold although the gateway is killed under load.
 //!
-//! Clients spend a limit of money and one of requests; the gateway is killed and started again until both are reached. What
-//! clients were given never exceeds a limit over all lives together, nothing that a client has seen is forgiven, and
-//! what is charged beyond it stands in the ledger as `crash_reserve`. `MILLRACE_CRASH_ROUNDS` sets the kills, 10 unless told.
+//! Clients spend limits of money, over fixed and sliding windows and in buckets, and one of requests; the gateway is killed and
+//! started again until all are reached. What clients were given never exceeds a limit over all lives together, nothing that
+//! a client has seen is forgiven, and what is charged beyond it stands in the ledger as `crash_reserve`.
+//! `MILLRACE_CRASH_ROUNDS` sets the kills, 10 unless told.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +15,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use millrace::store::{Account, LedgerEntry, LedgerFilter, LedgerKind, Order, PageRequest, Store, Tx};
@@ -27,7 +28,15 @@ const REQUESTS_MAX: u64 = 2_000;
 const MONEY_MAX: u64 = 200_000_000;
 /// Fresh limits for the kills after the first ones are reached.
 const EPOCHS: usize = 60;
-const KINDS: [(&str, u64); 2] = [("requests", REQUESTS_MAX), ("money", MONEY_MAX)];
+/// So long that a bucket refills by next to nothing in a test.
+const WINDOW: Duration = Duration::from_secs(31 * 86_400);
+/// Of a route: what it is called, what it allows, and its algorithm.
+const KINDS: [(&str, u64, &str); 4] = [
+    ("requests", REQUESTS_MAX, "fixed_window"),
+    ("money", MONEY_MAX, "fixed_window"),
+    ("sliding", MONEY_MAX, "sliding_window"),
+    ("bucket", MONEY_MAX, "token_bucket"),
+];
 const CLIENTS: usize = 4;
 
 /// What clients know of one limit, in requests or nano-USD.
@@ -51,21 +60,38 @@ fn project() -> String {
                     input_cost_per_million_tokens: \"1.234567\"\n    output_cost_per_million_tokens: \"3.141593\"\nroutes:\n"
         .to_owned();
     for epoch in 0..EPOCHS {
-        writeln!(
-            text,
-            "  requests-{epoch}: {{chat_models: [m], rate_limiting: {{max_requests: {REQUESTS_MAX}, window_size: 1 day}}}}\n  \
-             money-{epoch}: {{chat_models: [m], budget_limiting: {{max_budget: \"0.2\", window_size: 1 day}}}}"
-        )
-        .unwrap();
+        for (name, max, algorithm) in KINDS {
+            let limit = match name {
+                "requests" => format!("rate_limiting: {{max_requests: {max}"),
+                _ => format!("budget_limiting: {{max_budget: \"{}\"", decimal(max)),
+            };
+            writeln!(
+                text,
+                "  {name}-{epoch}: {{chat_models: [m], {limit}, algorithm: {algorithm}, window_size: 31 days}}}}"
+            )
+            .unwrap();
+        }
     }
     text
 }
 
-/// Asks both limits of an epoch in turn until it is told to stop or nobody answers.
+/// USD of whole micro-USD.
+fn decimal(nano: u64) -> String {
+    format!("{}.{:06}", nano / 1_000_000_000, nano % 1_000_000_000 / 1_000)
+}
+
+/// Most that a limit allows in the time of the test.
+fn most(name: &str, since: Instant) -> u64 {
+    let (_, max, algorithm) = KINDS.into_iter().find(|(kind, ..)| name.starts_with(kind)).unwrap();
+    let refilled = u128::from(max) * since.elapsed().as_millis() / WINDOW.as_millis();
+    if algorithm == "token_bucket" { max + u64::try_from(refilled).unwrap() } else { max }
+}
+
+/// Asks all limits of an epoch in turn until it is told to stop or nobody answers.
 fn spend(gateway: &Gateway, key: &str, epoch: usize, book: &Book, stop: &AtomicBool) {
     let mut client = gateway.client();
     while !stop.load(Ordering::Relaxed) {
-        for (kind, _) in KINDS {
+        for (kind, ..) in KINDS {
             let name = format!("{kind}-{epoch}");
             let note = |change: &dyn Fn(&mut Seen)| change(book.lock().unwrap().entry(name.clone()).or_default());
             note(&|seen| seen.sent += 1);
@@ -76,7 +102,7 @@ fn spend(gateway: &Gateway, key: &str, epoch: usize, book: &Book, stop: &AtomicB
             }
             assert!(matches!(reply.status, 200 | 429), "{name}: {}", reply.text());
             let cost = reply.header("x-millrace-cost-usd").map_or(0, |cost| cost.replace('.', "").parse().unwrap());
-            let amount = if kind == "money" { cost } else { 1 };
+            let amount = if kind == "requests" { 1 } else { cost };
             note(&|seen| {
                 seen.answered += 1;
                 seen.refused += u64::from(reply.status == 429);
@@ -139,12 +165,13 @@ struct Overcharge {
     largest_of_an_account: u64,
 }
 
-fn check(folder: &Path, book: &Book, when: &str) -> BTreeMap<&'static str, Overcharge> {
+fn check(folder: &Path, (book, since): (&Book, Instant), when: &str) -> BTreeMap<&'static str, Overcharge> {
     let (accounts, entries, apart) = left(folder);
     assert_eq!(apart, 0, "{when}: accounts are not the sums of their entries");
     let mut found: BTreeMap<&str, Overcharge> = BTreeMap::new();
     for (name, seen) in &*book.lock().unwrap() {
-        let (kind, max) = KINDS.into_iter().find(|(kind, _)| name.starts_with(kind)).unwrap();
+        let (kind, ..) = KINDS.into_iter().find(|(kind, ..)| name.starts_with(kind)).unwrap();
+        let max = most(name, since);
         assert!(seen.given <= max, "{when}: {name} gave {} of {max}", seen.given);
         let mine: Vec<_> = accounts.iter().filter(|one| one.account.contains(&format!("/{name}/"))).collect();
         if seen.given == 0 && mine.is_empty() {
@@ -159,7 +186,7 @@ fn check(folder: &Path, book: &Book, when: &str) -> BTreeMap<&'static str, Overc
             of.map(|entry| u64::try_from(entry.amount).unwrap()).sum()
         };
         // Requests without an answer may have been served: the process ended behind their settlement.
-        let unseen = (seen.sent - seen.answered) * if kind == "money" { seen.dearest } else { 1 };
+        let unseen = (seen.sent - seen.answered) * if kind == "requests" { 1 } else { seen.dearest };
         let (posted, reserved) = (sum(LedgerKind::Requests), sum(LedgerKind::CrashReserve));
         assert!(posted <= seen.given + unseen, "{when}: {name} has {posted} posted, {} seen", seen.given);
         assert_eq!(posted + reserved, account.posted, "{when}: {name} has entries of other kinds");
@@ -180,6 +207,7 @@ fn i_1_i_12_limits_hold_over_kills_at_any_moment_under_load() {
     let rounds: u32 = env::var("MILLRACE_CRASH_ROUNDS").map_or(10, |text| text.parse().unwrap());
     let seed = fastrand::u64(..);
     println!("seed {seed}");
+    let since = Instant::now();
     let mut random = fastrand::Rng::with_seed(seed);
     let first = Project::on(Gateway::stored(tempfile::tempdir().unwrap(), 2));
     first.serve(&project());
@@ -195,8 +223,8 @@ fn i_1_i_12_limits_hold_over_kills_at_any_moment_under_load() {
             gateway.signal(nix::sys::signal::Signal::SIGKILL);
         });
         let folder = gateway.killed();
-        check(folder.path(), &book, &format!("kill {round}"));
-        let reached = KINDS.iter().all(|(kind, _)| {
+        check(folder.path(), (&book, since), &format!("kill {round}"));
+        let reached = KINDS.iter().all(|(kind, ..)| {
             let book = book.lock().unwrap();
             book.get(&format!("{kind}-{epoch}")).is_some_and(|seen| seen.refused > 0)
         });
@@ -206,17 +234,17 @@ fn i_1_i_12_limits_hold_over_kills_at_any_moment_under_load() {
     let refused =
         |kind: &str| book.lock().unwrap().get(&format!("{kind}-{epoch}")).is_some_and(|seen| seen.refused > 0);
     live(&gateway, &key, epoch, &book, |_| {
-        assert!(eventually(6 * DEADLINE, || KINDS.iter().all(|(kind, _)| refused(kind))), "a limit is not reached");
+        assert!(eventually(6 * DEADLINE, || KINDS.iter().all(|(kind, ..)| refused(kind))), "a limit is not reached");
     });
     let folder = gateway.ended();
-    let found = check(folder.path(), &book, "the end");
+    let found = check(folder.path(), (&book, since), "the end");
     let (accounts, ..) = left(folder.path());
     let open: Vec<_> = accounts.iter().filter(|account| account.leased != account.posted).collect();
     assert!(open.is_empty(), "leases are open although nobody spends: {open:?}");
     let book = book.into_inner().unwrap();
     let asked: u64 = book.values().map(|seen| seen.sent).sum();
-    println!("{rounds} kills, {asked} requests, {} pairs of limits reached", epoch + 1);
-    for (kind, max) in KINDS {
+    println!("{rounds} kills, {asked} requests, {} sets of limits reached", epoch + 1);
+    for (kind, max, _) in KINDS {
         let Some(of) = found.get(kind) else { continue };
         let given: u64 = book.iter().filter(|(name, _)| name.starts_with(kind)).map(|(_, seen)| seen.given).sum();
         println!(

@@ -15,18 +15,18 @@ const PRICED: &str = "chat_models:\n  - {model_id: m, model: mock/m, input_cost_
 const COST: u64 = 12_000_000;
 
 /// A request that reserves exactly what its answer uses.
-fn exact(key: &str) -> Vec<u8> {
+pub(crate) fn exact(key: &str) -> Vec<u8> {
     with_key(&chat_with("demo/chat", r#","max_tokens":12"#), key)
 }
 
-fn priced(workers: u16) -> Project {
+pub(crate) fn priced(workers: u16) -> Project {
     let project = Project::on(Gateway::stored(tempfile::tempdir().unwrap(), workers));
     project.serve(PRICED);
     project
 }
 
 /// Makes a key; returns the path of its object and its text.
-fn key(project: &Project, body: &Value) -> (String, String) {
+pub(crate) fn key(project: &Project, body: &Value) -> (String, String) {
     let made = project.call(("POST", &project.path("/keys")), &[], body, 201);
     (project.path(&format!("/keys/{}", text(&made, "id"))), text(&made, "key"))
 }
@@ -37,11 +37,11 @@ fn change(project: &Project, path: &str, body: &Value) -> Value {
     project.call(("PATCH", path), &[("if-match", shown.header("etag").unwrap())], body, 200)
 }
 
-fn shown(project: &Project, path: &str) -> Value {
+pub(crate) fn shown(project: &Project, path: &str) -> Value {
     project.call(("GET", path), &[], &Value::Null, 200)
 }
 
-fn error(reply: &Reply) -> (u16, String) {
+pub(crate) fn error(reply: &Reply) -> (u16, String) {
     (reply.status, text(&reply.json()["error"], "code"))
 }
 

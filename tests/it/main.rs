@@ -25,6 +25,7 @@ mod harness;
 mod keys;
 mod leaving;
 mod ledger_crash;
+mod ledger_faults;
 mod lifecycle;
 mod limit_burst;
 mod limit_crash;

@@ -37,17 +37,23 @@ fn i_08_what_the_body_does_not_show_is_billed_as_reported() {
     let gateway = Gateway::serve(&Settings::demo(project(&mock, &[("r", "fast/prompt=5000")]), mock.address));
     let mut client = gateway.client();
     let mut ask = |more: &str| {
-        let body = format!(r#"{{"model":"demo/r","input":"hello"{more}}}"#);
+        let input = if more.starts_with(r#","input""#) { "" } else { r#","input":"hello""# };
+        let body = format!(r#"{{"model":"demo/r"{input}{more}}}"#);
         client.send(&post("/v1/responses", &body));
         let reply = client.read().unwrap();
         assert_eq!(reply.status, 200, "{more}: {}", reply.text());
         reply
     };
     assert!(cost(&ask("")) < "0.000200000", "a body of 40 bytes cannot have 5,000 tokens");
+    let messages = r#","input":[{"role":"user","content":"hello"},{"type":"message","id":"msg_1","role":"assistant"}]"#;
+    assert!(cost(&ask(messages)) < "0.000200000", "an item that stands in the body is no reference");
     for more in [
         r#","previous_response_id":"resp_1""#,
         r#","conversation":"conv_1""#,
         r#","prompt":{"id":"pmpt_1"}"#,
+        r#","input":[{"role":"user","content":"hello"},{"type":"item_reference","id":"msg_1"}]"#,
+        r#","input":[{"role":"user","content":"hello"},{"id":"msg_1"}]"#,
+        r#","input":[{"role":"user","content":"hello"},{"type":"reasoning","id":"rs_1","summary":[]}]"#,
         r#","tools":[{"type":"web_search_preview"}]"#,
         r#","tools":[{"type":"file_search","vector_store_ids":["v"]}]"#,
         r#","tools":[{"type":"mcp","server_label":"s","server_url":"https://s.example"}]"#,
@@ -132,6 +138,42 @@ fn i_08_figures_that_cannot_be_true_are_cut_and_flagged_without_any_limit() {
     assert_eq!(honest, (50, 1_600));
     let suspect = gateway.metric("millrace_requests_total", "");
     assert_eq!(suspect, Some(4.0));
+}
+
+/// Without a limit nothing was reserved; but no model reads or writes more at once than its window.
+#[test]
+fn i_08_figures_above_the_window_of_a_listed_model_are_cut_to_it() {
+    let mock = Mock::start();
+    let models = [
+        ("within", "fast/prompt=900,completion=800"),
+        ("above", "fast/prompt=5000,completion=6000"),
+        ("said", "fast/size=8000,prompt=50,completion=6000"),
+    ];
+    let text: String =
+        project(&mock, &models).lines().filter(|line| !line.contains("_limiting")).fold(String::new(), |text, line| {
+            let is_price = line.contains("_cost_per_million_tokens");
+            if is_price { text } else { text + line + "\n" }
+        });
+    let mut settings = Settings::demo(text, mock.address);
+    settings.server_lines = "prices_file: prices.txt\n".to_owned();
+    let table = "#millrace-prices 1 source=test date=2026-11-01 unit=usd_per_million_tokens\n\
+                 @own hosts=127.0.0.1\nfast/* in=1 out=1000 context=1000 max_out=300\n";
+    settings.files.push(("prices.txt".to_owned(), table.to_owned()));
+    let gateway = Gateway::serve(&settings);
+    let mut client = gateway.client();
+    let mut ask = |route: &str, more: &str| {
+        let body = format!(r#"{{"model":"demo/{route}"{more},"messages":[{{"role":"user","content":"hi"}}]}}"#);
+        client.send(&post("/v1/chat/completions", &body));
+        let reply = client.read().unwrap();
+        assert_eq!(reply.status, 200, "{route}: {}", reply.text());
+        cost(&reply).to_owned()
+    };
+    assert_eq!(ask("within", ""), "0.800900000", "what can be true is billed as stated");
+    assert_eq!(ask("above", ""), "0.301000000", "the window, and the longest answer");
+    assert_eq!(ask("above", r#","n":8"#), "6.001000000", "of eight answers together nothing is known");
+    let said = ask("said", "");
+    assert!(said.as_str() > "0.600050000" && said.as_str() < "1.000050000", "less than half of what was said: {said}");
+    gateway.assert_idle();
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     group::{Group, GroupKey, Share, ShareKey, minute_of},
+    moving::Moved,
     sample::RequestRows,
 };
 use crate::{
@@ -28,6 +29,8 @@ pub(super) struct Batch {
     pub(super) records: u64,
     /// What they add to accounts of limits, by account and period.
     pub(super) charges: FastMap<(Arc<str>, u64), Posting>,
+    /// Where in windows that move those lie.
+    pub(super) moved: Moved,
     /// What they add to the accounts of their projects.
     pub(super) costs: FastMap<Box<str>, Cost>,
     /// What they add to roll-ups.
@@ -85,6 +88,7 @@ impl Batch {
 
     fn add_charges(&mut self, record: &Record) {
         for charge in record.charges.iter().flatten() {
+            self.moved.add(charge);
             let place = (Arc::clone(&charge.account), charge.period);
             let posting = self.charges.entry(place).or_insert_with(|| Posting::of(record));
             // Credits show cost and fee apart; limits in money count both as one.

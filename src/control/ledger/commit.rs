@@ -9,6 +9,7 @@ use super::{
     batch::{Batch, COST, FEE, Posting, organization_of_credits, project_of},
     group::{Group, GroupKey, Known},
     leases::WantedLease,
+    moving,
 };
 use crate::{
     base::{UnixTime, unix_time},
@@ -38,6 +39,7 @@ impl Commit {
             return Ok(Vec::new());
         }
         self.store_entries(tx, at)?;
+        self.batch.moved.store(tx)?;
         for lease in &self.leases {
             tx.lease(&lease.account, lease.period, lease.ceiling)?;
         }
@@ -97,13 +99,15 @@ pub(super) fn close_leases(tx: &mut dyn Tx, run: &str) -> Outcome<usize> {
     let open = tx.open_leases()?;
     let at = unix_time();
     for account in &open {
+        let amount = account.leased.saturating_sub(account.posted);
+        moving::reserve(tx, &account.account, amount, nanos(at))?;
         tx.post(&LedgerEntry {
             id: 0,
             at,
             kind: LedgerKind::CrashReserve,
             account: account.account.clone(),
             period: account.period,
-            amount: signed(account.leased.saturating_sub(account.posted)),
+            amount: signed(amount),
             requests: 0,
             organization: organization_of_credits(&account.account).to_owned(),
             project: String::new(),
@@ -132,6 +136,11 @@ fn entry(at: UnixTime, operation: &str, (account, period): (&str, u64), posting:
         comment: String::new(),
         operation: operation.to_owned(),
     }
+}
+
+/// Nanoseconds since 1970.
+pub(super) fn nanos(at: UnixTime) -> u64 {
+    u64::try_from(at.0.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn signed(amount: u64) -> i64 {

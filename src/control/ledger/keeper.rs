@@ -16,9 +16,10 @@ use tokio::{
 use super::super::error::ControlError;
 use super::{
     batch::{Batch, COST, FEE},
-    commit::{Commit, close_leases},
+    commit::{Commit, close_leases, nanos},
     group::Known,
     leases::{Leases, WantedLease},
+    moving::restored,
     observe::Observations,
     sample::RequestRows,
 };
@@ -84,14 +85,14 @@ impl Keeper {
         push_random(&mut run, RUN_LEN)?;
         let run: Arc<str> = run.into();
         let named = Arc::clone(&run);
-        let (reserved, accounts) = store
+        let (reserved, accounts, moving) = store
             .write(move |tx| {
                 let reserved = close_leases(tx, &named)?;
                 let old = unix_time().0.saturating_sub(COMMITS_KEPT);
                 tx.forget_commits(&named, crate::base::UnixTime(old))?;
                 let mut accounts = Vec::new();
                 tx.each_account(&mut |account| accounts.push(account))?;
-                Ok::<_, StoreError>((reserved, accounts))
+                Ok::<_, StoreError>((reserved, accounts, restored(tx, nanos(unix_time()))?))
             })
             .await?;
         if reserved > 0 {
@@ -103,6 +104,9 @@ impl Keeper {
             if !account.account.starts_with(COST) && !account.account.starts_with(FEE) {
                 leases.restore(&account.account, account.period, account.posted);
             }
+        }
+        for (account, posted) in moving {
+            leases.restore_moving(&account, &posted);
         }
         Ok(Self {
             store,

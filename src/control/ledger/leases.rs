@@ -29,6 +29,9 @@ pub trait Leases: Send + Sync {
     fn leased(&self, lease: &WantedLease);
     /// Before the first request: what an account has posted in a period. Called with older periods first.
     fn restore(&self, account: &str, period: u64, posted: u64);
+    /// Before the first request: where the posted amounts of an account lie in its window that moves, as
+    /// [`Meters::restore_moving`] takes it.
+    fn restore_moving(&self, account: &str, posted: &[(u64, u64)]);
 }
 
 impl Leases for Meters {
@@ -49,6 +52,10 @@ impl Leases for Meters {
 
     fn restore(&self, account: &str, period: u64, posted: u64) {
         self.restore(account, period, posted);
+    }
+
+    fn restore_moving(&self, account: &str, posted: &[(u64, u64)]) {
+        self.restore_moving(account, posted);
     }
 }
 

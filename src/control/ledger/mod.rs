@@ -11,6 +11,9 @@ mod commit;
 mod group;
 mod keeper;
 mod leases;
+mod moving;
+#[cfg(test)]
+mod moving_tests;
 mod observe;
 mod read;
 #[cfg(test)]

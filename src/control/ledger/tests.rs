@@ -18,6 +18,7 @@ pub(super) struct Meters {
     wants: Mutex<Vec<WantedLease>>,
     leased: Mutex<Vec<WantedLease>>,
     restored: Mutex<Vec<(String, u64, u64)>>,
+    moving: Mutex<BTreeMap<String, Vec<(u64, u64)>>>,
 }
 
 impl Leases for Meters {
@@ -31,6 +32,10 @@ impl Leases for Meters {
 
     fn restore(&self, account: &str, period: u64, posted: u64) {
         self.restored.lock().unwrap().push((account.to_owned(), period, posted));
+    }
+
+    fn restore_moving(&self, account: &str, posted: &[(u64, u64)]) {
+        self.moving.lock().unwrap().insert(account.to_owned(), posted.to_vec());
     }
 }
 
@@ -48,7 +53,7 @@ pub(super) fn spent(number: u128, account: &str, amount: u64) -> Record {
         caller: Some(Arc::new(Caller { project: Some("prj_a".into()), ..Caller::of_key("key_a") })),
         cost: Some(NanoUsd(i64::try_from(amount).unwrap())),
         fee: NanoUsd(1),
-        charges: Some(Box::new([Charge { account: account.into(), period: 1, amount }])),
+        charges: Some(Box::new([Charge { account: account.into(), period: 1, amount, moving: None }])),
         ..Record::begun(at, RequestId::made(number), "chat")
     }
 }

@@ -123,14 +123,6 @@ pub(super) fn checked_window(
     if (kind == LimitKind::Concurrent) != (algorithm == LimitAlgorithm::Concurrent) {
         return refused("algorithm", "`concurrent` belongs to the kind `concurrent`, and no other does");
     }
-    // What is spent must outlive the process, which these two do not.
-    let forgets = matches!(algorithm, LimitAlgorithm::SlidingWindow | LimitAlgorithm::TokenBucket);
-    if kind == LimitKind::Usd && forgets {
-        return refused(
-            "algorithm",
-            "money is limited by `total`, `fixed_window`, `aligned_fixed_window` or `calendar`",
-        );
-    }
     let has_none = matches!(algorithm, LimitAlgorithm::Total | LimitAlgorithm::Concurrent);
     let Some(text) = window else {
         if has_none {
@@ -169,8 +161,8 @@ mod tests {
             ("all time", Of::Usd, None, None, Ok(("", Total))),
             ("open", Of::Concurrent, None, None, Ok(("", Concurrent))),
             ("bucket", Of::Requests, Some("10 seconds"), Some(TokenBucket), Ok(("10 seconds", TokenBucket))),
-            ("bucket of money", Of::Usd, Some("1 hour"), Some(TokenBucket), Err("algorithm")),
-            ("sliding money", Of::Usd, Some("1 hour"), Some(SlidingWindow), Err("algorithm")),
+            ("bucket of money", Of::Usd, Some("1 hour"), Some(TokenBucket), Ok(("1 hour", TokenBucket))),
+            ("sliding money", Of::Usd, Some("1 hour"), Some(SlidingWindow), Ok(("1 hour", SlidingWindow))),
             ("concurrent requests", Of::Requests, None, Some(Concurrent), Err("algorithm")),
             ("total of what is open", Of::Concurrent, None, Some(Total), Err("algorithm")),
             ("window of all time", Of::Usd, Some("1 hour"), Some(Total), Err("window")),

@@ -31,6 +31,7 @@ fn first_use_waits_for_a_lease_and_later_ones_do_not() {
     let refused = take(&set, 100, at(0)).unwrap_err();
     assert_eq!((refused.reason, refused.free), (Reason::Unleased, 0));
     assert!(meters.is_rung());
+    assert_eq!([meters.is_news(), meters.is_news()], [true, false], "one of those who wait wakes the keeper");
     let asked = answer(&meters, 1);
     assert_eq!(asked.len(), 1);
     assert_eq!((&*asked[0].account, asked[0].used, asked[0].ceiling), ("key:k/usd/fixed_window:60000ms", 0, 0));
@@ -132,7 +133,7 @@ fn charges_name_the_period_that_admitted() {
     let mut charges: Vec<Charge> = Vec::new();
     set.settle(&mut held, &claim(4), at(60_001), |charge| charges.push(charge));
     let period = nanos(at(0));
-    let want = |account: &str, period, amount| Charge { account: account.into(), period, amount };
+    let want = |account: &str, period, amount| Charge { account: account.into(), period, amount, moving: None };
     assert_eq!(
         charges,
         [want("key:k/usd/fixed_window:60000ms", period, 4), want("key:k/tokens/total", 1, 8)],

@@ -3,6 +3,7 @@
 mod algorithms;
 mod leases;
 mod model;
+mod moving;
 mod orders;
 mod scene;
 mod threads;

@@ -196,9 +196,9 @@ fn sets_that_cross_leave_nothing_behind() {
 }
 
 /// A lease goes back while it is spent: nothing is spent above the ceiling that the ledger is told.
-fn lease_returns() {
+fn lease_returns(window: Window) {
     let meters = Arc::new(Meters::with_ledger());
-    let set = Arc::new(LimitSet::new(vec![limit(&meters, "key:k", Kind::Money, Window::Total, 100)]));
+    let set = Arc::new(LimitSet::new(vec![limit(&meters, "key:k", Kind::Money, window, 100)]));
     take(&set, 2, at(0)).unwrap_err();
     meters.lease_requests(at(0), |request| meters.leased(&request.account, request.period, 10));
     let told = Arc::new(AtomicU64::new(10));
@@ -210,7 +210,7 @@ fn lease_returns() {
             }
         }),
         Box::new(move || {
-            keeper.return_leases(["key:k/usd/total"], |request| {
+            keeper.return_leases([&*format!("key:k/usd/{window}")], |request| {
                 ceiling.store(request.wanted_ceiling, Ordering::Relaxed);
             });
         }),
@@ -220,5 +220,7 @@ fn lease_returns() {
 
 #[test]
 fn leases_go_back_in_any_order_without_being_spent() {
-    explore(lease_returns);
+    explore(|| lease_returns(Window::Total));
+    explore(|| lease_returns(Window::Sliding(minutes(1))));
+    explore(|| lease_returns(Window::Bucket(minutes(1))));
 }

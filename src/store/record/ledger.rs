@@ -34,6 +34,30 @@ pub struct Account {
     pub leased: u64,
 }
 
+/// What one slot of a sliding window holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotLevel {
+    /// The account.
+    pub account: String,
+    /// When the slot begins, in nanoseconds since 1970.
+    pub begins: u64,
+    /// What is posted in it, in the unit of the account.
+    pub posted: u64,
+}
+
+/// How full a bucket is by what is posted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketLevel {
+    /// The account.
+    pub account: String,
+    /// As of when, in nanoseconds since 1970.
+    pub as_of: u64,
+    /// What is missing from the full bucket, in the unit of the account.
+    pub missing: u64,
+    /// What refills in one window; 0 where that is not known yet.
+    pub refill: u64,
+}
+
 /// One entry of the ledger. Never changed: a correction is a new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerEntry {

@@ -26,7 +26,7 @@ pub use attempt::AttemptRow;
 pub use audit::{ActorKind, AuditEntry, AuditEvent, KeptAnswer};
 pub use instance::EgressRule;
 pub use key::{ApiKey, KeyStatus, Owner, ProviderKey, Sealed, Secret};
-pub use ledger::{Account, LedgerEntry, LedgerFilter, LedgerKind};
+pub use ledger::{Account, BucketLevel, LedgerEntry, LedgerFilter, LedgerKind, SlotLevel};
 pub use limit::{LimitAlgorithm, LimitKind, LimitMode, StoredLimit};
 pub use payload::StoredPayload;
 pub use people::{

@@ -12,7 +12,7 @@ use crate::{
     store::{
         ledger_tx::{Ledger, Place},
         query::{Page, PageRequest},
-        record::{Account, LedgerEntry, LedgerFilter},
+        record::{Account, BucketLevel, LedgerEntry, LedgerFilter, SlotLevel},
         tx::Outcome,
     },
 };
@@ -89,6 +89,41 @@ impl Ledger for SqliteTx<'_> {
         self.each(sql, [], account, each)
     }
 
+    fn add_to_slot(&mut self, slot: &SlotLevel, forget_before: u64) -> Outcome<()> {
+        self.run(
+            "DELETE FROM account_slots WHERE account = ? AND begins < ?",
+            params![slot.account, signed(forget_before)],
+        )?;
+        self.change(
+            "INSERT INTO account_slots (account, begins, posted) VALUES (?, ?, ?) \
+             ON CONFLICT (account, begins) DO UPDATE SET posted = posted + excluded.posted",
+            params![slot.account, signed(slot.begins), signed(slot.posted)],
+        )
+    }
+
+    fn each_slot(&self, each: &mut dyn FnMut(SlotLevel)) -> Outcome<()> {
+        let slot = |columns: &mut Columns<'_, '_>| {
+            Ok(SlotLevel { account: columns.take()?, begins: columns.take()?, posted: columns.take()? })
+        };
+        self.each("SELECT account, begins, posted FROM account_slots ORDER BY account, begins", [], slot, each)
+    }
+
+    fn bucket(&self, account: &str) -> Outcome<Option<BucketLevel>> {
+        let sql = "SELECT account, as_of, missing, refill FROM account_buckets WHERE account = ?";
+        self.first(sql, params![account], bucket)
+    }
+
+    fn set_bucket(&mut self, level: &BucketLevel) -> Outcome<()> {
+        self.change(
+            "INSERT OR REPLACE INTO account_buckets (account, as_of, missing, refill) VALUES (?, ?, ?, ?)",
+            params![level.account, signed(level.as_of), signed(level.missing), signed(level.refill)],
+        )
+    }
+
+    fn each_bucket(&self, each: &mut dyn FnMut(BucketLevel)) -> Outcome<()> {
+        self.each("SELECT account, as_of, missing, refill FROM account_buckets ORDER BY account", [], bucket, each)
+    }
+
     fn ledger(&self, filter: &LedgerFilter, page: &PageRequest) -> Outcome<Page<LedgerEntry>> {
         let mut select = Select::from(ENTRY.to_owned());
         select.with_some("organization = ?", &filter.organization);
@@ -122,6 +157,15 @@ pub(super) fn signed(number: u64) -> i64 {
 
 fn account(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Account> {
     Ok(Account { account: columns.take()?, period: columns.take()?, posted: columns.take()?, leased: columns.take()? })
+}
+
+fn bucket(columns: &mut Columns<'_, '_>) -> rusqlite::Result<BucketLevel> {
+    Ok(BucketLevel {
+        account: columns.take()?,
+        as_of: columns.take()?,
+        missing: columns.take()?,
+        refill: columns.take()?,
+    })
 }
 
 fn entry(columns: &mut Columns<'_, '_>) -> rusqlite::Result<LedgerEntry> {

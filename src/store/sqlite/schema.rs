@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_prices.sql"),
     include_str!("schema_attempts.sql"),
     include_str!("schema_payloads.sql"),
+    include_str!("schema_moving.sql"),
 ];
 
 /// Refuses a file of another program or of a newer version.

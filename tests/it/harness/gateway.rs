@@ -151,7 +151,10 @@ impl Gateway {
         let at = folder.path();
         let mut text = format!("listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\ndata_dir: stored\n{more_lines}");
         writeln!(text, "runtime: {{workers: {workers}}}").unwrap();
-        text.push_str("limits: {admin_reads_per_minute: 1000000, admin_writes_per_minute: 1000000}\n");
+        text.push_str(
+            "limits: {admin_reads_per_minute: 1000000, admin_writes_per_minute: 1000000, \
+             max_connections_per_address: 2000}\n",
+        );
         write_private(&at.join("millrace.yaml"), &text);
         let mut command = program(at);
         command.arg("serve").arg("-c").arg(at.join("millrace.yaml")).envs(variables.iter().copied());
