@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 60
 export MILLRACE_CORPUS
 
 .PHONY: help setup check format clippy unit tidy test build socket clients clients-python clients-node \
-	release fuzz e2e-real admin books soak loadtest flamegraph openapi prices-table clean
+	release fuzz e2e-real admin books soak loadtest flamegraph openapi prices-table start-list clean
 
 help: ## Prints this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
@@ -95,6 +95,10 @@ loadtest: ## Gateways side by side on one core, with ratios
 
 flamegraph: ## A flame graph of the hot path
 	@scripts/flamegraph.sh $(ARGS)
+
+start-list: ## Rewrites build/start.ld: which functions the start runs. Needs valgrind
+	@$(STAGE) release $(CARGO) build --locked --release --workspace
+	@$(STAGE) start-list scripts/start-list.py
 
 clean:
 	rm -rf target fuzz/target .venv .venv-real .venv-admin tests/clients/node/node_modules

@@ -8,7 +8,7 @@ use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::output::{Batch, Output};
-use crate::base::log;
+use crate::base::{log, settle_memory};
 use crate::control::{Control, Keeper, KeyUse};
 use crate::usage::{Queue, append_line};
 
@@ -16,6 +16,10 @@ use crate::usage::{Queue, append_line};
 const PERIOD: Duration = Duration::from_millis(20);
 /// Lines of each kind in one batch at most; then the admin thread does something else.
 const BATCH_LINES_MAX: usize = 512;
+/// Turns without a record, half a second of them, after which the thread counts as idle.
+const QUIET_TURNS: u32 = 25;
+/// Records from which on it is worth it to give back what they took.
+const RECORDS_WORTH_IT: usize = 256;
 /// How long the last lines may take to reach the output, and then to be written.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
@@ -52,6 +56,7 @@ pub struct Pump {
 pub async fn pump(pump: Pump, mut shutdown: watch::Receiver<bool>) {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut lull = Lull::default();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -60,10 +65,13 @@ pub async fn pump(pump: Pump, mut shutdown: watch::Receiver<bool>) {
             _ = shutdown.wait_for(|stop| *stop) => break,
         }
         // Once even if nothing waits: the application log then reports what it held back.
-        pump.move_batch();
+        let mut moved = pump.move_batch();
         while pump.movable() > 0 {
             yield_now().await;
-            pump.move_batch();
+            moved += pump.move_batch();
+        }
+        if lull.begins(moved) {
+            settle_memory();
         }
     }
     if timeout(FLUSH_MAX, pump.flush()).await.is_err() {
@@ -72,6 +80,30 @@ pub async fn pump(pump: Pump, mut shutdown: watch::Receiver<bool>) {
     let output = Arc::clone(&pump.output);
     // The wait is for a thread, so it must not hold up the runtime.
     let _ = tokio::task::spawn_blocking(move || output.close(FLUSH_MAX)).await;
+}
+
+/// Notices that many records came and then none.
+#[derive(Default)]
+struct Lull {
+    moved: usize,
+    quiet_turns: u32,
+}
+
+impl Lull {
+    /// Takes how many records a turn moved; true once, when there were many and for half a second none.
+    fn begins(&mut self, moved: usize) -> bool {
+        if moved > 0 {
+            self.moved = self.moved.saturating_add(moved);
+            self.quiet_turns = 0;
+            return false;
+        }
+        self.quiet_turns = self.quiet_turns.saturating_add(1);
+        let begins = self.quiet_turns >= QUIET_TURNS && self.moved >= RECORDS_WORTH_IT;
+        if begins {
+            self.moved = 0;
+        }
+        begins
+    }
 }
 
 impl Pump {
@@ -89,15 +121,15 @@ impl Pump {
         self.keeper.as_ref().is_none_or(|keeper| keeper.has_room())
     }
 
-    /// Moves one batch; loses its lines rather than wait for the output, since the rows behind it matter more.
-    fn move_batch(&self) {
-        let batch = self.take_batch();
-        if batch.bytes.is_empty() {
-            return;
-        }
-        if let Err(batch) = self.output.offer(batch) {
+    /// Moves one batch and returns how many records it had; loses its lines rather than wait for the output, since the rows behind it matter more.
+    fn move_batch(&self) -> usize {
+        let (batch, records) = self.take_batch();
+        if !batch.bytes.is_empty()
+            && let Err(batch) = self.output.offer(batch)
+        {
             self.output.lose(&batch);
         }
+        records
     }
 
     /// Moves everything, waiting for the output where it is full.
@@ -107,7 +139,7 @@ impl Pump {
                 sleep(PERIOD).await;
                 continue;
             }
-            let mut batch = self.take_batch();
+            let (mut batch, _) = self.take_batch();
             while let Err(refused) = self.output.offer(batch) {
                 batch = refused;
                 sleep(PERIOD).await;
@@ -115,12 +147,12 @@ impl Pump {
         }
     }
 
-    fn take_batch(&self) -> Batch {
+    fn take_batch(&self) -> (Batch, usize) {
         let mut batch = Batch::default();
         let app_lines = log::drain(BATCH_LINES_MAX, &mut batch.bytes);
         batch.app_lines = u64::try_from(app_lines).unwrap_or(u64::MAX);
         let records_max = if self.has_room() { BATCH_LINES_MAX } else { 0 };
-        self.queue.drain(records_max, |record| {
+        let records = self.queue.drain(records_max, |record| {
             if let (Some(key_use), Some(key)) = (&self.key_use, &record.caller) {
                 key_use.note(&key.key_id, record.at);
             }
@@ -136,7 +168,7 @@ impl Pump {
                 keeper.note(record);
             }
         });
-        batch
+        (batch, records)
     }
 }
 
@@ -187,6 +219,20 @@ mod tests {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let bounded = async { tokio::time::timeout(Duration::from_secs(20), test).await };
         runtime.block_on(bounded).unwrap()
+    }
+
+    #[test]
+    fn lull_begins_once_after_many_records_and_then_none() {
+        let turns = usize::try_from(QUIET_TURNS).unwrap();
+        for (name, before, want) in [("few", RECORDS_WORTH_IT - 1, 0), ("many", RECORDS_WORTH_IT, 1)] {
+            let mut lull = Lull::default();
+            assert!(!lull.begins(before), "{name}: it is busy");
+            assert_eq!((1..turns).filter(|_| lull.begins(0)).count(), 0, "{name}: too early");
+            assert_eq!((0..3 * turns).filter(|_| lull.begins(0)).count(), want, "{name}");
+        }
+        let mut lull = Lull::default();
+        let busy = (0..3 * turns).filter(|turn| lull.begins(if turn % (turns - 1) == 0 { 1_000 } else { 0 })).count();
+        assert_eq!(busy, 0, "what never stops for long");
     }
 
     #[test]

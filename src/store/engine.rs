@@ -45,6 +45,9 @@ pub(super) trait Writer: Send {
     /// # Errors
     /// Why it does not.
     fn probe(&mut self) -> Outcome<()>;
+
+    /// Gives back the memory that only serves to be faster: nothing was asked for a while.
+    fn rest(&mut self);
 }
 
 /// One of several that read beside the writer.
@@ -66,6 +69,9 @@ pub(super) trait Reader: Send {
     /// # Errors
     /// What is damaged.
     fn check(&mut self) -> Outcome<()>;
+
+    /// As [`Writer::rest`].
+    fn rest(&mut self);
 }
 
 /// An open database.

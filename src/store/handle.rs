@@ -36,6 +36,8 @@ const WAITING_MAX: usize = 1_024;
 const BATCH_MAX: usize = 128;
 /// How often a store that cannot be written is tried again when nobody asks.
 const PROBE_PERIOD: Duration = Duration::from_secs(1);
+/// How long nobody asks for anything before memory is given back, once.
+const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// What the control plane keeps. Cheap to clone; the last clone that goes ends the threads, after what waits was done.
 #[derive(Clone)]
@@ -245,15 +247,22 @@ struct Keeping {
 
 impl Keeping {
     fn run(&mut self) {
+        let mut is_resting = false;
         loop {
-            let wait_max = self.health.write_fails().then_some(PROBE_PERIOD);
+            let fails = self.health.write_fails();
+            let wait_max = if fails { Some(PROBE_PERIOD) } else { (!is_resting).then_some(REST_AFTER) };
             match self.queue.take(BATCH_MAX, wait_max) {
                 Taken::Items(changes) => {
                     changes.iter().for_each(|(since, _)| self.block.waited(since.elapsed()));
                     self.write_batch(changes.into_iter().map(|(_, job)| job).collect());
                     self.shorten_log();
+                    is_resting = false;
                 }
-                Taken::Nothing => self.health.note(Part::Write, &self.writer.probe()),
+                Taken::Nothing if fails => self.health.note(Part::Write, &self.writer.probe()),
+                Taken::Nothing => {
+                    self.writer.rest();
+                    is_resting = true;
+                }
                 Taken::Closed => return,
             }
         }
@@ -291,12 +300,18 @@ impl Keeping {
 }
 
 fn read_loop(reader: &mut dyn Reader, queue: &Queue<Reading>, health: &HealthCell) {
+    let mut is_resting = false;
     loop {
-        let items = match queue.take(1, None) {
+        let items = match queue.take(1, (!is_resting).then_some(REST_AFTER)) {
             Taken::Items(items) => items,
-            Taken::Nothing => continue,
+            Taken::Nothing => {
+                reader.rest();
+                is_resting = true;
+                continue;
+            }
             Taken::Closed => return,
         };
+        is_resting = false;
         for reading in items {
             match reading {
                 Reading::Job(mut job, time_max) => {
@@ -365,5 +380,96 @@ where
         };
         // A caller that has gone does not want to know.
         let _ = self.caller.send(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    /// A connection that tells what it is asked for.
+    struct Told(Sender<&'static str>);
+
+    impl Told {
+        fn tell(&self, what: &'static str) {
+            self.0.send(what).unwrap();
+        }
+    }
+
+    impl Writer for Told {
+        fn write(&mut self, _: &mut [Box<dyn Job>]) -> Outcome<()> {
+            self.tell("work");
+            Ok(())
+        }
+
+        fn probe(&mut self) -> Outcome<()> {
+            self.tell("probe");
+            Ok(())
+        }
+
+        fn shorten_log(&mut self, _: usize) -> Option<Outcome<()>> {
+            None
+        }
+
+        fn rest(&mut self) {
+            self.tell("rest");
+        }
+    }
+
+    impl Reader for Told {
+        fn read(&mut self, _: &mut dyn Job, _: Option<Duration>) -> Outcome<()> {
+            Ok(())
+        }
+
+        fn backup(&mut self, _: &Path) -> Outcome<()> {
+            Ok(())
+        }
+
+        fn check(&mut self) -> Outcome<()> {
+            self.tell("work");
+            Ok(())
+        }
+
+        fn rest(&mut self) {
+            self.tell("rest");
+        }
+    }
+
+    /// Gives work twice, each time when the thread rests.
+    fn check_rests(name: &str, told: &Receiver<&'static str>, mut give: impl FnMut()) {
+        for round in 0..2 {
+            give();
+            for want in ["work", "rest"] {
+                assert_eq!(told.recv_timeout(REST_AFTER * 30), Ok(want), "{name}, round {round}");
+            }
+        }
+    }
+
+    #[test]
+    fn threads_rest_once_after_work_and_not_because_they_rested() {
+        let health = HealthCell::default();
+        let (reads, writes) = (Queue::new(1), Arc::new(Queue::new(1)));
+        let ((reader, of_reader), (writer, of_writer)) = (channel(), channel());
+        let mut keeping = Keeping {
+            writer: Box::new(Told(writer)),
+            queue: Arc::clone(&writes),
+            health: Arc::default(),
+            block: Arc::default(),
+            log_stays: false,
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| read_loop(&mut Told(reader), &reads, &health));
+            scope.spawn(move || keeping.run());
+            check_rests("reader", &of_reader, || assert!(reads.push(Reading::Check).is_ok()));
+            let job = || Closure::<_, (), StoreError>::boxed(|_: &mut dyn Tx| Ok(())).0;
+            // It rested once already, while the reader was looked at.
+            assert_eq!(of_writer.recv_timeout(REST_AFTER * 30), Ok("rest"));
+            check_rests("writer", &of_writer, || assert!(writes.push((now(), job())).is_ok()));
+            reads.close();
+            writes.close();
+        });
+        assert_eq!((of_reader.try_iter().count(), of_writer.try_iter().count()), (0, 0), "rests without work");
     }
 }

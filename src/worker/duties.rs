@@ -7,7 +7,7 @@ use std::{rc::Rc, sync::atomic::Ordering, time::Duration};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::{
-    base::now,
+    base::{now, return_free_memory},
     http::{TICK, interrupt_all, interrupt_idle, interrupt_over, sweep, trim_free_buffers},
     proxy::Context,
 };
@@ -67,14 +67,6 @@ pub(super) async fn run(context: Rc<Context>) {
 fn processor_time_us() -> u64 {
     let spent = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default();
     u64::try_from(spent.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Lets the allocator give memory back that has been free for a while.
-///
-/// mimalloc looks for such memory when a large block is freed. A worker that has become idle frees nothing any more, so
-/// without this a burst of 5,000 streams would stay in its resident memory for ever. The block is never touched.
-fn return_free_memory() {
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(4 << 20)));
 }
 
 #[cfg(test)]

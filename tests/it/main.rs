@@ -32,6 +32,7 @@ mod limit_crash;
 mod limits;
 mod locked;
 mod logs;
+mod memory;
 mod old_streams;
 mod prices;
 mod reload;

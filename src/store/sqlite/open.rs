@@ -80,12 +80,21 @@ pub(in crate::store) fn open(path: &Path, block: Arc<StoreBlock>) -> Outcome<Eng
     if check_now {
         schema::quick_check(&connection)?;
     }
+    // The pages that the check has read: what the readers take next has room there.
+    rest(&connection);
     let writer = Box::new(SqliteWriter::new(Arc::clone(&file), connection, block)?);
     let mut readers: Vec<Box<dyn Reader>> = Vec::with_capacity(READERS);
     for _ in 0..READERS {
         readers.push(Box::new(SqliteReader::new(Arc::clone(&file), check_now)?));
     }
     Ok(Engine { writer, readers })
+}
+
+/// Frees the pages and the compiled statements that a connection keeps for the next use.
+pub(super) fn rest(connection: &Connection) {
+    connection.flush_prepared_statement_cache();
+    // It only frees. If it cannot, nothing is lost but the memory.
+    let _ = connection.execute_batch("PRAGMA shrink_memory");
 }
 
 /// Copies what is in a file, which another process may own, to a new one.

@@ -8,7 +8,13 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{backup::backup, fault::store_error, open::StoreFile, schema, tx::SqliteTx};
+use super::{
+    backup::backup,
+    fault::store_error,
+    open::{StoreFile, rest},
+    schema,
+    tx::SqliteTx,
+};
 use crate::{
     base::{Instant, now},
     store::{
@@ -85,6 +91,10 @@ impl Reader for SqliteReader {
         self.with_snapshot(schema::quick_check)?;
         self.checked = true;
         Ok(())
+    }
+
+    fn rest(&mut self) {
+        self.connection.iter().for_each(rest);
     }
 }
 

@@ -13,7 +13,11 @@ use std::sync::{
 
 use rusqlite::Connection;
 
-use super::{fault::store_error, open::StoreFile, tx::SqliteTx};
+use super::{
+    fault::store_error,
+    open::{StoreFile, rest},
+    tx::SqliteTx,
+};
 use crate::{
     base::now,
     metrics::StoreBlock,
@@ -107,6 +111,10 @@ impl Writer for SqliteWriter {
                  ON CONFLICT (name) DO UPDATE SET value = excluded.value";
             run(connection, sql)
         })
+    }
+
+    fn rest(&mut self) {
+        self.connection.iter().for_each(rest);
     }
 }
 

@@ -321,6 +321,11 @@ impl Gateway {
         self.status_kib("VmRSS:")
     }
 
+    /// Resident memory that is no file, in KiB.
+    pub(crate) fn anonymous_kib(&self) -> u64 {
+        self.status_kib("RssAnon:")
+    }
+
     /// Most resident memory since the start, in KiB.
     pub(crate) fn peak_kib(&self) -> u64 {
         self.status_kib("VmHWM:")
