@@ -32,7 +32,9 @@ impl Agent {
     pub(super) fn of(value: &[u8]) -> Self {
         let kept = value.get(..AGENT_BYTES_MAX).unwrap_or(value);
         let mut bytes = [0; AGENT_BYTES_MAX];
-        bytes.iter_mut().zip(kept).for_each(|(place, byte)| *place = *byte);
+        if let Some(places) = bytes.get_mut(..kept.len()) {
+            places.copy_from_slice(kept);
+        }
         Self { bytes, len: u8::try_from(kept.len()).unwrap_or(0) }
     }
 

@@ -36,10 +36,15 @@ impl Record {
     }
 }
 
-/// 0 to 99, the same for the same id: FNV-1a, its bits mixed once more.
+/// 0 to 99, the same for the same id: its words multiplied into one another, their bits mixed once more.
 fn share_of(id: &[u8]) -> u64 {
-    let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = id.iter().fold(0xcbf2_9ce4_8422_2325, fold);
+    let fold = |hash: u64, word: [u8; 8]| {
+        (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+    };
+    let (words, rest) = id.as_chunks::<8>();
+    let mut last = [0; 8];
+    last.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
+    let hash = fold(words.iter().copied().fold(0xcbf2_9ce4_8422_2325, fold), last);
     ((hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32) % 100
 }
 
