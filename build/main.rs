@@ -1,8 +1,9 @@
 //! Tells the linker which functions the start runs.
 //!
-//! The kernel maps a program in blocks of 64 KiB around what runs. What the start runs is an eighth of the program, but spread over all of it, so that most
-//! of its blocks would stay in memory. `start.ld` names these functions, and the linker puts them side by side. A name that is not there any more, or a list
-//! that lacks some, costs memory and nothing else; `scripts/start-list.sh` writes it anew.
+//! The kernel maps a program in blocks of 64 KiB around what runs. What the start runs is an eighth of the program, but spread
+//! over all of it, so that most of its blocks would stay in memory. `start.ld` names these functions, and the linker puts them
+//! side by side. A name that is not there any more, or a list that lacks some, costs memory and nothing else; `make start-list`
+//! writes it anew.
 
 use std::env;
 

@@ -121,7 +121,8 @@ impl Pump {
         self.keeper.as_ref().is_none_or(|keeper| keeper.has_room())
     }
 
-    /// Moves one batch and returns how many records it had; loses its lines rather than wait for the output, since the rows behind it matter more.
+    /// Moves one batch and returns how many records it had; loses its lines rather than wait for the output, since the rows
+    /// behind it matter more.
     fn move_batch(&self) -> usize {
         let (batch, records) = self.take_batch();
         if !batch.bytes.is_empty()

@@ -71,10 +71,7 @@ impl Exchange<'_> {
 
     /// Whether what it uses has a price.
     pub(super) fn has_price(&self) -> bool {
-        self.target.as_ref().is_some_and(|target| match &target.paid {
-            Some(_) if self.credential == Credential::Platform => true,
-            _ => target.price.is_some(),
-        })
+        self.price_in_force().is_some()
     }
 
     /// Writes the event with the final usage of a stream anew, with what the request costs by it.

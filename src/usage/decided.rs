@@ -88,6 +88,8 @@ pub struct Decided {
 }
 
 /// Members of a set that a number holds; no set here has as many.
+///
+/// Rows keep the places of the words in their sets: a new word goes to the end of its set, and none is taken out.
 const RADIX: u32 = 16;
 
 impl Decided {
@@ -162,6 +164,12 @@ mod tests {
                 assert_eq!(Decided::of_code(decided.code()), decided);
             }
         }
+        // As rows have it that were stored once.
+        let stored = Decided::of_code(0x3213);
+        assert_eq!(
+            (stored.rules, stored.target, stored.limits, stored.credential),
+            (RulesSaid::Denied, ChosenAs::Only, LimitsSaid::Admitted, CredentialAs::OwnFirst)
+        );
         assert_eq!(Decided::of_code(0), Decided::default());
         assert_eq!(Decided::of_code(u32::MAX), Decided::default(), "words of a later version");
     }

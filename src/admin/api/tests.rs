@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{endpoints, openapi_document};
 use crate::admin::rest::{Access, Method};
+use crate::base::Finish;
 
 /// Changes of what has no revision, so that there is nothing to match.
 const WITHOUT_REVISION: &[&str] =
@@ -25,6 +26,13 @@ fn openapi_document_is_checked_in() {
     }
     let stored = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(stored == document, "openapi.json differs from the code; run `make openapi` and read the difference");
+}
+
+#[test]
+fn filter_of_logs_names_every_reason_for_an_end() {
+    let words: Vec<_> = Finish::ALL.iter().map(|known| known.as_str()).collect();
+    let pattern = format!("^({})$", words.join("|"));
+    assert!(openapi_document().contains(&pattern), "no filter has the pattern {pattern}");
 }
 
 #[test]

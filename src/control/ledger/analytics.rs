@@ -1,7 +1,8 @@
 //! Sums over time and groups, made of roll-ups.
 //!
 //! A bucket of the answer is made of the widest roll-ups that fit into it: hours of UTC are hours of most other zones too,
-//! days are not, and where hours do not fit either, minutes do as long as they are kept. Counts and sums are exact; percentiles come from merged distributions.
+//! days are not, and where hours do not fit either, minutes do as long as they are kept. Counts and sums are exact;
+//! percentiles come from merged distributions.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -3,6 +3,8 @@
 //! An allowance is stored as a limit of a project, but binds only what is charged to credits: so it stands beside the balance
 //! and not in the grants of keys.
 
+use std::collections::HashMap;
+
 use super::super::error::ControlError;
 use super::book::compiled;
 use crate::{
@@ -31,14 +33,21 @@ impl Allowances {
     /// # Errors
     /// The store's.
     pub(in crate::control) fn read_all(tx: &dyn Tx) -> Result<Vec<Self>, ControlError> {
-        let mut found = Vec::new();
-        for project in tx.all_projects()? {
-            let allowances = Self::read(tx, &project.organization, &PolicyPlace::Project(project.id))?;
-            if allowances.0.as_ref().is_some_and(|(.., rows)| !rows.is_empty()) {
-                found.push(allowances);
+        let mut of_projects: HashMap<Id, Vec<StoredLimit>> = HashMap::new();
+        tx.each_limit(&mut |row| {
+            if let (LimitKind::Credits, PolicyPlace::Project(project)) = (row.kind, &row.place) {
+                of_projects.entry(project.clone()).or_default().push(row);
             }
+        })?;
+        if of_projects.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(found)
+        let projects = tx.all_projects()?.into_iter();
+        let allowances = projects.filter_map(|project| {
+            let rows = of_projects.remove(&project.id)?;
+            Some(Self(Some((project.organization, project.id, rows))))
+        });
+        Ok(allowances.collect())
     }
 
     /// Lets requests go by them.
