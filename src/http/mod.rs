@@ -1,4 +1,4 @@
-//! Strict HTTP/1.1, server and client, over monoio.
+//! Strict HTTP/1.1, server and client, and the runtime they wait with.
 //!
 //! Heads, framing, deadlines and buffers. Nothing here knows projects, models or JSON. The rules are those of RFC 9112,
 //! with every lenience that has led to request smuggling taken out.
@@ -10,9 +10,9 @@ mod downstream;
 mod head;
 mod preamble;
 mod response;
+mod runtime;
 mod socket;
 mod stream;
-mod timer;
 mod tls;
 mod upstream;
 
@@ -25,8 +25,8 @@ pub use head::{
 };
 pub use preamble::{PREAMBLE_BYTES_MAX, PREAMBLE_HEAD_BYTES, Preamble, PreambleError};
 pub use response::{Coding, Content, ResponseError, ResponseHead, parse_response};
-pub use socket::{Socket, set_epoll};
+pub use runtime::{Elapsed, block_on, block_on_io_uring, has_io_uring, sleep, spawn, timeout, yield_now};
+pub use socket::Socket;
 pub use stream::Stream;
-pub use timer::{sleep, timeout};
 pub use tls::{RootsError, ServerName, TlsConnector, TlsStream};
 pub use upstream::{Cut, Upstream};

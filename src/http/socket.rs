@@ -1,64 +1,67 @@
 //! A socket read and written only when it is ready.
 //!
-//! Readiness comes from monoio, the bytes move by plain `recv` and `send` with `MSG_DONTWAIT`. So the kernel never holds
+//! The runtime tells readiness, the bytes move by plain `recv` and `send` with `MSG_DONTWAIT`. So the kernel never holds
 //! a buffer of ours, a wait can be dropped at any point without losing bytes, and a waiting connection owns no buffer:
 //! 10,000 idle streams cost their sockets and little more. It works alike on epoll and on io_uring.
 
 use std::{
     cell::Cell,
-    future::{Future, poll_fn},
+    future::poll_fn,
     io::{self, IoSlice},
-    net::SocketAddr,
-    os::fd::{AsRawFd, RawFd},
-    pin::pin,
-    task::Poll,
+    net::{SocketAddr, TcpStream},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
 };
 
-use monoio::net::TcpStream;
 use nix::{
     errno::Errno,
     sys::socket::{MsgFlags, SockaddrStorage, recv, send, sendmsg},
 };
+use socket2::{Domain, Protocol, Type};
 
-thread_local! {
-    static EPOLL: Cell<bool> = const { Cell::new(true) };
-}
-
-/// Tells this thread's sockets which driver runs them; called once when a worker starts.
-pub fn set_epoll(epoll: bool) {
-    EPOLL.with(|cell| cell.set(epoll));
-}
+use super::runtime::{Registered, is_epoll};
 
 /// A connected socket: TCP with `TCP_NODELAY`, or a Unix socket.
 pub struct Socket {
-    stream: TcpStream,
+    way: Way,
     fd: RawFd,
-    /// Whether monoio remembers no readiness to read, as of our last look.
-    unready: Cell<bool>,
     /// The last read filled all the room it was given: more is likely to be there, so that no wait is needed.
     brimful: Cell<bool>,
+}
+
+/// Who tells when it is ready.
+enum Way {
+    Epoll(Registered),
+    IoUring(monoio::net::TcpStream),
 }
 
 impl Socket {
     /// Takes over a connected stream and switches Nagle's algorithm off.
     ///
     /// # Errors
-    /// The error of `setsockopt`: the peer may be gone already.
+    /// The error of `setsockopt`: the peer may be gone already. The error of the runtime.
     pub fn new(stream: TcpStream) -> io::Result<Self> {
         match stream.set_nodelay(true) {
             // A Unix socket knows neither Nagle's algorithm nor the switch.
             Err(error) if error.raw_os_error() != Some(Errno::EOPNOTSUPP as i32) => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let fd = stream.as_raw_fd();
-        Ok(Self { stream, fd, unready: Cell::new(false), brimful: Cell::new(false) })
+        Self::waiting(stream)
     }
 
-    /// Takes over any descriptor, only to wait for it: a listener or a datagram socket in a stream's clothes.
-    #[must_use]
-    pub fn waiting(stream: TcpStream) -> Self {
-        let fd = stream.as_raw_fd();
-        Self { stream, fd, unready: Cell::new(false), brimful: Cell::new(false) }
+    /// Takes over any descriptor, only to wait for it: a listener or a datagram socket in a stream's clothes. Who waits
+    /// tells by [`Self::found_nothing`] when it has taken all.
+    ///
+    /// # Errors
+    /// The error of the runtime.
+    pub fn waiting(descriptor: impl Into<OwnedFd>) -> io::Result<Self> {
+        let descriptor = descriptor.into();
+        let fd = descriptor.as_raw_fd();
+        let way = if is_epoll() {
+            Way::Epoll(Registered::new(descriptor)?)
+        } else {
+            Way::IoUring(monoio::net::TcpStream::from_std(TcpStream::from(descriptor))?)
+        };
+        Ok(Self { way, fd, brimful: Cell::new(false) })
     }
 
     /// Connects to an address. The caller bounds the time.
@@ -66,7 +69,34 @@ impl Socket {
     /// # Errors
     /// The error of `connect`.
     pub async fn connect(address: SocketAddr) -> io::Result<Self> {
-        Self::new(TcpStream::connect_addr(address).await?)
+        if !is_epoll() {
+            let stream = monoio::net::TcpStream::connect_addr(address).await?;
+            stream.set_nodelay(true)?;
+            let fd = stream.as_raw_fd();
+            return Ok(Self { way: Way::IoUring(stream), fd, brimful: Cell::new(false) });
+        }
+        let kind = Type::STREAM.nonblocking().cloexec();
+        let socket = socket2::Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+        socket.set_tcp_nodelay(true)?;
+        match socket.connect(&address.into()) {
+            Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let fd = socket.as_raw_fd();
+        let registered = Registered::new(socket.into())?;
+        // The outcome is told as readiness to write, also that of an attempt that failed.
+        poll_fn(|context| registered.poll_writable(context)).await;
+        match socket2::SockRef::from(&registered).take_error()? {
+            None => Ok(Self { way: Way::Epoll(registered), fd, brimful: Cell::new(false) }),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Tells the runtime that nothing is left to be taken, so that the next wait is for something new.
+    pub fn found_nothing(&self) {
+        if let Way::Epoll(registered) = &self.way {
+            registered.read_all();
+        }
     }
 
     /// Reads what is there.
@@ -78,9 +108,24 @@ impl Socket {
             match recv(self.fd, into, MsgFlags::MSG_DONTWAIT) {
                 Err(Errno::EINTR) => {}
                 other => {
-                    self.brimful.set(other == Ok(into.len()));
+                    self.learn(other, into.len());
                     return other.map_err(io::Error::from);
                 }
+            }
+        }
+    }
+
+    /// Keeps what a read into `room` bytes tells of the next one.
+    #[inline]
+    fn learn(&self, outcome: nix::Result<usize>, room: usize) {
+        self.brimful.set(outcome == Ok(room));
+        if let Way::Epoll(registered) = &self.way {
+            match outcome {
+                Ok(0) if room > 0 => registered.read_end(),
+                Ok(count) if count == room => {}
+                Ok(_) | Err(Errno::EAGAIN) => registered.read_all(),
+                // The connection is broken: every call will say so.
+                Err(_) => registered.read_end(),
             }
         }
     }
@@ -94,7 +139,12 @@ impl Socket {
         loop {
             match recv(self.fd, &mut probe, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK) {
                 Err(Errno::EINTR) => {}
-                other => return other.map_err(io::Error::from),
+                other => {
+                    if other == Err(Errno::EAGAIN) {
+                        self.found_nothing();
+                    }
+                    return other.map_err(io::Error::from);
+                }
             }
         }
     }
@@ -108,7 +158,7 @@ impl Socket {
         loop {
             match send(self.fd, bytes, flags) {
                 Err(Errno::EINTR) => {}
-                other => return other.map_err(io::Error::from),
+                other => return self.wrote(other),
             }
         }
     }
@@ -122,82 +172,58 @@ impl Socket {
         loop {
             match sendmsg::<SockaddrStorage>(self.fd, slices, &[], flags, None) {
                 Err(Errno::EINTR) => {}
-                other => return other.map_err(io::Error::from),
+                other => return self.wrote(other),
             }
         }
+    }
+
+    #[inline]
+    fn wrote(&self, outcome: nix::Result<usize>) -> io::Result<usize> {
+        if outcome == Err(Errno::EAGAIN)
+            && let Way::Epoll(registered) = &self.way
+        {
+            registered.written_full();
+        }
+        outcome.map_err(io::Error::from)
     }
 
     /// Waits until a read is worth trying: bytes, the end or an error are there, or are likely to be.
     ///
     /// # Errors
-    /// The driver's error.
+    /// The runtime's error.
     pub async fn readable(&self) -> io::Result<()> {
         if self.brimful.get() {
             return Ok(());
         }
-        if !EPOLL.with(Cell::get) {
-            return self.stream.readable(false).await;
-        }
-        // monoio keeps the last readiness of an epoll socket, which our own `recv` does not clear. The strict form asks
-        // the kernel and clears it; after that the relaxed form needs no further system call. Neither form has to live
-        // longer than its poll: the waker stays with the driver.
-        poll_fn(|context| {
-            let form = pin!(self.stream.readable(self.unready.get()));
-            let polled = form.poll(context);
-            self.unready.set(polled.is_pending());
-            polled
-        })
-        .await
-    }
-
-    /// As [`Self::readable`], but ends with the first wake of the task, whatever it was for: a read tells soon enough.
-    ///
-    /// Saves a question to the driver for each event of a stream. The caller must not set its deadline anew before it
-    /// waits again, for the wake may have been the deadline's.
-    ///
-    /// # Errors
-    /// The driver's error.
-    pub async fn stirred(&self) -> io::Result<()> {
-        if self.brimful.get() || !EPOLL.with(Cell::get) {
-            return self.readable().await;
-        }
-        let mut has_waited = false;
-        poll_fn(|context| {
-            if has_waited {
-                self.unready.set(false);
-                return Poll::Ready(Ok(()));
+        match &self.way {
+            Way::Epoll(registered) => {
+                poll_fn(|context| registered.poll_readable(context)).await;
+                Ok(())
             }
-            has_waited = true;
-            let form = pin!(self.stream.readable(self.unready.get()));
-            let polled = form.poll(context);
-            self.unready.set(polled.is_pending());
-            polled
-        })
-        .await
+            Way::IoUring(stream) => stream.readable(false).await,
+        }
     }
 
     /// Waits until a write would take at least one byte.
     ///
     /// # Errors
-    /// The driver's error.
+    /// The runtime's error.
     pub async fn writable(&self) -> io::Result<()> {
-        if EPOLL.with(Cell::get) {
-            if let Poll::Ready(ready) = poll_now(self.stream.writable(false)).await {
-                return ready;
+        match &self.way {
+            Way::Epoll(registered) => {
+                poll_fn(|context| registered.poll_writable(context)).await;
+                Ok(())
             }
-            return self.stream.writable(true).await;
+            Way::IoUring(stream) => stream.writable(false).await,
         }
-        self.stream.writable(false).await
     }
 
     /// Tells whether bytes, the end or an error wait to be read. On a pooled connection each of them means: destroy it.
-    pub async fn is_readable(&self) -> bool {
-        if EPOLL.with(Cell::get) {
-            let readable = poll_now(self.stream.readable(false)).await.is_ready();
-            self.unready.set(!readable);
-            return readable;
-        }
-        !matches!(self.try_peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        // Known to be silent, without a system call; otherwise the kernel is asked, as a read may have taken the very last.
+        let is_silent = matches!(&self.way, Way::Epoll(registered) if !registered.is_readable());
+        !is_silent && !matches!(self.try_peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Whether the peer is known to take nothing any more. A Unix socket tells a peer that closed from one that only sends
@@ -215,67 +241,123 @@ impl Socket {
     }
 }
 
-/// Polls a future once, without waiting.
-async fn poll_now<F: Future>(future: F) -> Poll<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{io::Write as _, net::TcpListener, time::Duration};
+    use std::{
+        future::Future,
+        io::Write as _,
+        net::{Shutdown, TcpListener},
+        pin::pin,
+        task::Poll,
+        time::Duration,
+    };
+
+    use crate::http::runtime::{block_on, sleep, timeout};
 
     use super::*;
 
-    fn run(test: impl Future<Output = ()>) {
-        let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().enable_timer().build().unwrap();
-        runtime.block_on(test);
-    }
+    const LONG: Duration = Duration::from_secs(60);
 
     fn pair() -> (Socket, std::net::TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().unwrap();
-        stream.set_nonblocking(true).unwrap();
-        (Socket::new(TcpStream::from_std(stream).unwrap()).unwrap(), peer)
+        (Socket::new(stream).unwrap(), peer)
     }
 
-    /// Lets the driver look at its sockets.
+    /// Polls a future once, without waiting.
+    async fn poll_now<F: Future>(future: F) -> Poll<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
+    }
+
+    /// Lets the runtime look at its sockets.
     async fn look() {
-        monoio::time::sleep(Duration::from_millis(1)).await;
+        sleep(Duration::from_millis(1)).await;
     }
 
     #[test]
     fn readiness_that_was_used_up_does_not_end_the_next_wait() {
-        run(async {
+        block_on(async {
             let (socket, mut peer) = pair();
             for _ in 0..3 {
-                assert!(!socket.is_readable().await);
+                assert!(!socket.is_readable());
                 peer.write_all(b"x").unwrap();
-                look().await;
-                socket.stirred().await.unwrap();
+                timeout(LONG, socket.readable()).await.unwrap().unwrap();
+                assert!(socket.is_readable());
                 assert_eq!(socket.try_read(&mut [0; 8]).unwrap(), 1);
-                assert!(poll_now(socket.stirred()).await.is_pending());
                 assert!(poll_now(socket.readable()).await.is_pending());
-                peer.write_all(b"x").unwrap();
                 look().await;
-                socket.readable().await.unwrap();
-                assert_eq!(socket.try_read(&mut [0; 8]).unwrap(), 1);
                 assert!(poll_now(socket.readable()).await.is_pending());
             }
-        });
+            assert_eq!(socket.try_read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        })
+        .unwrap();
     }
 
     #[test]
     fn read_that_filled_its_room_is_followed_by_another() {
-        run(async {
+        block_on(async {
             let (socket, mut peer) = pair();
             peer.write_all(b"abcd").unwrap();
-            socket.readable().await.unwrap();
+            timeout(LONG, socket.readable()).await.unwrap().unwrap();
             assert_eq!(socket.try_read(&mut [0; 4]).unwrap(), 4);
             assert!(poll_now(socket.readable()).await.is_ready(), "more may be there");
+            assert!(!socket.is_readable(), "the kernel knows");
             assert_eq!(socket.try_read(&mut [0; 4]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
             assert!(poll_now(socket.readable()).await.is_pending());
-        });
+            peer.shutdown(Shutdown::Write).unwrap();
+            timeout(LONG, socket.readable()).await.unwrap().unwrap();
+            assert!(socket.is_readable(), "the end");
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn end_that_comes_with_the_last_bytes_is_not_forgotten() {
+        block_on(async {
+            let (socket, mut peer) = pair();
+            peer.write_all(b"last").unwrap();
+            peer.shutdown(Shutdown::Write).unwrap();
+            look().await;
+            for expected in [4, 0, 0] {
+                timeout(LONG, socket.readable()).await.unwrap().unwrap();
+                assert_eq!(socket.try_read(&mut [0; 8]).unwrap(), expected);
+            }
+            // The other direction is still open.
+            assert_eq!(socket.try_write(b"answer").unwrap(), 6);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn full_direction_is_waited_for_until_the_peer_takes_something() {
+        block_on(async {
+            let (socket, peer) = pair();
+            while socket.try_write(&[0; 65536]).is_ok() {}
+            assert!(poll_now(socket.writable()).await.is_pending());
+            look().await;
+            assert!(poll_now(socket.writable()).await.is_pending(), "nothing was taken");
+            let reader = std::thread::spawn(move || io::copy(&mut &peer, &mut io::sink()).unwrap());
+            timeout(LONG, socket.writable()).await.unwrap().unwrap();
+            assert!(socket.try_write(b"x").is_ok());
+            drop(socket);
+            assert!(reader.join().unwrap() > 65536);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn connect_tells_a_refusal() {
+        block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let socket = timeout(LONG, Socket::connect(address)).await.unwrap().unwrap();
+            assert_eq!(socket.try_write(b"x").unwrap(), 1);
+            drop((socket, listener));
+            let refused = timeout(LONG, Socket::connect(address)).await.unwrap();
+            assert_eq!(refused.err().unwrap().kind(), io::ErrorKind::ConnectionRefused);
+        })
+        .unwrap();
     }
 }

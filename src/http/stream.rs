@@ -47,13 +47,13 @@ impl Stream {
         }
     }
 
-    /// Waits until a read is worth trying. See [`Socket::stirred`].
+    /// Waits until a read is worth trying. See [`Socket::readable`].
     ///
     /// # Errors
     /// The driver's error.
     pub async fn readable(&self) -> io::Result<()> {
         match self {
-            Self::Plain(socket) => socket.stirred().await,
+            Self::Plain(socket) => socket.readable().await,
             Self::Tls(stream) => stream.readable().await,
         }
     }
@@ -70,10 +70,11 @@ impl Stream {
     }
 
     /// Tells whether bytes, the end or an error wait to be read. On a pooled connection each of them means: destroy it.
-    pub async fn is_readable(&self) -> bool {
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
         match self {
-            Self::Plain(socket) => socket.is_readable().await,
-            Self::Tls(stream) => stream.is_readable().await,
+            Self::Plain(socket) => socket.is_readable(),
+            Self::Tls(stream) => stream.is_readable(),
         }
     }
 }

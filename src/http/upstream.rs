@@ -21,6 +21,7 @@ use super::{
     downstream::Downstream,
     head::{Framing, find_end},
     response::{ResponseError, ResponseHead, parse_response},
+    runtime::yield_now,
     stream::Stream,
 };
 
@@ -95,8 +96,9 @@ impl Upstream {
     }
 
     /// Whether a pooled connection has died or received bytes that nobody asked for.
-    pub async fn is_stale(&self) -> bool {
-        self.stream.is_readable().await
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.stream.is_readable()
     }
 
     /// Response bytes read for the request in hand.
@@ -120,6 +122,7 @@ impl Upstream {
         self.plain = 0;
         let total: usize = pieces.iter().map(|piece| piece.len()).sum();
         let mut sent = 0;
+        yield_now().await;
         while sent < total {
             match self.send_some(pieces, sent) {
                 Ok(written) => sent += written,

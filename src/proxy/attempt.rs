@@ -19,7 +19,7 @@ const COPY_BYTES_MAX: usize = 8 * 1024;
 /// An answer that has begun.
 pub(super) struct Answer {
     /// The connection it comes on.
-    pub connection: Connection,
+    pub connection: Box<Connection>,
     /// Its head.
     pub head: ResponseHead,
     /// What is kept of the head.

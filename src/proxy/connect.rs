@@ -25,9 +25,9 @@ pub(super) async fn connect(
     down: &mut Downstream,
     (target, http): (&Target, &HttpTarget),
     (left, fresh_only): (Duration, bool),
-) -> Result<Connection, Failure> {
+) -> Result<Box<Connection>, Failure> {
     let origin = &http.origin;
-    if !fresh_only && let Some(connection) = pooled(context, origin.id()).await {
+    if !fresh_only && let Some(connection) = pooled(context, origin.id()) {
         context.block.upstream_reused.inc();
         return Ok(connection);
     }
@@ -50,16 +50,16 @@ pub(super) async fn connect(
         Ok(Ok(Ok(Err(_)))) => Err(refuse(Outcome::Connect, ErrorCase::UpstreamError, "no connection to the provider")),
         Ok(Ok(Ok(Ok(stream)))) => {
             context.block.upstream_opened.inc();
-            Ok(Connection::new(Upstream::new(stream)))
+            Ok(Box::new(Connection::new(Upstream::new(stream))))
         }
     }
 }
 
 /// Takes the first connection of the pool that still lives; the dead ones before it are closed.
-async fn pooled(context: &Context, origin: OriginId) -> Option<Connection> {
+fn pooled(context: &Context, origin: OriginId) -> Option<Box<Connection>> {
     loop {
         let connection = context.pools.borrow_mut().take(origin)?;
-        if !connection.upstream.is_stale().await {
+        if !connection.upstream.is_stale() {
             return Some(connection);
         }
         context.block.upstream_broken.inc();

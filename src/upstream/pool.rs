@@ -46,7 +46,11 @@ impl Connection {
 
 /// The idle connections of one worker.
 pub struct Pools {
-    by_origin: FastMap<OriginId, Vec<Connection>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "taken out and put back with each request, so a pointer is moved and not the connection"
+    )]
+    by_origin: FastMap<OriginId, Vec<Box<Connection>>>,
     limits: PoolLimits,
 }
 
@@ -58,12 +62,12 @@ impl Pools {
     }
 
     /// Takes the connection of an origin that was used last. The caller checks that it is not stale.
-    pub fn take(&mut self, origin: OriginId) -> Option<Connection> {
+    pub fn take(&mut self, origin: OriginId) -> Option<Box<Connection>> {
         self.by_origin.get_mut(&origin)?.pop()
     }
 
     /// Keeps a connection whose exchange was complete by `at`, unless its pool is full.
-    pub fn give(&mut self, origin: OriginId, mut connection: Connection, at: Instant) {
+    pub fn give(&mut self, origin: OriginId, mut connection: Box<Connection>, at: Instant) {
         connection.upstream.rest();
         connection.reused = true;
         connection.idle_since = at;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    http::{Deadline, Socket},
+    http::{Deadline, Socket, sleep, spawn, yield_now},
     proxy::Context,
 };
 
@@ -51,16 +51,20 @@ pub(super) async fn run(context: Rc<Context>, listener: TcpListener) -> io::Resu
                     context.block.accepted.inc();
                     admit(&context, stream, peer);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    waiting.found_nothing();
+                    break;
+                }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(_) => {
                     // No descriptors or no memory: the connections at work go on, and ending they free some.
-                    monoio::time::sleep(pause).await;
+                    sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                     break;
                 }
             }
         }
+        yield_now().await;
     }
     Ok(())
 }
@@ -72,6 +76,7 @@ pub(super) async fn answer_bell(context: Rc<Context>, ear: UnixDatagram) -> io::
     loop {
         waiting.readable().await?;
         while ear.recv(&mut byte).is_ok() {}
+        waiting.found_nothing();
         context.confirm_snapshot();
         let Some(door) = context.shared.doors.get(context.worker) else {
             return Ok(());
@@ -90,8 +95,7 @@ pub(super) async fn answer_bell(context: Rc<Context>, ear: UnixDatagram) -> io::
 
 /// Waits for readiness of any descriptor: the driver does not care what kind of socket it is.
 pub(super) fn watch(descriptor: impl Into<OwnedFd>) -> io::Result<Socket> {
-    let stream = TcpStream::from(descriptor.into());
-    Ok(Socket::waiting(monoio::net::TcpStream::from_std(stream)?))
+    Socket::waiting(descriptor)
 }
 
 /// The connection was reset before it was accepted, or its network failed (accept(2) lists these).
@@ -145,10 +149,10 @@ pub(super) fn admit(context: &Rc<Context>, stream: TcpStream, peer: SocketAddr) 
 fn start(context: &Rc<Context>, stream: TcpStream, peer: SocketAddr) {
     let counted = Counted { context: Rc::clone(context), address: peer.ip() };
     context.block.connections.inc();
-    let Ok(socket) = monoio::net::TcpStream::from_std(stream).and_then(Socket::new) else {
+    let Ok(socket) = Socket::new(stream) else {
         return;
     };
-    monoio::spawn(connection::run(counted, socket, peer));
+    spawn(connection::run(counted, socket, peer));
 }
 
 /// A connection that counts against the limits until it is dropped.

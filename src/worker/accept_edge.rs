@@ -22,7 +22,7 @@ use nix::{
 
 use crate::{
     base::log::{Level, Value, emit},
-    http::{PREAMBLE_HEAD_BYTES, Preamble, Socket, timeout},
+    http::{PREAMBLE_HEAD_BYTES, Preamble, Socket, sleep, spawn, timeout, yield_now},
     proxy::Context,
 };
 
@@ -45,17 +45,21 @@ pub(super) async fn run(context: Rc<Context>, listener: UnixListener) -> io::Res
                 Ok((stream, _)) => {
                     pause = PAUSE_MIN;
                     context.block.accepted.inc();
-                    monoio::spawn(welcome(Rc::clone(&context), stream));
+                    spawn(welcome(Rc::clone(&context), stream));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    waiting.found_nothing();
+                    break;
+                }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(_) => {
-                    monoio::time::sleep(pause).await;
+                    sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                     break;
                 }
             }
         }
+        yield_now().await;
     }
 }
 

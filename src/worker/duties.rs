@@ -8,7 +8,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::{
     base::{now, return_free_memory},
-    http::{TICK, interrupt_all, interrupt_idle, interrupt_over, sweep, trim_free_buffers},
+    http::{TICK, interrupt_all, interrupt_idle, interrupt_over, sleep, sweep, trim_free_buffers},
     proxy::Context,
 };
 
@@ -25,7 +25,7 @@ pub(super) async fn run(context: Rc<Context>) {
     let mut stopped_at = None;
     let mut due = now() + TICK;
     loop {
-        monoio::time::sleep(due.saturating_duration_since(now())).await;
+        sleep(due.saturating_duration_since(now())).await;
         let woke = now();
         context.block.busy_us.set_total(processor_time_us());
         context.block.beat(woke, woke.saturating_duration_since(due));

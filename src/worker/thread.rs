@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use monoio::{FusionDriver, LegacyDriver, RuntimeBuilder};
 use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
@@ -25,7 +24,7 @@ use crate::{
         log::{Level, Value, emit},
         now,
     },
-    http::set_epoll,
+    http::{block_on, block_on_io_uring, has_io_uring, spawn as start},
     proxy::Context,
     shared::Shared,
 };
@@ -127,16 +126,10 @@ fn run(plan: Plan, shared: Arc<Shared>, report: &SyncSender<Ready>) -> io::Resul
     pin(plan.pinning)?;
     match plan.driver {
         Driver::IoUring => {
-            require_io_uring(monoio::utils::detect_uring())?;
-            set_epoll(false);
-            let mut runtime = RuntimeBuilder::<FusionDriver>::new().enable_timer().build()?;
-            runtime.block_on(work(plan, shared, report))
+            require_io_uring(has_io_uring())?;
+            block_on_io_uring(work(plan, shared, report))?
         }
-        Driver::Epoll => {
-            set_epoll(true);
-            let mut runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
-            runtime.block_on(work(plan, shared, report))
-        }
+        Driver::Epoll => block_on(work(plan, shared, report))?,
     }
 }
 
@@ -175,17 +168,17 @@ async fn work(plan: Plan, shared: Arc<Shared>, report: &SyncSender<Ready>) -> io
     };
     let context = Rc::new(Context::new(plan.index, shared, block));
     let (accepting, hearing) = (Rc::clone(&context), Rc::clone(&context));
-    monoio::spawn(async move {
+    start(async move {
         let ended = accept::run(Rc::clone(&accepting), plan.listener).await;
         drain_after(ended, &accepting, "a worker cannot accept connections any more");
     });
-    monoio::spawn(async move {
+    start(async move {
         let ended = accept::answer_bell(Rc::clone(&hearing), plan.ear).await;
         drain_after(ended, &hearing, "a worker cannot be reached any more");
     });
     if let Some(listener) = plan.edge_listener {
         let accepting = Rc::clone(&context);
-        monoio::spawn(async move {
+        start(async move {
             let ended = accept_edge::run(Rc::clone(&accepting), listener).await;
             drain_after(ended, &accepting, "a worker cannot accept connections of the edge any more");
         });

@@ -46,7 +46,7 @@ const FORBIDDEN: &[(&str, &str)] =
 const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     ("arc_swap", &["base/swap.rs"]),
     ("saphyr_parser", &["config/yaml.rs"]),
-    ("monoio", &["http/", "worker/"]),
+    ("monoio", &["http/"]),
     ("pingora_core", &["server/", "edge/"]),
     ("pingora_proxy", &["edge/"]),
     ("pingora_http", &["edge/"]),

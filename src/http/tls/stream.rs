@@ -168,12 +168,13 @@ impl TlsStream {
     /// Tells whether plaintext, the end or an error wait to be read. On a pooled connection each of them means: destroy it.
     ///
     /// Session tickets and key updates come unasked on a healthy idle connection; they are taken in and do not count.
-    pub async fn is_readable(&self) -> bool {
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
         for _ in 0..BARREN_READS_MAX {
             if self.plain_bytes.get() > 0 || self.ended.get() {
                 return true;
             }
-            if !self.socket.is_readable().await {
+            if !self.socket.is_readable() {
                 return false;
             }
             let filled = self.fill(&mut self.session.borrow_mut());
