@@ -1,4 +1,4 @@
-//! Strict HTTP/1.1, server and client, and the runtime they wait with.
+//! Strict HTTP/1.1, server and client, and their runtime.
 //!
 //! Heads, framing, deadlines and buffers. Nothing here knows projects, models or JSON. The rules are those of RFC 9112,
 //! with every lenience that has led to request smuggling taken out.

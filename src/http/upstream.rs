@@ -21,7 +21,6 @@ use super::{
     downstream::Downstream,
     head::{Framing, find_end},
     response::{ResponseError, ResponseHead, parse_response},
-    runtime::yield_now,
     stream::Stream,
 };
 
@@ -122,7 +121,6 @@ impl Upstream {
         self.plain = 0;
         let total: usize = pieces.iter().map(|piece| piece.len()).sum();
         let mut sent = 0;
-        yield_now().await;
         while sent < total {
             match self.send_some(pieces, sent) {
                 Ok(written) => sent += written,

@@ -4,7 +4,7 @@ use std::{ops::Range, time::Duration};
 
 use crate::{
     base::{Decimal, now},
-    http::{Buffer, Cut, Downstream, Part, ResponseHead},
+    http::{Buffer, Cut, Downstream, Part, ResponseHead, yield_now},
     metrics::Outcome,
     snapshot::{HttpTarget, Target},
     upstream::Connection,
@@ -73,6 +73,8 @@ pub(super) async fn attempt(
         if left.is_zero() {
             break Err(failure(exchange.context, Cut::TimedOut, false));
         }
+        // Before a connection is looked at, not between the look and the send.
+        yield_now().await;
         let mut connection = match connect(exchange.context, down, (target, http), (left, fresh_only)).await {
             Ok(connection) => connection,
             Err(failure) => break Err(failure),

@@ -3,13 +3,13 @@
 //! On epoll they are run here: a task is polled when one of its sockets is ready, and readiness is remembered and
 //! forgotten without asking the kernel again. On `io_uring` monoio runs them. The rest of the code cannot tell which.
 
+mod local;
 mod places;
 mod ready;
 mod tasks;
 mod timers;
 
 use std::{
-    cell::RefCell,
     future::{Future, poll_fn},
     io,
     pin::pin,
@@ -23,23 +23,11 @@ use monoio::{FusionDriver, RuntimeBuilder};
 use crate::base::now;
 
 use self::{
-    ready::Readiness,
-    tasks::{MAIN, Tasks},
-    timers::Timers,
+    local::{Local, Running, local},
+    tasks::MAIN,
 };
 
 pub(super) use self::ready::Registered;
-
-thread_local! {
-    static LOCAL: RefCell<Option<Rc<Local>>> = const { RefCell::new(None) };
-}
-
-/// What a thread that runs tasks on epoll has.
-struct Local {
-    tasks: Tasks,
-    readiness: Readiness,
-    timers: Timers,
-}
 
 /// The wait took longer than it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,10 +39,7 @@ pub struct Elapsed;
 /// # Errors
 /// No epoll or no event counter can be had: descriptors or memory ran out; or the thread runs tasks already.
 pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
-    let readiness = Readiness::new()?;
-    let tasks = Tasks::new()?;
-    readiness.watch_bell(tasks.bell())?;
-    let local = Rc::new(Local { tasks, readiness, timers: Timers::default() });
+    let local = Rc::new(Local::new()?);
     let _running = Running::begin(Rc::clone(&local))?;
     let main = local.tasks.waker(MAIN);
     let mut context = Context::from_waker(&main);
@@ -137,51 +122,7 @@ pub async fn yield_now() {
 
 /// Whether this thread runs its tasks on epoll.
 pub(super) fn is_epoll() -> bool {
-    LOCAL.with_borrow(Option::is_some)
-}
-
-/// What this thread runs its tasks with; none where that is monoio.
-fn local() -> Option<Rc<Local>> {
-    LOCAL.with_borrow(Clone::clone)
-}
-
-impl Local {
-    /// Waits until a task can go on, and wakes it.
-    fn wait(&self) -> io::Result<()> {
-        let is_idle = self.tasks.fall_asleep();
-        let longest = if is_idle {
-            self.timers.due().map(|due| due.saturating_duration_since(now()))
-        } else {
-            Some(Duration::ZERO)
-        };
-        let waited = self.readiness.wait(longest);
-        self.tasks.awake();
-        self.timers.fire(now());
-        waited
-    }
-}
-
-/// The thread runs tasks while this lives.
-struct Running(Rc<Local>);
-
-impl Running {
-    fn begin(local: Rc<Local>) -> io::Result<Self> {
-        LOCAL.with_borrow_mut(|slot| {
-            if slot.is_some() {
-                return Err(io::Error::other("this thread runs tasks already"));
-            }
-            *slot = Some(Rc::clone(&local));
-            Ok(Self(local))
-        })
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Tasks first: dropping them, they take their sockets and timers out.
-        self.0.tasks.clear();
-        LOCAL.with_borrow_mut(Option::take);
-    }
+    local::is_there()
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use nix::{
     },
 };
 
-use super::{local, places::Places};
+use super::{local::local, places::Places};
 
 /// Events taken from the kernel at once.
 const EVENTS_MAX: usize = 1024;
@@ -170,12 +170,6 @@ impl Registered {
     /// Waits until a write is worth trying.
     pub(in crate::http) fn poll_writable(&self, context: &Context<'_>) -> Poll<()> {
         self.source.poll(&self.source.writer, WRITE | WRITE_OVER, context)
-    }
-
-    /// Whether a read is worth trying, as of the last wait of the thread.
-    #[must_use]
-    pub(in crate::http) fn is_readable(&self) -> bool {
-        self.source.state.get() & (READ | READ_OVER) != 0
     }
 
     /// Says that a read found all that there was.

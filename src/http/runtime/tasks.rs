@@ -19,7 +19,7 @@ use std::{
 use crossbeam_queue::SegQueue;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::{LOCAL, places::Places};
+use super::{local::LOCAL, places::Places};
 
 /// The future that the thread was started with.
 pub(super) const MAIN: usize = usize::MAX;

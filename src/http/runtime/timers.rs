@@ -10,7 +10,7 @@ use std::{
 
 use crate::base::{Instant, now};
 
-use super::Local;
+use super::local::Local;
 
 /// The timers of one thread. They are few: deadlines of connections are none of them.
 #[derive(Default)]
