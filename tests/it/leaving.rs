@@ -2,12 +2,9 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::harness::{DEADLINE, Gateway, Settings, chat, chat_with, eventually, project};
-
-/// What a provider may at most take to notice that the client has left.
-const NOTICED: Duration = Duration::from_secs(1);
 
 /// A provider in the hands of the test.
 struct Origin {
@@ -39,16 +36,14 @@ impl Origin {
     }
 }
 
-/// How long until the other side closed.
-fn closed_after(stream: &mut TcpStream) -> Duration {
-    let started = Instant::now();
+/// Waits until the other side has closed; fails long before the gateway would end the wait for an answer by itself.
+fn assert_closed(stream: &mut TcpStream) {
     let mut byte = [0; 1];
     match stream.read(&mut byte) {
         Ok(0) => {}
         Ok(_) => panic!("more bytes instead of the end"),
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
     }
-    started.elapsed()
 }
 
 const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -75,8 +70,8 @@ fn client_gone_before_the_answer_frees_the_provider() {
             } else {
                 drop(client);
             }
-            let after = closed_after(&mut upstream);
-            assert!(after < NOTICED, "reset {by_reset}, {more:?}: {after:?}");
+            println!("reset {by_reset}, {more:?}");
+            assert_closed(&mut upstream);
         }
     }
     gateway.assert_idle();
@@ -100,8 +95,8 @@ fn client_gone_within_a_stream_frees_the_provider() {
         } else {
             drop(client);
         }
-        let after = closed_after(&mut upstream);
-        assert!(after < NOTICED, "reset {by_reset}: {after:?}");
+        println!("reset {by_reset}");
+        assert_closed(&mut upstream);
     }
     gateway.assert_idle();
 }

@@ -9,7 +9,10 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -128,7 +131,8 @@ struct Heard {
     asked: BTreeMap<String, u64>,
 }
 
-fn run_and_kill(folder: &Path, life: Duration, heard: &mut Heard) {
+/// Kills it after so many lines of it, and some time.
+fn run_and_kill(folder: &Path, (wanted, life): (usize, Duration), heard: &mut Heard) {
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "ledger_crash::child_that_is_killed", "--nocapture", "--test-threads=1"])
         .env(FOLDER, folder)
@@ -137,7 +141,15 @@ fn run_and_kill(folder: &Path, life: Duration, heard: &mut Heard) {
         .spawn()
         .unwrap();
     let output = child.stdout.take().unwrap();
-    let reader = thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).collect::<Vec<_>>());
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let count_one = move |_: &String| {
+        counted.fetch_add(1, Ordering::Relaxed);
+    };
+    let reader = thread::spawn(move || {
+        BufReader::new(output).lines().map_while(Result::ok).inspect(count_one).collect::<Vec<_>>()
+    });
+    eventually(DEADLINE, || count.load(Ordering::Relaxed) >= wanted);
     // Not a wait for something to happen: the moment of the kill is what this test varies.
     thread::sleep(life);
     child.kill().unwrap();
@@ -189,7 +201,9 @@ fn i_12_killed_at_any_moment_the_book_forgets_no_lease_and_invents_no_spending()
     let mut random = fastrand::Rng::with_seed(seed);
     let mut heard = Heard::default();
     for round in 0..rounds {
-        run_and_kill(folder.path(), Duration::from_millis(random.u64(20..500)), &mut heard);
+        // Some while it starts, most while it spends.
+        let wanted = if round % 5 == 0 { 0 } else { random.usize(4..60) };
+        run_and_kill(folder.path(), (wanted, Duration::from_millis(random.u64(0..50))), &mut heard);
         let found = posted(folder.path());
         for (account, told) in &heard.told {
             let found = found.get(account).copied().unwrap_or_default();

@@ -55,7 +55,12 @@ fn burst(project: &Project, request: &[u8], count: usize) -> BTreeMap<u16, usize
         while take() {
             let open = client.get_or_insert_with(|| project.gateway.client());
             open.send(request);
-            let reply = open.read().expect("an answer");
+            let mut reply = open.read().expect("an answer");
+            // A lease that a busy disk keeps waiting for too long: nothing is spent, and the client asks again.
+            while reply.status == 503 && error(&reply).1 == "ledger_unavailable" {
+                open.send(request);
+                reply = open.read().expect("an answer");
+            }
             seen.push(reply.status);
             if reply.closes() {
                 client = None;

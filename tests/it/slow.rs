@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use crate::harness::{Client, DEADLINE, Gateway, KEY, Mock, Settings, chat, chat_with, eventually, project};
 
 /// So long that others are answered meanwhile on any machine, below [`DEADLINE`].
-const LIMITS: &str = "limits: {header_timeout: 10 s, body_timeout: 10 s, body_rate_min_bytes: 0, write_timeout: 10 s}\n";
+const LIMITS: &str =
+    "limits: {header_timeout: 10 s, body_timeout: 10 s, body_rate_min_bytes: 0, write_timeout: 10 s}\n";
 /// Answers to others while slow clients are held. A worker that waits for one of these gives none.
 const MEANWHILE: usize = 5;
 /// Slow clients of one kind.
