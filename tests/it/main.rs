@@ -14,6 +14,7 @@
 mod alerts;
 mod api_crash;
 mod api_faults;
+mod bit_rot;
 mod blocked;
 mod canary;
 mod corpus;
@@ -34,6 +35,7 @@ mod locked;
 mod logs;
 mod memory;
 mod old_streams;
+mod power_loss;
 mod prices;
 mod reload;
 mod remote;
