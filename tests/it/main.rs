@@ -17,6 +17,7 @@ mod api_faults;
 mod bit_rot;
 mod blocked;
 mod canary;
+mod clock;
 mod corpus;
 mod credits;
 mod drain;
