@@ -1,5 +1,6 @@
 //! Killed at any moment, the book forgets no lease.
 //!
+//! F-34; I-13: nothing counts as spent that was not asked for before the kill.
 //! A child process spends within its leases and says which lease it was told is on disk. After each kill, what was leased
 //! counts as spent, once, and the books agree. `MILLRACE_CRASH_ROUNDS` sets how often, 30 unless told.
 

@@ -147,6 +147,7 @@ fn one_version(client: &mut Client, stream: bool) -> (u64, u64) {
     (version, header_number(&reply, "x-millrace-generation"))
 }
 
+// I-16: route, answer and generation of each request are of one version, which never goes back.
 #[test]
 fn f_60_s1_33_hundred_serves_under_load_fail_nothing_and_mix_nothing() {
     const SERVES: usize = 100;

@@ -1,6 +1,6 @@
 //! A thousand requests at once against room for ten.
 //!
-//! Exactly ten are answered 200 and all others 429, for requests, tokens and money, whatever the number of workers. What the
+//! I-19: exactly ten are answered 200 and all others 429, for requests, tokens and money, whatever the number of workers. What the
 //! provider reports is what was reserved, so nothing is given back that an eleventh could take.
 //! `MILLRACE_BURST_ROUNDS` sets how often, 2 unless told; each round has a route, and so counters, of its own.
 

@@ -1,6 +1,6 @@
 //! Limits hold although the gateway is killed under load.
 //!
-//! Clients spend limits of money, over fixed and sliding windows and in buckets, and one of requests; the gateway is killed and
+//! F-34: clients spend limits of money, over fixed and sliding windows and in buckets, and one of requests; the gateway is killed and
 //! started again until all are reached. What clients were given never exceeds a limit over all lives together, nothing that
 //! a client has seen is forgiven, and what is charged beyond it stands in the ledger as `crash_reserve`.
 //! `MILLRACE_CRASH_ROUNDS` sets the kills, 10 unless told.

@@ -38,6 +38,7 @@ mod memory;
 mod old_streams;
 mod power_loss;
 mod prices;
+mod proofs;
 mod reload;
 mod remote;
 mod rules;

@@ -49,6 +49,7 @@ fn one_number(client: &mut Client, route: &str, stream: bool) -> usize {
     seen[0]
 }
 
+// F-60, I-16.
 #[test]
 fn hundred_reloads_under_load_fail_nothing_and_mix_nothing() {
     const RELOADS: usize = 100;
@@ -98,6 +99,7 @@ fn hundred_reloads_under_load_fail_nothing_and_mix_nothing() {
     gateway.assert_idle();
 }
 
+// F-61.
 #[test]
 fn bad_file_changes_nothing_and_is_reported() {
     let gateway = serve(&["demo", "other"]);

@@ -135,6 +135,7 @@ fn check(path: PathBuf, answered: &[u64; WRITERS], round: u32) {
     assert_eq!(entries, numbers.iter().sum::<u64>(), "round {round}: a change is there as a whole or not at all");
 }
 
+// F-34, F-35.
 #[test]
 fn killed_at_any_moment_the_store_keeps_what_it_answered() {
     let rounds: u32 = env::var("MILLRACE_CRASH_ROUNDS").map_or(30, |text| text.parse().unwrap());

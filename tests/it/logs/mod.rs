@@ -1,5 +1,6 @@
 //! Logs of requests over sockets: attempts, tails, payloads.
 
+mod apart;
 mod attempts;
 mod decisions;
 mod payloads;
