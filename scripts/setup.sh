@@ -17,6 +17,8 @@ need python3 python3
 need openssl openssl
 # Tests that make system calls of the gateway fail.
 need strace strace
+# Tests that set the gateway's wall clock; what they use is the library of this package.
+need faketime faketime
 python3 -c 'import ensurepip' 2>/dev/null || apt_missing+=(python3-venv)
 if [ "${1:-}" = "--load" ]; then
 	need nginx nginx-light

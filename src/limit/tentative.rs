@@ -55,11 +55,15 @@ impl Tentative {
         if self.holds(look, own) || *looks >= looks_max() {
             return true;
         }
+        // Who was refused holds nothing here, and must not look as if: several that wait for one another would stand still
+        // until their looks are used up, which takes seconds where threads are more than processors.
+        self.0.subtract(own);
         if *looks < POLITE_LOOKS {
             std::hint::spin_loop();
         } else {
             std::thread::yield_now();
         }
+        self.0.add(own);
         false
     }
 }

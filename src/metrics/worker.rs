@@ -143,11 +143,16 @@ impl WorkerBlock {
         self.stall.record(window_number(age), micros(late_by));
     }
 
+    /// When the last heartbeat was, in time since the start to the millisecond; zero before the first.
+    #[must_use]
+    pub fn last_heartbeat(&self) -> Duration {
+        Duration::from_millis(self.heartbeat_ms.load(Relaxed))
+    }
+
     /// Time since the last heartbeat, or since the start when there was none.
     #[must_use]
     pub fn heartbeat_age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.started)
-            .saturating_sub(Duration::from_millis(self.heartbeat_ms.load(Relaxed)))
+        now.saturating_duration_since(self.started).saturating_sub(self.last_heartbeat())
     }
 
     /// Whether the last heartbeat is younger than [`HEARTBEAT_MAX`].

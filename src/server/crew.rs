@@ -152,6 +152,7 @@ fn report(worker: JoinHandle<io::Result<()>>) {
 mod tests {
     use super::*;
 
+    // F-31: what the process waits for, to drain the others and end.
     #[tokio::test]
     async fn roster_hears_the_first_end_and_the_last() {
         let (left, are_left) = watch::channel(2);

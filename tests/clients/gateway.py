@@ -46,7 +46,7 @@ class Gateway:
         self.lines.put(None)
 
     def _address(self, marker):
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while True:
             for line in self.seen:
                 found = re.search(re.escape(marker) + r"([0-9.:\[\]a-f]+)", line)
@@ -60,7 +60,7 @@ class Gateway:
     def stop(self):
         self.process.terminate()
         try:
-            return self.process.wait(timeout=10)
+            return self.process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise

@@ -126,7 +126,7 @@ fn notice_outlives_a_receiver_that_fails_and_a_gateway_that_is_killed() {
     project.serve(TEN_CENTS);
     assert!(eventually(DEADLINE, || got.lock().unwrap().len() == 1), "the first try");
     project.gateway = project.gateway.again(1);
-    assert!(eventually(DEADLINE, || got.lock().unwrap().len() == 2), "the second try");
+    assert!(eventually(DEADLINE, || got.lock().unwrap().len() >= 2), "the second try");
     let (first, second) = {
         let got = got.lock().unwrap();
         (got[0].clone(), got[1].clone())

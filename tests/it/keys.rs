@@ -33,7 +33,12 @@ impl Project {
 
     /// The same in a new process, after the old one was ended by SIGTERM.
     pub(crate) fn restarted(self) -> Self {
-        Self { gateway: Gateway::stored(self.gateway.ended(), 2), ..self }
+        self.restarted_by(|folder| Gateway::stored(folder, 2))
+    }
+
+    /// As [`Self::restarted`], with a start of one's own.
+    pub(crate) fn restarted_by(self, start: impl FnOnce(tempfile::TempDir) -> Gateway) -> Self {
+        Self { gateway: start(self.gateway.ended()), ..self }
     }
 
     pub(crate) fn call(

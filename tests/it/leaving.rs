@@ -2,12 +2,9 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::harness::{DEADLINE, Gateway, Settings, chat, chat_with, eventually, project};
-
-/// What a provider may at most take to notice that the client has left.
-const NOTICED: Duration = Duration::from_secs(1);
 
 /// A provider in the hands of the test.
 struct Origin {
@@ -39,16 +36,14 @@ impl Origin {
     }
 }
 
-/// How long until the other side closed.
-fn closed_after(stream: &mut TcpStream) -> Duration {
-    let started = Instant::now();
+/// Waits until the other side has closed; fails long before the gateway would end the wait for an answer by itself.
+fn assert_closed(stream: &mut TcpStream) {
     let mut byte = [0; 1];
     match stream.read(&mut byte) {
         Ok(0) => {}
         Ok(_) => panic!("more bytes instead of the end"),
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
     }
-    started.elapsed()
 }
 
 const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -75,8 +70,8 @@ fn client_gone_before_the_answer_frees_the_provider() {
             } else {
                 drop(client);
             }
-            let after = closed_after(&mut upstream);
-            assert!(after < NOTICED, "reset {by_reset}, {more:?}: {after:?}");
+            println!("reset {by_reset}, {more:?}");
+            assert_closed(&mut upstream);
         }
     }
     gateway.assert_idle();
@@ -100,8 +95,8 @@ fn client_gone_within_a_stream_frees_the_provider() {
         } else {
             drop(client);
         }
-        let after = closed_after(&mut upstream);
-        assert!(after < NOTICED, "reset {by_reset}: {after:?}");
+        println!("reset {by_reset}");
+        assert_closed(&mut upstream);
     }
     gateway.assert_idle();
 }
@@ -169,16 +164,19 @@ fn garbage_behind_a_request_is_refused_after_its_answer() {
     assert!(client.read_to_close().is_empty());
 }
 
+// I-6: each request is settled, and none twice.
 #[test]
 fn hundred_aborts_at_random_points_leak_nothing() {
     let gateway = Gateway::demo(2);
     fastrand::seed(7);
+    let mut whole = 0;
     for _ in 0..100 {
         let mut client = gateway.client();
         let request = chat_with("demo/chat", r#","stream":true"#);
-        let cut = fastrand::usize(..=request.len());
+        let cut = if fastrand::bool() { request.len() } else { fastrand::usize(..request.len()) };
         client.send(&request[..cut]);
         if cut == request.len() {
+            whole += 1;
             client.sip(fastrand::usize(1..400));
         }
         if fastrand::bool() {
@@ -188,4 +186,6 @@ fn hundred_aborts_at_random_points_leak_nothing() {
     gateway.assert_idle();
     let none_left = eventually(DEADLINE, || gateway.metric("millrace_connections", "").unwrap_or(0.0) == 0.0);
     assert!(none_left, "{:?}", gateway.series("millrace_connections", ""));
+    let settled = gateway.metric("millrace_requests_total", "").unwrap_or(0.0);
+    assert!((f64::from(whole)..=100.0).contains(&settled), "{settled} settled, {whole} of 100 were whole");
 }

@@ -1,5 +1,6 @@
 //! Killed at any moment, the book forgets no lease.
 //!
+//! F-34; I-13: nothing counts as spent that was not asked for before the kill.
 //! A child process spends within its leases and says which lease it was told is on disk. After each kill, what was leased
 //! counts as spent, once, and the books agree. `MILLRACE_CRASH_ROUNDS` sets how often, 30 unless told.
 
@@ -9,7 +10,10 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -24,7 +28,9 @@ use tokio::sync::watch;
 
 use crate::harness::{DEADLINE, eventually};
 
-const FOLDER: &str = "MILLRACE_LEDGER_FOLDER";
+pub(crate) const FOLDER: &str = "MILLRACE_LEDGER_FOLDER";
+/// So many leases are told, then the child ends; without end where it is not set.
+pub(crate) const LEASES_MAX: &str = "MILLRACE_LEDGER_LEASES";
 const ACCOUNTS: [&str; 4] = ["key:a/usd/total", "key:b/usd/total", "key:c/usd/total", "key:d/usd/total"];
 const PERIOD: u64 = 1;
 /// What one lease adds.
@@ -62,9 +68,10 @@ impl Leases for Meters {
     }
 
     fn restore(&self, account: &str, period: u64, posted: u64) {
-        assert_eq!(period, PERIOD);
+        // Nobody spends in another one, so it is another account to whoever compares.
+        let name = if period == PERIOD { account.to_owned() } else { format!("{account} of period {period}") };
         let meter = Meter { used: posted, ceiling: posted, asked: posted };
-        self.0.lock().unwrap().insert(account.to_owned(), meter);
+        self.0.lock().unwrap().insert(name, meter);
     }
 
     fn restore_moving(&self, account: &str, _: &[(u64, u64)]) {
@@ -89,7 +96,7 @@ fn spent(number: u128, account: &str) -> Record {
     }
 }
 
-fn run<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
@@ -106,7 +113,8 @@ fn child_that_is_killed() {
         let keeper = Arc::new(keeper);
         let (_stop, stopped) = watch::channel(false);
         tokio::spawn(keep(Arc::clone(&keeper), stopped));
-        loop {
+        let leases_max: u64 = env::var(LEASES_MAX).map_or(u64::MAX, |text| text.parse().unwrap());
+        while meters.0.lock().unwrap().values().map(|meter| meter.ceiling / LEASE).sum::<u64>() < leases_max {
             for account in ACCOUNTS {
                 let mut meters = meters.0.lock().unwrap();
                 let meter = meters.entry(account.to_owned()).or_default();
@@ -123,12 +131,13 @@ fn child_that_is_killed() {
 
 /// The highest lease that was told, and the highest that was asked for, by account.
 #[derive(Default)]
-struct Heard {
+pub(crate) struct Heard {
     told: BTreeMap<String, u64>,
     asked: BTreeMap<String, u64>,
 }
 
-fn run_and_kill(folder: &Path, life: Duration, heard: &mut Heard) {
+/// Kills it after so many lines of it, and some time.
+fn run_and_kill(folder: &Path, (wanted, life): (usize, Duration), heard: &mut Heard) {
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "ledger_crash::child_that_is_killed", "--nocapture", "--test-threads=1"])
         .env(FOLDER, folder)
@@ -137,26 +146,53 @@ fn run_and_kill(folder: &Path, life: Duration, heard: &mut Heard) {
         .spawn()
         .unwrap();
     let output = child.stdout.take().unwrap();
-    let reader = thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).collect::<Vec<_>>());
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let count_one = move |_: &String| {
+        counted.fetch_add(1, Ordering::Relaxed);
+    };
+    let reader = thread::spawn(move || {
+        BufReader::new(output).lines().map_while(Result::ok).inspect(count_one).collect::<Vec<_>>()
+    });
+    eventually(DEADLINE, || count.load(Ordering::Relaxed) >= wanted);
     // Not a wait for something to happen: the moment of the kill is what this test varies.
     thread::sleep(life);
     child.kill().unwrap();
     child.wait().unwrap();
     for line in reader.join().unwrap() {
         assert!(!line.contains("panicked"), "{line}");
+        heard.hear(&line);
+    }
+}
+
+impl Heard {
+    /// Notes a line of the child.
+    pub(crate) fn hear(&mut self, line: &str) {
         let mut words = line.split(' ');
-        let (Some(word), Some(account), Some(ceiling)) = (words.next(), words.next(), words.next()) else { continue };
-        let Ok(ceiling) = ceiling.parse() else { continue };
+        let (Some(word), Some(account), Some(ceiling)) = (words.next(), words.next(), words.next()) else { return };
+        let Ok(ceiling) = ceiling.parse() else { return };
         match word {
-            "lease" => heard.told.insert(account.to_owned(), ceiling),
-            "want" => heard.asked.insert(account.to_owned(), ceiling),
-            _ => continue,
+            "lease" => self.told.insert(account.to_owned(), ceiling),
+            "want" => self.asked.insert(account.to_owned(), ceiling),
+            _ => return,
         };
+    }
+
+    /// No lease that was told is forgotten, and nothing counts as spent that was not asked for.
+    pub(crate) fn check(&self, found: &BTreeMap<String, u64>, place: &str) {
+        for (account, told) in &self.told {
+            let found = found.get(account).copied().unwrap_or_default();
+            assert!(found >= *told, "{place}: {account} was leased up to {told}, {found} counts as spent");
+        }
+        for (account, found) in found {
+            let asked = self.asked.get(account).copied().unwrap_or_default();
+            assert!(*found <= asked, "{place}: {account} was asked up to {asked}, {found} counts as spent");
+        }
     }
 }
 
 /// Opens the store. Another test that starts a process at this moment holds a copy of our lock until that process runs.
-fn opened(path: &Path) -> Store {
+pub(crate) fn opened(path: &Path) -> Store {
     let mut store = None;
     eventually(DEADLINE, || {
         store = Store::open(path).ok();
@@ -165,19 +201,22 @@ fn opened(path: &Path) -> Store {
     store.unwrap_or_else(|| Store::open(path).unwrap())
 }
 
-/// What the next process finds: posted by account, after what was leased counts as spent.
-fn posted(folder: &Path) -> BTreeMap<String, u64> {
-    run(async {
-        let store = opened(&folder.join("millrace.db"));
-        let meters = Arc::new(Meters::default());
-        let leases = Arc::clone(&meters) as Arc<dyn Leases>;
-        let keeper = Keeper::open(store.clone(), leases).await.unwrap();
-        assert_eq!(keeper.compare().await.unwrap(), 0, "the books are apart");
-        let open = store.read(|tx: &dyn Tx| tx.open_leases()).await.unwrap();
-        assert_eq!(open, [], "a lease is open although nobody spends");
-        let meters = meters.0.lock().unwrap();
-        meters.iter().map(|(account, meter)| (account.clone(), meter.used)).collect()
-    })
+/// What the next process finds: how far its books are apart, and posted by account, after what was leased counts as spent.
+pub(crate) async fn books(store: Store) -> Result<(u64, BTreeMap<String, u64>), String> {
+    let meters = Arc::new(Meters::default());
+    let leases = Arc::clone(&meters) as Arc<dyn Leases>;
+    let keeper = Keeper::open(store.clone(), leases).await.map_err(|error| error.to_string())?;
+    let apart = keeper.compare().await.map_err(|error| error.to_string())?;
+    let open = store.read(|tx: &dyn Tx| tx.open_leases()).await.map_err(|error| error.to_string())?;
+    assert_eq!(open, [], "a lease is open although nobody spends");
+    let meters = meters.0.lock().unwrap();
+    Ok((apart, meters.iter().map(|(account, meter)| (account.clone(), meter.used)).collect()))
+}
+
+pub(crate) fn posted(folder: &Path) -> BTreeMap<String, u64> {
+    let (apart, posted) = run(books(opened(&folder.join("millrace.db")))).unwrap();
+    assert_eq!(apart, 0, "the books are apart");
+    posted
 }
 
 #[test]
@@ -189,16 +228,11 @@ fn i_12_killed_at_any_moment_the_book_forgets_no_lease_and_invents_no_spending()
     let mut random = fastrand::Rng::with_seed(seed);
     let mut heard = Heard::default();
     for round in 0..rounds {
-        run_and_kill(folder.path(), Duration::from_millis(random.u64(20..500)), &mut heard);
+        // Some while it starts, most while it spends.
+        let wanted = if round % 5 == 0 { 0 } else { random.usize(4..60) };
+        run_and_kill(folder.path(), (wanted, Duration::from_millis(random.u64(0..50))), &mut heard);
         let found = posted(folder.path());
-        for (account, told) in &heard.told {
-            let found = found.get(account).copied().unwrap_or_default();
-            assert!(found >= *told, "round {round}: {account} was leased up to {told}, {found} counts as spent");
-        }
-        for (account, found) in &found {
-            let asked = heard.asked.get(account).copied().unwrap_or_default();
-            assert!(*found <= asked, "round {round}: {account} was asked up to {asked}, {found} counts as spent");
-        }
+        heard.check(&found, &format!("round {round}"));
         assert_eq!(posted(folder.path()), found, "round {round}: a second start changed something");
     }
     let leases = heard.told.values().sum::<u64>() / LEASE;

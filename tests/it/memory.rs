@@ -1,14 +1,9 @@
 //! Memory that a burst took and that goes back when it is over.
 
-use std::time::Duration;
-
-use crate::harness::{Client, Gateway, Mock, Settings, chat_with, eventually, project};
+use crate::harness::{Client, DEADLINE, Gateway, Mock, Settings, chat_with, eventually, project};
 
 /// Streams of the burst.
 const STREAMS: usize = 1_500;
-/// A second until the allocator gives memory back, a second until threads look idle, and the pace of those that look.
-const GIVEN_BACK: Duration = Duration::from_secs(15);
-
 fn open_streams(gateway: &Gateway, count: usize) -> Vec<Client> {
     let open = |_| {
         let mut client = gateway.client();
@@ -37,5 +32,5 @@ fn memory_of_a_burst_goes_back_when_it_is_over() {
     drop(streams);
     gateway.assert_idle();
     let kept = || gateway.anonymous_kib().saturating_sub(before);
-    assert!(eventually(GIVEN_BACK, || kept() < taken / 3), "{} KiB of {taken} KiB are kept", kept());
+    assert!(eventually(DEADLINE, || kept() < taken / 3), "{} KiB of {taken} KiB are kept", kept());
 }

@@ -1,6 +1,6 @@
 //! Configuration changes under load fail and mix nothing.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -49,16 +49,17 @@ fn one_number(client: &mut Client, route: &str, stream: bool) -> usize {
     seen[0]
 }
 
+// F-60, I-16.
 #[test]
 fn hundred_reloads_under_load_fail_nothing_and_mix_nothing() {
     const RELOADS: usize = 100;
     let gateway = serve(&["demo"]);
-    let ended = AtomicBool::new(false);
+    let (ended, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     let mut slowest = Duration::ZERO;
     thread::scope(|scope| {
         let lanes: Vec<_> = (0..4)
             .map(|lane| {
-                let (gateway, ended) = (&gateway, &ended);
+                let (gateway, ended, asked) = (&gateway, &ended, &asked);
                 scope.spawn(move || {
                     let mut client = gateway.client();
                     let (mut served, mut newest) = (0_usize, 0);
@@ -71,6 +72,7 @@ fn hundred_reloads_under_load_fail_nothing_and_mix_nothing() {
                         assert!(number >= newest, "configuration {number} after {newest} on one connection");
                         newest = number;
                         served += 1;
+                        asked.fetch_add(1, Ordering::Relaxed);
                     }
                     served
                 })
@@ -81,21 +83,23 @@ fn hundred_reloads_under_load_fail_nothing_and_mix_nothing() {
             let started = Instant::now();
             gateway.signal(Signal::SIGHUP);
             let visible = eventually(DEADLINE, || one_number(&mut gateway.client(), "demo/chat", false) == number);
-            if !visible {
+            // Every reload has some load.
+            let before = asked.load(Ordering::Relaxed);
+            let is_asked = eventually(DEADLINE, || asked.load(Ordering::Relaxed) > before);
+            if !visible || !is_asked {
                 ended.store(true, Ordering::Relaxed);
             }
-            assert!(visible, "configuration {number} never answered");
+            assert!(visible && is_asked, "configuration {number} never answered, or nobody else was");
             slowest = slowest.max(started.elapsed());
         }
         ended.store(true, Ordering::Relaxed);
         let served: usize = lanes.into_iter().map(|lane| lane.join().unwrap()).sum();
         println!("{RELOADS} reloads, {served} requests, slowest visible after {slowest:?}");
-        assert!(served > RELOADS, "{served} requests are no load");
     });
-    assert!(slowest < Duration::from_secs(2), "{slowest:?} until a change was visible");
     gateway.assert_idle();
 }
 
+// F-61.
 #[test]
 fn bad_file_changes_nothing_and_is_reported() {
     let gateway = serve(&["demo", "other"]);

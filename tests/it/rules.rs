@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Gateway, KEY, Reply, chat};
+use crate::harness::{DEADLINE, Gateway, KEY, Reply, chat, eventually};
 use crate::keys::{Project, text, with_key};
 
 const TWO_ROUTES: &str = "chat_models: [{model_id: m, model: mock/m}, {model_id: n, model: mock/n}]\n\
@@ -134,18 +134,30 @@ fn hundred_changes_under_load_are_each_seen_at_once() {
     project.serve(TWO_ROUTES);
     let (at, key) = key(&project, &json!({"description": "app"}));
     let stop = std::sync::atomic::AtomicBool::new(false);
+    let asked: [std::sync::atomic::AtomicU32; 2] = Default::default();
+    // Each change has some load from both.
+    let is_asked = || {
+        let counts = || [0, 1].map(|lane: usize| asked[lane].load(std::sync::atomic::Ordering::Relaxed));
+        let before = counts();
+        let all = || counts().iter().zip(before).all(|(now, before)| *now > before + 1);
+        assert!(eventually(DEADLINE, all), "nobody is answered");
+    };
     let body = json!({"type": "deny_models", "value": {"models": ["*"]}});
     std::thread::scope(|scope| {
-        let load: Vec<_> = (0..2)
-            .map(|_| {
-                scope.spawn(|| {
+        let load: Vec<_> = asked
+            .each_ref()
+            .into_iter()
+            .map(|asked| {
+                let (project, key, stop) = (&project, &key, &stop);
+                scope.spawn(move || {
                     let mut seen = [0u32; 2];
                     while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                        match project.ask(&key).status {
+                        match project.ask(key).status {
                             200 => seen[0] += 1,
                             403 => seen[1] += 1,
                             other => panic!("{other}"),
                         }
+                        asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     }
                     seen
                 })
@@ -154,8 +166,10 @@ fn hundred_changes_under_load_are_each_seen_at_once() {
         for _ in 0..50 {
             let made = project.call(("POST", &format!("{at}/rules")), &[], &body, 201);
             assert_eq!(project.ask(&key).status, 403);
+            is_asked();
             remove(&project, &format!("{at}/rules/{}", text(&made, "id")));
             assert_eq!(project.ask(&key).status, 200);
+            is_asked();
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         for seen in load {

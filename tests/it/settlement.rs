@@ -20,7 +20,7 @@ fn project(mock: &Mock, models: &[(&str, &str)]) -> String {
     text += "routes:\n";
     for (name, _) in models {
         text += &format!(
-            "  {name}:\n    chat_models: [{name}]\n    timeouts: {{connect: 100 ms, first_byte: 300 ms}}\n    \
+            "  {name}:\n    chat_models: [{name}]\n    timeouts: {{connect: 6 s, first_byte: 6 s}}\n    \
              token_limiting: {{input: {{max_token: 1000000, window_size: 5 minutes}}}}\n"
         );
     }
@@ -66,10 +66,14 @@ fn i_08_what_the_body_does_not_show_is_billed_as_reported() {
 #[test]
 fn f_24_client_that_leaves_before_the_answer_is_billed_for_its_request() {
     let mock = Mock::start();
-    let gateway = Gateway::serve(&Settings::demo(project(&mock, &[("r", "fast/latency_ms=5000")]), mock.address));
+    // Only the client's leaving ends it.
+    let text = project(&mock, &[("r", "fault/stall")]).replace("first_byte: 6 s", "first_byte: 5 minutes");
+    let gateway = Gateway::serve(&Settings::demo(text, mock.address));
     let mut client = gateway.client();
     client.send(&chat("demo/r"));
-    thread::sleep(Duration::from_millis(150));
+    assert!(eventually(DEADLINE, || gateway.metric("millrace_inflight_requests", "") == Some(1.0)));
+    // The end of a client that just sent its request means only that it sends no more.
+    thread::sleep(Duration::from_millis(100));
     drop(client);
     gateway.assert_idle();
     assert!(gateway.metric("millrace_cost_usd_total", "route=\"r\"").unwrap_or(0.0) > 0.0, "nothing is billed");

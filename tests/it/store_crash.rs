@@ -8,6 +8,10 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -16,6 +20,8 @@ use millrace::{
     base::{Id, UnixTime},
     store::{ActorKind, AuditEvent, Chain, Store, StoreError, Tx, verify_chain},
 };
+
+use crate::harness::{DEADLINE, eventually};
 
 const FOLDER: &str = "MILLRACE_CRASH_FOLDER";
 /// Writers in the child, each with changes of its own.
@@ -87,10 +93,12 @@ fn spawn(folder: &Path) -> Child {
         .unwrap()
 }
 
-/// Runs a child for `life` and kills it; returns the last answered number of each writer.
-fn run_and_kill(folder: &Path, life: Duration) -> [u64; WRITERS] {
+/// Runs a child until so many changes were answered, and for some time, and kills it; returns the last answered number of each writer.
+fn run_and_kill(folder: &Path, (wanted, life): (usize, Duration)) -> [u64; WRITERS] {
     let mut child = spawn(folder);
     let output = child.stdout.take().unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
     let reader = thread::spawn(move || {
         let mut answered = [0; WRITERS];
         for line in BufReader::new(output).lines() {
@@ -99,10 +107,12 @@ fn run_and_kill(folder: &Path, life: Duration) -> [u64; WRITERS] {
             let mut words = line.split(' ');
             if let (Some("ack"), Some(writer), Some(number)) = (words.next(), words.next(), words.next()) {
                 answered[writer.parse::<usize>().unwrap()] = number.parse().unwrap();
+                counted.fetch_add(1, Ordering::Relaxed);
             }
         }
         answered
     });
+    eventually(DEADLINE, || count.load(Ordering::Relaxed) >= wanted);
     // Not a wait for something to happen: the moment of the kill is what this test varies.
     thread::sleep(life);
     child.kill().unwrap();
@@ -125,6 +135,7 @@ fn check(path: PathBuf, answered: &[u64; WRITERS], round: u32) {
     assert_eq!(entries, numbers.iter().sum::<u64>(), "round {round}: a change is there as a whole or not at all");
 }
 
+// F-34, F-35.
 #[test]
 fn killed_at_any_moment_the_store_keeps_what_it_answered() {
     let rounds: u32 = env::var("MILLRACE_CRASH_ROUNDS").map_or(30, |text| text.parse().unwrap());
@@ -141,10 +152,11 @@ fn killed_at_any_moment_the_store_keeps_what_it_answered() {
             let _ = fs::remove_dir_all(folder.path().join("store"));
             answered = [0; WRITERS];
         }
-        let life = if is_new { random.u64(3..60) } else { random.u64(20..400) };
+        let wanted = if is_new { 0 } else { random.usize(1..400) };
+        let life = random.u64(3..60);
         let place = folder.path().join("store");
         let before: u64 = answered.iter().sum();
-        for (last, new) in answered.iter_mut().zip(run_and_kill(&place, Duration::from_millis(life))) {
+        for (last, new) in answered.iter_mut().zip(run_and_kill(&place, (wanted, Duration::from_millis(life)))) {
             *last = new.max(*last);
         }
         check(place.join("millrace.db"), &answered, round);

@@ -12,10 +12,10 @@ use millrace::store::{Chain, Store, StoreError, Tx, verify_chain};
 
 use crate::harness::may_trace;
 
-const FOLDER: &str = "MILLRACE_INJECTED_FOLDER";
+pub(crate) const FOLDER: &str = "MILLRACE_INJECTED_FOLDER";
 /// Changes of one child, unless this variable says another number.
 const CHANGES: usize = 30;
-const FEWER: &str = "MILLRACE_INJECTED_CHANGES";
+pub(crate) const FEWER: &str = "MILLRACE_INJECTED_CHANGES";
 const SYNCS: &str = "fsync,fdatasync";
 const WRITES: &str = "pwrite64,ftruncate";
 
@@ -23,7 +23,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-fn note(number: usize) -> String {
+pub(crate) fn note(number: usize) -> String {
     format!("note{number}")
 }
 
@@ -91,7 +91,7 @@ fn child(name: &str, folder: &Path, strace: &[&str]) -> (Output, String) {
     (output, text)
 }
 
-fn numbers(text: &str, word: &str) -> Vec<usize> {
+pub(crate) fn numbers(text: &str, word: &str) -> Vec<usize> {
     let after = |line: &str| line.strip_prefix(word)?.split(' ').nth(1)?.parse().ok();
     text.lines().filter_map(after).collect()
 }

@@ -278,7 +278,7 @@ mod tests {
             let text = piece.repeat((1 << 20) / piece.len());
             let started = crate::base::now();
             redactor.clean(text.as_bytes(), true);
-            assert!(started.elapsed().as_secs() < 5, "{piece}: {:?}", started.elapsed());
+            assert!(started.elapsed().as_secs() < 60, "{piece}: {:?}", started.elapsed());
         }
     }
 }

@@ -241,6 +241,7 @@ async fn deleted_organization_takes_its_keys_and_projects_along() {
     assert!(matches!(first, Err(ControlError::InUse(_))), "the first organization stays");
 }
 
+// I-23.
 #[tokio::test]
 async fn each_change_has_one_event_and_the_chain_is_whole() {
     let rig = Rig::new().await;

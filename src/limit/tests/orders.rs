@@ -190,6 +190,7 @@ fn crossing() {
     assert_eq!(left, [passed.load(Ordering::Relaxed); 2]);
 }
 
+// F-33: a schedule in which two wait for each other for ever ends the exploration.
 #[test]
 fn sets_that_cross_leave_nothing_behind() {
     explore(crossing);

@@ -41,6 +41,7 @@ fn with_changes(count: u8) -> Fixture {
     fixture
 }
 
+// F-43.
 #[test]
 fn log_cut_or_torn_anywhere_opens_to_a_prefix_of_the_changes() {
     let fixture = with_changes(12);
@@ -85,6 +86,7 @@ fn checked(tx: &dyn Tx) -> Result<(Option<Vec<u8>>, Chain), StoreError> {
     Ok((tx.version_text(&id("prj_a"), 1)?, verify_chain(tx)?))
 }
 
+// F-44.
 #[test]
 fn flipped_bits_never_change_a_text_or_an_event_unseen() {
     let fixture = Fixture::with_project();

@@ -8,7 +8,7 @@ import { direct, same, through } from "./sides.js";
 
 const messages = [{ role: "user", content: "hello gateway" }];
 const client = (side, more = {}) =>
-  new OpenAI({ baseURL: side.url, apiKey: side.key, maxRetries: 0, timeout: 20_000, ...more });
+  new OpenAI({ baseURL: side.url, apiKey: side.key, maxRetries: 0, timeout: 60_000, ...more });
 const weather = {
   type: "function",
   function: {

@@ -32,7 +32,7 @@ class Event(BaseModel):
 
 
 def client(side, **options):
-    given = {"base_url": side.url, "api_key": side.key, "max_retries": 0, "timeout": 20, **side.options(), **options}
+    given = {"base_url": side.url, "api_key": side.key, "max_retries": 0, "timeout": 60, **side.options(), **options}
     return openai.OpenAI(**given)
 
 
@@ -295,7 +295,7 @@ def test_body_reaches_upstream_byte_for_byte(provider, through):
 
 async def ask_many(side, count):
     async with openai.AsyncOpenAI(
-        base_url=side.url, api_key=side.key, timeout=20, **side.options_async()
+        base_url=side.url, api_key=side.key, timeout=60, **side.options_async()
     ) as sdk:
 
         async def one(i):

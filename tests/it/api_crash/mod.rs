@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Gateway, program};
+use crate::harness::{DEADLINE, Gateway, eventually, program};
 
 use self::{keys::Ring, versions::Line};
 
@@ -47,9 +47,9 @@ fn set_up(gateway: &Gateway) -> (Vec<Line>, Vec<Ring>) {
     (lines, (0..LANES).map(|lane| Ring::new(project(format!("ring{lane}")))).collect())
 }
 
-/// Changes everything at once until the process has gone, `life` from now.
-fn run_and_kill(gateway: Gateway, lines: &mut [Line], rings: &mut [Ring], life: Duration) -> tempfile::TempDir {
-    let admin = gateway.admin;
+/// Changes everything at once until the process is killed: after so many answers, and some time.
+fn run_and_kill(gateway: Gateway, lines: &mut [Line], rings: &mut [Ring], end: (u64, Duration)) -> tempfile::TempDir {
+    let (admin, wanted) = (gateway.admin, ANSWERED.load(Ordering::Relaxed) + end.0);
     thread::scope(|scope| {
         for line in lines {
             scope.spawn(move || while line.step(admin).is_some() {});
@@ -57,8 +57,9 @@ fn run_and_kill(gateway: Gateway, lines: &mut [Line], rings: &mut [Ring], life: 
         for ring in rings {
             scope.spawn(move || while ring.step(admin).is_some() {});
         }
+        eventually(DEADLINE, || ANSWERED.load(Ordering::Relaxed) >= wanted);
         // Not a wait for something to happen: the moment of the kill is what this test varies.
-        thread::sleep(life);
+        thread::sleep(end.1);
         gateway.signal(Signal::SIGKILL);
     });
     gateway.killed()
@@ -93,8 +94,8 @@ fn f_63_killed_at_any_moment_the_program_keeps_what_its_api_answered() {
     let (mut entries, mut on_its_way, mut slowest) = (audit_entries(&gateway), 0, Duration::ZERO);
     for round in 0..rounds {
         let before = ANSWERED.load(Ordering::Relaxed);
-        let life = Duration::from_millis(random.u64(20..600));
-        let folder = run_and_kill(gateway, &mut lines, &mut rings, life);
+        let end = (random.u64(1..60), Duration::from_millis(random.u64(0..30)));
+        let folder = run_and_kill(gateway, &mut lines, &mut rings, end);
         let answered = ANSWERED.load(Ordering::Relaxed) - before;
         if round % 4 == 3 {
             kill_a_start(folder.path(), Duration::from_millis(random.u64(0..250)));

@@ -19,7 +19,7 @@ fn i_08_what_never_reached_the_platforms_provider_costs_no_credits() {
     scene.call(("PUT", "/instance/platform-credentials"), &credential, 200);
     scene.serve(
         "chat_models: [{model_id: m, model: openai/gpt-4o-mini}]\n\
-         routes: {chat: {chat_models: [m], timeouts: {connect: 100 ms}}}\n",
+         routes: {chat: {chat_models: [m], timeouts: {connect: 5 s}}}\n",
     );
     assert_eq!(scene.pay("topup", "first", "1").status, 200);
     scene.provider.state.refuses_own.store(true, Ordering::Relaxed);

@@ -121,6 +121,20 @@ impl Raw {
         while self.next(Duration::from_millis(1)).is_some() {}
     }
 
+    /// Waits until the peer has answered a `PING`, and so read all before it, or has ended the connection.
+    pub(super) fn keep_step(&mut self) {
+        const STEP: &[u8] = b"in step?";
+        let mut ping = Vec::new();
+        frame(PING, 0, 0, STEP, &mut ping);
+        self.send(&ping);
+        while let Some(frame) = self.next(DEADLINE) {
+            if (frame.kind == PING && frame.payload == STEP) || frame.goaway().is_some_and(|code| code != 0) {
+                return;
+            }
+        }
+        assert!(self.end.closed, "neither an answer nor an end");
+    }
+
     /// Reads until the peer closes, or until `at_most` has passed.
     pub(super) fn wait(&mut self, at_most: Duration) -> End {
         let until = Instant::now() + at_most;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
@@ -16,10 +16,10 @@ use crate::harness::{COMPLETION, Client, DEADLINE, Gateway, Reply, Settings, cha
 
 /// Of the text in a request; the kernel holds no more than some of it for a peer that does not read.
 const TEXT_BYTES: usize = 8 << 20;
-/// Longer than anything but a stall may take here, and far below `first_byte`.
-const SOON: Duration = Duration::from_secs(5);
-
-const TIMEOUTS: &str = "timeouts: {connect: 2 s, first_byte: 8 s, idle: 8 s, total: 10 s}";
+/// Longer than [`DEADLINE`], so that nothing here comes of itself.
+const TIMEOUTS: &str = "timeouts: {connect: 30 s, first_byte: 2 minutes, idle: 2 minutes, total: 5 minutes}";
+/// For a provider that never answers.
+const SHORT: &str = "timeouts: {connect: 6 s, first_byte: 6 s, idle: 30 s, total: 60 s}";
 
 /// What a provider does after the first bytes of a request and its own.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,8 +72,8 @@ impl Provider {
         Self { address, may_read, begun, rests }
     }
 
-    fn gateway(&self) -> Gateway {
-        Gateway::serve(&Settings::demo(project(&["any"], self.address, TIMEOUTS), self.address))
+    fn gateway(&self, timeouts: &str) -> Gateway {
+        Gateway::serve(&Settings::demo(project(&["any"], self.address, timeouts), self.address))
     }
 }
 
@@ -135,14 +135,12 @@ fn answer_before_the_end_of_the_request_counts_and_ends_its_sending() {
         ("interim answers only, resets", vec![interim], Then::Close, 502),
     ] {
         let provider = Provider::new(pieces, then);
-        let gateway = provider.gateway();
+        let gateway = provider.gateway(TIMEOUTS);
         let mut client = gateway.client();
         // Twice on one connection of the client: half a request is on the provider's, so the next needs another.
         for turn in 0..2 {
-            let asked = Instant::now();
             let reply = ask(&mut client, name);
             assert_eq!(reply.status, status, "{name}, turn {turn}: {}", reply.text());
-            assert!(asked.elapsed() < SOON, "{name}, turn {turn}: {:?}", asked.elapsed());
             assert!(!reply.cut && !reply.closes(), "{name}, turn {turn}");
             assert!(!reply.text().contains("mock: no") || status < 500, "{name}, turn {turn}: {}", reply.text());
             assert_eq!(reply.header("x-millrace-attempts"), Some("1"), "{name}, turn {turn}");
@@ -163,7 +161,7 @@ fn answer_before_the_end_of_the_request_counts_and_ends_its_sending() {
 fn client_gone_while_its_request_is_sent_frees_the_provider() {
     // F-24: the provider takes nothing, so that the request is stuck on its way.
     let provider = Provider::new(Vec::new(), Then::Stay);
-    let gateway = provider.gateway();
+    let gateway = provider.gateway(TIMEOUTS);
     for (turn, by_reset) in [true, false].into_iter().enumerate() {
         let mut client = gateway.client();
         client.send(&chat_with("demo/r0", &format!(r#","user":"{}""#, "x".repeat(TEXT_BYTES))));
@@ -171,14 +169,12 @@ fn client_gone_while_its_request_is_sent_frees_the_provider() {
         assert!(eventually(DEADLINE, begun), "reset {by_reset}: the request is not on its way");
         // The end of a client that just sent its request means only that it sends no more.
         thread::sleep(Duration::from_millis(200));
-        let left = Instant::now();
         if by_reset {
             client.reset();
         } else {
             drop(client);
         }
         gateway.assert_idle();
-        assert!(left.elapsed() < Duration::from_secs(1), "reset {by_reset}: {:?}", left.elapsed());
     }
 }
 
@@ -186,7 +182,7 @@ fn client_gone_while_its_request_is_sent_frees_the_provider() {
 fn half_closed_client_gets_its_answer_although_its_request_was_stuck() {
     // F-27, with a provider that reads only after a while.
     let provider = Provider::new(vec![b"HTTP/1.1 102 Processing\r\n\r\n".to_vec()], Then::Stay);
-    let gateway = provider.gateway();
+    let gateway = provider.gateway(SHORT);
     let mut client = gateway.client();
     client.send(&chat_with("demo/r0", &format!(r#","user":"{}""#, "x".repeat(TEXT_BYTES))));
     client.half_close();

@@ -11,8 +11,11 @@ use crate::harness::{
     BlackHole, COMPLETION, DEADLINE, Gateway, Mock, NameServer, Reply, Says, Settings, chat, eventually, project,
 };
 
-/// A request that nothing holds up, on a machine that also builds; shorter than each wait of the gateway here.
-const AT_ONCE: Duration = Duration::from_secs(1);
+/// Of a connection to the provider that cannot be reached. Others are answered meanwhile.
+const CONNECT: Duration = Duration::from_secs(8);
+/// Requests for a name that nobody answers for. A lookup takes 3 seconds at least, so that they would take a minute if each
+/// waited for one.
+const ASKED: usize = 20;
 
 fn answer_everybody(listener: TcpListener) {
     thread::spawn(move || {
@@ -44,8 +47,8 @@ fn assert_case(reply: &Reply, (status, code): (u16, &str), name: &str) {
 fn two_routes(honest: SocketAddr, url: &str) -> String {
     let models = project(&["fast"], honest, "");
     let far = format!(
-        "  - model_id: far\n    model: openai/any\n    credentials: {{base_url: \"{url}\"}}\n    timeouts: {{connect: 1500 ms, \
-         first_byte: 4 s, idle: 4 s, total: 8 s}}\n"
+        "  - model_id: far\n    model: openai/any\n    credentials: {{base_url: \"{url}\"}}\n    timeouts: {{connect: 8 s, \
+         first_byte: 60 s, idle: 60 s, total: 120 s}}\n"
     );
     models.replacen("routes:\n", &format!("{far}routes:\n  far: {{chat_models: [far]}}\n"), 1)
 }
@@ -64,28 +67,19 @@ fn dropped_syns_end_with_the_connect_timeout_and_block_nobody() {
     for client in &mut waiting {
         client.send(&chat("demo/far"));
     }
-    let all_in = eventually(AT_ONCE, || gateway.metric("millrace_inflight_requests", "").unwrap_or(0.0) >= 1.0);
-    assert!(all_in, "no request is on its way");
+    let in_flight = || gateway.metric("millrace_inflight_requests", "").unwrap_or(0.0);
+    assert!(eventually(DEADLINE, || in_flight() >= 20.0), "{} requests are on their way", in_flight());
     let mut client = gateway.client();
-    let mut served = 0;
-    while started.elapsed() < Duration::from_secs(1) {
-        let asked = Instant::now();
+    for _ in 0..5 {
         client.send(&chat("demo/r0"));
         let reply = client.read().expect("an answer");
         assert_eq!(reply.status, 200, "{}", reply.text());
-        assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
-        // A connection serves a bounded number of requests, and says so with the last.
-        if reply.closes() {
-            client = gateway.client();
-        }
-        served += 1;
     }
-    assert!(served > 0, "nothing was served while the others waited");
+    assert!(in_flight() >= 20.0, "nothing was served while the others waited");
     for client in &mut waiting {
         assert_case(&client.read().expect("an answer"), (504, "upstream_timeout"), "black hole");
     }
-    let took = started.elapsed();
-    assert!((Duration::from_millis(1500)..Duration::from_secs(4)).contains(&took), "{took:?}");
+    assert!(started.elapsed() >= CONNECT, "{:?}", started.elapsed());
     gateway.assert_idle();
     let timeouts = gateway.metric("millrace_upstream_attempts_total", "outcome=\"timeout\"");
     assert_eq!(timeouts, Some(20.0), "{:?}", gateway.series("millrace_upstream_attempts_total", ""));
@@ -130,14 +124,14 @@ fn name_without_an_answer_is_told_at_once_and_looked_up_again() {
         let names = NameServer::start(says);
         let mut gateway = named(&names, mock.address, mock.address);
         let mut client = gateway.client();
-        for _ in 0..5 {
-            let asked = Instant::now();
+        let started = Instant::now();
+        for _ in 0..ASKED {
             let reply = gateway.ask(&chat("demo/far"));
-            assert!(asked.elapsed() < AT_ONCE, "{name}: a request waited {:?} for a name", asked.elapsed());
             assert_case(&reply, (502, "upstream_error"), name);
             client.send(&chat("demo/r0"));
             assert_eq!(client.read().expect("an answer").status, 200, "{name}");
         }
+        assert!(started.elapsed() < DEADLINE, "{name}: requests waited {:?} for names", started.elapsed());
         assert_logged(&mut gateway, &["provider name not resolved", "models.test", reason]);
         assert!(names.asked().iter().any(|asked| asked == "models.test"), "{name}: {:?}", names.asked());
         names.say(Says::Addresses(&[[127, 0, 0, 1]], 60));
@@ -159,12 +153,12 @@ fn known_name_outlives_its_name_server() {
         assert_eq!(gateway.ask(&chat("demo/far")).status, 200, "{name}");
         names.say(says);
         assert_logged(&mut gateway, &["provider name not resolved", "\"older_addresses_kept\":true"]);
-        for _ in 0..5 {
-            let asked = Instant::now();
+        let started = Instant::now();
+        for _ in 0..ASKED {
             let reply = gateway.ask(&chat("demo/far"));
             assert_eq!(reply.status, 200, "{name}: {}", reply.text());
-            assert!(asked.elapsed() < AT_ONCE, "{name}: {:?}", asked.elapsed());
         }
+        assert!(started.elapsed() < DEADLINE, "{name}: requests waited {:?} for names", started.elapsed());
         gateway.assert_idle();
     }
 }

@@ -21,7 +21,7 @@ impl BlackHole {
         let mut fillers = Vec::new();
         for _ in 0..16 {
             let filler = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            let connected = filler.connect_timeout(&address.into(), Duration::from_millis(300));
+            let connected = filler.connect_timeout(&address.into(), Duration::from_secs(1));
             let is_full = connected.is_err();
             fillers.push(filler);
             if is_full {

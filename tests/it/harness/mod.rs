@@ -5,6 +5,7 @@
 mod black_hole;
 mod client;
 mod gateway;
+mod holding;
 mod mock;
 mod names;
 mod process;
@@ -15,6 +16,7 @@ mod tls_client;
 pub(crate) use black_hole::BlackHole;
 pub(crate) use client::{Client, Reply, chat, chat_with, post};
 pub(crate) use gateway::{Gateway, KEY, OPERATOR, Settings, program, project};
+pub(crate) use holding::Holding;
 pub(crate) use mock::Mock;
 pub(crate) use names::{NameServer, Says};
 pub(crate) use process::{DEADLINE, eventually};

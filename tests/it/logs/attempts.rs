@@ -54,7 +54,7 @@ fn cancelled_row(site: &Site) -> Value {
 fn silent_resend_and_a_client_that_left_are_attempts_of_their_rows() {
     let mock = Mock::start();
     // No row but of errors and of several attempts: a resend is one of them.
-    let models = ["fault/close-on-reuse", "fast/latency_ms=5000"];
+    let models = ["fault/close-on-reuse", "fault/stall"];
     let site = Site::new(&models, &mock, "usage: {request_rows: errors}\n");
     let mut client = site.gateway.client();
     let replies = [(); 2].map(|()| {
@@ -72,7 +72,9 @@ fn silent_resend_and_a_client_that_left_are_attempts_of_their_rows() {
 
     let mut client = site.gateway.client();
     client.send(&site.request("r1", ""));
-    thread::sleep(Duration::from_millis(150));
+    assert!(eventually(DEADLINE, || site.gateway.metric("millrace_inflight_requests", "") == Some(1.0)));
+    // The end of a client that just sent its request means only that it sends no more.
+    thread::sleep(Duration::from_millis(100));
     drop(client);
     let row = cancelled_row(&site);
     assert_eq!(outcomes(&row), "cancelled 0; ", "{row}");

@@ -1,5 +1,6 @@
 //! Logs of requests over sockets: attempts, tails, payloads.
 
+mod apart;
 mod attempts;
 mod decisions;
 mod payloads;
@@ -32,8 +33,8 @@ impl Site {
         let text = crate::harness::project(
             models,
             upstream.address,
-            "retry_safe: true\ntimeouts: {connect: 2 s, \
-            first_byte: 2 s, idle: 2 s, total: 4 s}\ninput_cost_per_million_tokens: 1\noutput_cost_per_million_tokens: 1",
+            "retry_safe: true\ntimeouts: {connect: 8 s, \
+            first_byte: 8 s, idle: 8 s, total: 30 s}\ninput_cost_per_million_tokens: 1\noutput_cost_per_million_tokens: 1",
         );
         site.serve(&site.project, &text);
         site

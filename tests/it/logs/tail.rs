@@ -1,7 +1,6 @@
 //! Whoever follows requests sees them as they end.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -80,7 +79,7 @@ fn t_22_tail_shows_no_other_project_and_ends_with_its_token() {
 #[test]
 fn seventeenth_tail_is_refused_and_a_drain_ends_all() {
     let mock = Mock::start();
-    let mut site = Site::new(&["fast/latency_ms=1500"], &mock, "");
+    let mut site = Site::new(&["fast/latency_ms=6000"], &mock, "");
     let mut open: Vec<_> = (0..16).map(|_| opened(&site, "")).collect();
     let refused = site.gateway.admin("GET", &format!("/projects/{}/logs/tail", site.project), &[], "");
     assert_eq!((refused.status, refused.json()["code"].as_str()), (403, Some("limit_reached")), "{}", refused.text());
@@ -94,7 +93,7 @@ fn seventeenth_tail_is_refused_and_a_drain_ends_all() {
     }
     assert_eq!(slow.read().expect("an answer").status, 200);
     drop(open);
-    assert!(site.gateway.wait(Duration::from_secs(10)).success());
+    assert!(site.gateway.wait(DEADLINE).success());
 }
 
 #[test]

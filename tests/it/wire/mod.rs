@@ -10,12 +10,12 @@ use crate::harness::{Gateway, Mock, Settings, project};
 
 /// Small enough to be broken by a test, large enough for its other requests.
 const LIMITS: &str =
-    "limits: {header_bytes: 16 KiB, header_count: 20, body_bytes: 64 KiB, header_timeout: 1 s, body_timeout: 1 s}\n";
+    "limits: {header_bytes: 16 KiB, header_count: 20, body_bytes: 64 KiB, header_timeout: 5 s, body_timeout: 5 s}\n";
 
 /// A gateway with one route `demo/r0`, `demo/r1` and so on for each model of the scripted provider, and the provider.
 fn gateway(models: &[&str]) -> (Gateway, Mock) {
     let mock = Mock::start();
-    let lines = "timeouts: {connect: 500 ms, first_byte: 1 s, idle: 1 s, total: 3 s}";
+    let lines = "timeouts: {connect: 6 s, first_byte: 6 s, idle: 6 s, total: 30 s}";
     let mut settings = Settings::demo(project(models, mock.address, lines), mock.address);
     settings.server_lines = LIMITS.to_owned();
     (Gateway::serve(&settings), mock)
