@@ -6,8 +6,8 @@ use crate::harness::{Client, Gateway, Mock, Settings, chat_with, eventually, pro
 
 /// Streams of the burst.
 const STREAMS: usize = 1_500;
-/// A second until the allocator gives memory back, a second until threads look idle, and the pace of those that look.
-const GIVEN_BACK: Duration = Duration::from_secs(15);
+/// It takes some seconds; this is how long a machine with much else to do may take.
+const GIVEN_BACK: Duration = Duration::from_secs(180);
 
 fn open_streams(gateway: &Gateway, count: usize) -> Vec<Client> {
     let open = |_| {
@@ -37,5 +37,5 @@ fn memory_of_a_burst_goes_back_when_it_is_over() {
     drop(streams);
     gateway.assert_idle();
     let kept = || gateway.anonymous_kib().saturating_sub(before);
-    assert!(eventually(GIVEN_BACK, || kept() < taken / 3), "{} KiB of {taken} KiB are kept", kept());
+    assert!(eventually(GIVEN_BACK, || kept() < taken / 5), "{} KiB of {taken} KiB are kept", kept());
 }
