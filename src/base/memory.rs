@@ -19,7 +19,7 @@ const BLOCKS_A_SETTLE: usize = 16_000;
 /// How many times as long a thread has been quiet when it settles for the second time.
 const LATER: u32 = 4;
 /// Parts of a settling, for a thread that somebody may want at any moment.
-const PARTS: usize = 4;
+const PARTS: usize = 2;
 
 /// Gives memory back that has been free in the allocator for a second, whichever thread freed it. Takes a few microseconds.
 ///
@@ -85,7 +85,7 @@ impl Rest {
         Self { lull: Lull::new(idle), settler: Settler::default(), parts_left: 0 }
     }
 
-    /// Takes what was done in a turn, and settles a part if it is time for it, which takes a tenth of a millisecond. When a
+    /// Takes what was done in a turn, and settles a part if it is time for it, which takes a quarter of a millisecond. When a
     /// settling begins, `let_go` frees what the thread keeps for the next use.
     pub fn turn(&mut self, done: u64, let_go: impl FnOnce()) {
         if self.lull.begins(done) {
@@ -164,13 +164,13 @@ mod tests {
     fn settling_is_a_part_a_turn_and_the_caller_lets_go_first() {
         let mut rest = Rest::new(IDLE);
         let mut let_go = 0;
-        let parts: Vec<usize> = (1..=IDLE.turns + 3)
+        let parts: Vec<usize> = (1..=IDLE.turns + 2)
             .map(|_| {
                 rest.turn(0, || let_go += 1);
                 rest.parts_left
             })
             .collect();
-        assert_eq!(parts.get(23..), Some(&[0, 3, 2, 1, 0][..]));
+        assert_eq!(parts.get(23..), Some(&[0, 1, 0, 0][..]));
         assert_eq!(let_go, 1);
     }
 }

@@ -16,9 +16,9 @@ use crate::{
 const TICKS_A_SECOND: u32 = 20;
 /// Ticks between two looks for memory that nobody needs.
 const TICKS_A_TRIM: u32 = 5;
-/// In microseconds of the processor: 0.2 seconds with 4 % of it in each tick, after enough work for it to be worth it to give back
+/// In microseconds of the processor: 0.15 seconds with 4 % of it in each tick, after enough work for it to be worth it to give back
 /// what that took. The ticks alone come to as much in some minutes, which costs no more than a millisecond then.
-const IDLE: Idle = Idle { quiet_max: 2_000, turns: 4, done_min: 50_000 };
+const IDLE: Idle = Idle { quiet_max: 2_000, turns: 3, done_min: 50_000 };
 /// Time that cut connections get to write their last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
