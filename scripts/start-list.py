@@ -6,8 +6,8 @@
 BINARY is a release build, by default target/release/millrace, with `loadtest` beside it. It is started under callgrind (of valgrind) in file mode with limits
 and in store mode; what ran until it was ready and had answered health, metrics and a few requests, some of which their clients gave up, is the list.
 
-Names of functions end in a hash that another compiler or another version of a crate changes, so the list has a pattern in its place. Where that would take
-in many others of the same name, above all generic functions, the exact name stands.
+Names of functions hold hashes that another compiler, another version of a crate and even another path of the checkout change, so the list has a `*` in
+their place. That takes in all functions of a name, of a generic one also those that the start does not run; these come last.
 """
 
 import argparse
@@ -24,11 +24,10 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GATEWAYS = ROOT / "loadtest" / "gateways"
-# A pattern may take in so many times the bytes that ran.
-SURPLUS_MAX = 3
 # Callgrind makes the program some fifty times slower.
 READY_S_MAX = 180
-HASH = re.compile(r"17h[0-9a-f]{16}E")
+# What is no part of a name: the hash behind an old name; that of a crate in a new one, and the references that count its letters; the number of a copy.
+CHANGING = ((r"17h[0-9a-f]{16}E", "17h*E"), (r"Cs[0-9A-Za-z]+_", "Cs*_"), (r"B[0-9A-Za-z]{0,2}_", "B*_"), (r"\.\d+$", "*"))
 HEAD = """/* The functions that the start of the gateway runs; build/main.rs says what for.
    Written by scripts/start-list.py, by hand nothing is to be changed here. */
 SECTIONS
@@ -134,19 +133,22 @@ def function_bytes(binary):
     return {line[3]: int(line[1], 16) for line in fields if len(line) == 4 and line[2] in "tTwW"}
 
 
+def pattern(name):
+    """The name without what changes."""
+    for what, by in CHANGING if name.startswith("_R") else (CHANGING[0], CHANGING[-1]):
+        name = re.sub(what, by, name)
+    return name
+
+
 def patterns(sizes, run):
-    """The shortest safe spelling of each function that ran."""
-    groups = collections.defaultdict(list)
-    for name in sizes:
-        groups[HASH.sub("17h*E", name)].append(name)
-    for pattern, names in sorted(groups.items()):
-        ran = sorted(name for name in names if name in run)
-        if not ran:
-            continue
-        if sum(sizes[name] for name in names) <= SURPLUS_MAX * sum(sizes[name] for name in ran):
-            yield pattern
-        else:
-            yield from ran
+    """The spelling of each function that ran, those first that take in least else."""
+    groups = collections.defaultdict(lambda: [0, 0])
+    for name, size in sizes.items():
+        group = groups[pattern(name)]
+        group[0] += size
+        group[1] += size if name in run else 0
+    surplus = {name: taken - ran for name, (taken, ran) in groups.items() if ran}
+    return sorted(surplus, key=lambda name: (surplus[name], name)), sum(surplus.values())
 
 
 def main():
@@ -160,9 +162,10 @@ def main():
     # A name with other signs would be read as something else by one of the linkers.
     plain = set(string.ascii_letters + string.digits + "_.$*")
     # What is marked as cold, such as the growth of a vector, has sections of another name.
-    lines = [f"    *(.text.{name} .text.unlikely.{name})\n" for name in patterns(sizes, run) if set(name) <= plain]
+    names, surplus = patterns(sizes, run)
+    lines = [f"    *(.text.{name} .text.unlikely.{name})\n" for name in names if set(name) <= plain]
     options.o.write_text(HEAD + "".join(lines) + TAIL)
-    print(f"{len(lines)} lines, {sum(sizes.get(name, 0) for name in run) >> 10} KiB of functions")
+    print(f"{len(lines)} lines, {sum(sizes.get(name, 0) for name in run) >> 10} KiB of functions and {surplus >> 10} KiB of others")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::output::{Batch, Output};
-use crate::base::{log, settle_memory};
+use crate::base::{Idle, Rest, log};
 use crate::control::{Control, Keeper, KeyUse};
 use crate::usage::{Queue, append_line};
 
@@ -16,10 +16,8 @@ use crate::usage::{Queue, append_line};
 const PERIOD: Duration = Duration::from_millis(20);
 /// Lines of each kind in one batch at most; then the admin thread does something else.
 const BATCH_LINES_MAX: usize = 512;
-/// Turns without a record, half a second of them, after which the thread counts as idle.
-const QUIET_TURNS: u32 = 25;
-/// Records from which on it is worth it to give back what they took.
-const RECORDS_WORTH_IT: usize = 256;
+/// In records: half a second without one, after enough of them for it to be worth it to give back what they took.
+const IDLE: Idle = Idle { quiet_max: 0, turns: 25, done_min: 256 };
 /// How long the last lines may take to reach the output, and then to be written.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
@@ -56,7 +54,7 @@ pub struct Pump {
 pub async fn pump(pump: Pump, mut shutdown: watch::Receiver<bool>) {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut lull = Lull::default();
+    let mut rest = Rest::new(IDLE);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -70,9 +68,7 @@ pub async fn pump(pump: Pump, mut shutdown: watch::Receiver<bool>) {
             yield_now().await;
             moved += pump.move_batch();
         }
-        if lull.begins(moved) {
-            settle_memory();
-        }
+        rest.turn(u64::try_from(moved).unwrap_or(u64::MAX), || ());
     }
     if timeout(FLUSH_MAX, pump.flush()).await.is_err() {
         log::emit(log::Level::Warn, "log lines were lost at shutdown", &[]);
@@ -80,30 +76,6 @@ pub async fn pump(pump: Pump, mut shutdown: watch::Receiver<bool>) {
     let output = Arc::clone(&pump.output);
     // The wait is for a thread, so it must not hold up the runtime.
     let _ = tokio::task::spawn_blocking(move || output.close(FLUSH_MAX)).await;
-}
-
-/// Notices that many records came and then none.
-#[derive(Default)]
-struct Lull {
-    moved: usize,
-    quiet_turns: u32,
-}
-
-impl Lull {
-    /// Takes how many records a turn moved; true once, when there were many and for half a second none.
-    fn begins(&mut self, moved: usize) -> bool {
-        if moved > 0 {
-            self.moved = self.moved.saturating_add(moved);
-            self.quiet_turns = 0;
-            return false;
-        }
-        self.quiet_turns = self.quiet_turns.saturating_add(1);
-        let begins = self.quiet_turns >= QUIET_TURNS && self.moved >= RECORDS_WORTH_IT;
-        if begins {
-            self.moved = 0;
-        }
-        begins
-    }
 }
 
 impl Pump {
@@ -220,20 +192,6 @@ mod tests {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let bounded = async { tokio::time::timeout(Duration::from_secs(20), test).await };
         runtime.block_on(bounded).unwrap()
-    }
-
-    #[test]
-    fn lull_begins_once_after_many_records_and_then_none() {
-        let turns = usize::try_from(QUIET_TURNS).unwrap();
-        for (name, before, want) in [("few", RECORDS_WORTH_IT - 1, 0), ("many", RECORDS_WORTH_IT, 1)] {
-            let mut lull = Lull::default();
-            assert!(!lull.begins(before), "{name}: it is busy");
-            assert_eq!((1..turns).filter(|_| lull.begins(0)).count(), 0, "{name}: too early");
-            assert_eq!((0..3 * turns).filter(|_| lull.begins(0)).count(), want, "{name}");
-        }
-        let mut lull = Lull::default();
-        let busy = (0..3 * turns).filter(|turn| lull.begins(if turn % (turns - 1) == 0 { 1_000 } else { 0 })).count();
-        assert_eq!(busy, 0, "what never stops for long");
     }
 
     #[test]

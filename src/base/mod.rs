@@ -48,7 +48,7 @@ pub use json_line::{JsonLine, TEXT_BYTES_MAX};
 pub use key::{KeyFormError, Kind as KeyKind, generate_key, key_id, renew_key, verify_key_form};
 pub use key_hasher::KeyHasher;
 pub use labels::{Labels, TokenCounts};
-pub use memory::{return_free_memory, settle_memory};
+pub use memory::{Idle, Rest, Settler, return_free_memory};
 pub use money::{MoneyError, NanoUsd, PicoUsd};
 #[cfg(test)]
 pub(crate) use recorded::recorded_lines;

@@ -16,7 +16,7 @@ mod stream;
 mod tls;
 mod upstream;
 
-pub use buffer::{Buffer, CHUNK_END, Framed, LAST_CHUNK, trim_free_buffers};
+pub use buffer::{Buffer, CHUNK_END, Framed, LAST_CHUNK, drop_free_buffers, trim_free_buffers};
 pub use chunk::{ChunkDecoder, ChunkError, Step};
 pub use deadline::{Deadline, Expired, Handle, TICK, interrupt_all, interrupt_idle, interrupt_over, sweep};
 pub use downstream::{Downstream, DownstreamLimits, Gone, NoBody, NoHead};

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     base::{
-        Instant,
+        Instant, Settler,
         log::{Level, Value, emit},
         now,
     },
@@ -247,7 +247,7 @@ struct Keeping {
 
 impl Keeping {
     fn run(&mut self) {
-        let mut is_resting = false;
+        let (settler, mut is_resting) = (Settler::default(), false);
         loop {
             let fails = self.health.write_fails();
             let wait_max = if fails { Some(PROBE_PERIOD) } else { (!is_resting).then_some(REST_AFTER) };
@@ -261,6 +261,7 @@ impl Keeping {
                 Taken::Nothing if fails => self.health.note(Part::Write, &self.writer.probe()),
                 Taken::Nothing => {
                     self.writer.rest();
+                    settler.settle();
                     is_resting = true;
                 }
                 Taken::Closed => return,
@@ -300,12 +301,13 @@ impl Keeping {
 }
 
 fn read_loop(reader: &mut dyn Reader, queue: &Queue<Reading>, health: &HealthCell) {
-    let mut is_resting = false;
+    let (settler, mut is_resting) = (Settler::default(), false);
     loop {
         let items = match queue.take(1, (!is_resting).then_some(REST_AFTER)) {
             Taken::Items(items) => items,
             Taken::Nothing => {
                 reader.rest();
+                settler.settle();
                 is_resting = true;
                 continue;
             }

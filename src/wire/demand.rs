@@ -25,6 +25,8 @@ pub struct DemandSpans {
     pub(super) names_prompt: bool,
     /// `input` has an item of which the provider reads more than stands in it. Only read on the Responses wire.
     pub(super) names_items: bool,
+    /// Letters that are spelt as escapes, which has no other reason than to hide a name.
+    pub(super) disguised: u32,
 }
 
 /// What an item of `input` on the Responses wire says of itself.
@@ -121,7 +123,8 @@ impl RequestView {
             let best_of = count(body, "best_of", spans.best_of, ANSWERS_MAX)?.unwrap_or(1);
             answers = n.max(best_of).max(1) * prompts(body, spans.prompt);
         }
-        let (pictures, references) = unseen(body);
+        let (pictures, named) = unseen(body);
+        let references = named + u64::from(spans.disguised);
         let kept = u64::from(self.needs_state) + u64::from(spans.names_prompt) + u64::from(spans.names_items);
         let is_open = references + kept > 0 || self.has_name(body, PLUGINS);
         Ok(Demand { output_cap, answers, unseen: pictures.saturating_add(references).saturating_add(kept), is_open })
@@ -138,7 +141,7 @@ impl RequestView {
 }
 
 /// Counts what may be a picture, and what may be something else that the body does not hold; never too few. Looks at the
-/// places of two bytes only: nearly all bodies have few of either.
+/// places of one byte only: nearly all bodies have few of it.
 fn unseen(body: &[u8]) -> (u64, u64) {
     let (mut pictures, mut references, mut pairs) = (0u64, 0u64, 0u64);
     for at in memchr::memchr_iter(b'_', body) {
@@ -148,14 +151,8 @@ fn unseen(body: &[u8]) -> (u64, u64) {
         pairs += u64::from(PICTURES.first().is_some_and(is));
         references += u64::from(REFERENCES.iter().any(is));
     }
-    // A letter that is spelt as an escape has no other reason than to hide such a name.
-    let is_letter = |at: &usize| {
-        let escape = body.get(*at..at + 5).unwrap_or_default();
-        escape.starts_with(b"\\u00") && matches!(escape.last(), Some(b'4'..=b'7'))
-    };
-    let hidden = memchr::memchr_iter(b'\\', body).filter(is_letter).count();
     // The name stands twice in one picture of the Chat wire, as its type and as its member.
-    (pictures - pairs / 2, references.saturating_add(u64::try_from(hidden).unwrap_or(u64::MAX)))
+    (pictures - pairs / 2, references)
 }
 
 /// A list of prompts makes an answer for each; a list of numbers is one prompt in tokens.

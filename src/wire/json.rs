@@ -28,12 +28,15 @@ pub(super) struct Scanner<'a> {
     depth_max: u32,
     nodes_left: u32,
     text_bytes: usize,
+    /// Letters and such that are spelt as escapes, `\u0040` to `\u007f`: nothing but a disguise.
+    pub(super) disguised: u32,
 }
 
 impl<'a> Scanner<'a> {
     /// Starts at an offset of `bytes`, with limits on nesting (at most [`DEPTH_CEILING`]) and on the number of values.
     pub(super) fn new(bytes: &'a [u8], at: usize, depth_max: u32, nodes_max: u32) -> Self {
-        Self { bytes, at, depth: 0, depth_max: depth_max.min(DEPTH_CEILING), nodes_left: nodes_max, text_bytes: 0 }
+        let depth_max = depth_max.min(DEPTH_CEILING);
+        Self { bytes, at, depth: 0, depth_max, nodes_left: nodes_max, text_bytes: 0, disguised: 0 }
     }
 
     /// Goes on in the middle of a document whose first part was scanned before, with that many containers entered.
@@ -473,6 +476,7 @@ impl<'a> Scanner<'a> {
                 Ok(())
             }
             _ => {
+                self.disguised += u32::from(matches!(unit, 0x40..0x80));
                 self.at += 6;
                 Ok(())
             }

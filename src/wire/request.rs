@@ -205,7 +205,10 @@ pub fn view_request(endpoint: Endpoint, body: &[u8], limits: &Limits) -> Result<
         seen: 0,
     };
     match pass.run() {
-        Ok(()) => Ok(pass.view),
+        Ok(()) => {
+            pass.view.demand.disguised = pass.scanner.disguised;
+            Ok(pass.view)
+        }
         Err(Fault::Json(fault)) => fail(fault, pass.scanner.at()),
         Err(Fault::Body(error)) => Err(error),
     }

@@ -4,6 +4,9 @@ use crate::harness::{Client, DEADLINE, Gateway, Mock, Settings, chat_with, event
 
 /// Streams of the burst.
 const STREAMS: usize = 1_500;
+/// It takes some seconds; this is how long a machine with much else to do may take.
+const GIVEN_BACK: Duration = Duration::from_secs(180);
+
 fn open_streams(gateway: &Gateway, count: usize) -> Vec<Client> {
     let open = |_| {
         let mut client = gateway.client();
@@ -32,5 +35,5 @@ fn memory_of_a_burst_goes_back_when_it_is_over() {
     drop(streams);
     gateway.assert_idle();
     let kept = || gateway.anonymous_kib().saturating_sub(before);
-    assert!(eventually(DEADLINE, || kept() < taken / 3), "{} KiB of {taken} KiB are kept", kept());
+    assert!(eventually(GIVEN_BACK, || kept() < taken / 5), "{} KiB of {taken} KiB are kept", kept());
 }
