@@ -381,6 +381,19 @@ mod tests {
                 counts(u64::MAX, 0, 0, 0, 0),
             ),
             (
+                "sound",
+                r#"{"prompt_tokens":9,"completion_tokens":8,"total_tokens":17,"prompt_tokens_details":{"audio_tokens":4},"completion_tokens_details":{"audio_tokens":6,"reasoning_tokens":0}}"#,
+                TokenCounts { audio_input: 4, audio_output: 6, ..counts(9, 8, 0, 0, 0) },
+            ),
+        ] {
+            assert_eq!(read_usage(text.as_bytes()), Some(want), "{name}");
+        }
+    }
+
+    #[test]
+    fn pictures_and_searches_are_read() {
+        for (name, text, want) in [
+            (
                 "pictures",
                 r#"{"input_tokens":9,"output_tokens":8,"input_tokens_details":{"image_tokens":4,"text_tokens":5},"output_tokens_details":{"image_tokens":6}}"#,
                 TokenCounts { image_input: 4, image_output: 6, ..counts(9, 8, 0, 0, 0) },
@@ -409,11 +422,6 @@ mod tests {
                 "searches outside of their object, and null",
                 r#"{"prompt_tokens":9,"completion_tokens":8,"web_search_requests":4,"image_tokens":5,"server_tool_use":null,"server_tool_use_details":{"web_search_requests":null}}"#,
                 counts(9, 8, 0, 0, 0),
-            ),
-            (
-                "sound",
-                r#"{"prompt_tokens":9,"completion_tokens":8,"total_tokens":17,"prompt_tokens_details":{"audio_tokens":4},"completion_tokens_details":{"audio_tokens":6,"reasoning_tokens":0}}"#,
-                TokenCounts { audio_input: 4, audio_output: 6, ..counts(9, 8, 0, 0, 0) },
             ),
         ] {
             assert_eq!(read_usage(text.as_bytes()), Some(want), "{name}");

@@ -33,8 +33,7 @@ const FALLBACK: u8 = 16;
 const ROW: &str = "SELECT requests.id, at, request_id, trace_id, generation, version, requests.status, client_ip, \
     duration_us, ttft_us, overhead_us, upstream_us, attempts, input, output, cache_read, cache_write, cache_write_1h, \
     reasoning, audio_input, audio_output, image_input, image_output, images, searches, bytes_in, bytes_out, cost, fee, \
-    price_source, price_date, flags, tags, metadata, tried, \
-    finish, decided, first_byte_us, requested_model, user_agent, refused_by, costs, organization, \
+    price_source, price_date, flags, tags, metadata, tried, finish, decided, first_byte_us, requested_model, user_agent, refused_by, costs, organization, \
     dimensions.project, route, key, member, \"group\", provider, model, target, endpoint, dimensions.status, error, stream, \
     credential FROM requests JOIN dimensions ON dimensions.id = dimension";
 
@@ -48,8 +47,7 @@ impl Requests for SqliteTx<'_> {
             "INSERT INTO requests (at, project, dimension, request_id, trace_id, generation, version, status, client_ip, \
              duration_us, ttft_us, overhead_us, upstream_us, attempts, input, output, cache_read, cache_write, \
              cache_write_1h, reasoning, audio_input, audio_output, image_input, image_output, images, searches, bytes_in, \
-             bytes_out, cost, fee, price_source, \
-             price_date, flags, tags, metadata, tried, finish, decided, first_byte_us, requested_model, user_agent, refused_by, \
+             bytes_out, cost, fee, price_source, price_date, flags, tags, metadata, tried, finish, decided, first_byte_us, requested_model, user_agent, refused_by, \
              costs) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 record.at,

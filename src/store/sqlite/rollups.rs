@@ -47,8 +47,8 @@ macro_rules! tables {
                  output = excluded.output, cache_read = excluded.cache_read, cache_write = excluded.cache_write, \
                  reasoning = excluded.reasoning, audio_input = excluded.audio_input, \
                  audio_output = excluded.audio_output, image_input = excluded.image_input, \
-                 image_output = excluded.image_output, images = excluded.images, searches = excluded.searches, cost = excluded.cost, fee = excluded.fee, \
-                 saved = excluded.saved, duration = excluded.duration, ttft = excluded.ttft, \
+                 image_output = excluded.image_output, images = excluded.images, searches = excluded.searches, \
+                 cost = excluded.cost, fee = excluded.fee, saved = excluded.saved, duration = excluded.duration, ttft = excluded.ttft, \
                  overhead = excluded.overhead"
             ),
             one: concat!(
@@ -90,7 +90,7 @@ tables!(DAY, "rollups_day");
 /// As `MINUTE.between`, behind a mark.
 const UNFOLDED: &str = "SELECT bucket, dimension, requests, cancelled, estimated, unpriced, attempts, input, output, cache_read, \
     cache_write, reasoning, audio_input, audio_output, image_input, image_output, images, searches, cost, fee, saved, \
-                 duration, ttft, overhead FROM rollups_minute \
+    duration, ttft, overhead FROM rollups_minute \
     WHERE project = ? AND (bucket, dimension) > (?, ?) AND bucket < ? ORDER BY bucket, dimension LIMIT ?";
 
 fn table(span: Span) -> &'static Table {

@@ -3,6 +3,7 @@
 mod attempts;
 mod decisions;
 mod payloads;
+mod searches;
 mod tail;
 
 use std::fmt::Write as _;
