@@ -11,8 +11,10 @@ What the list says that the table does not:
 - a price with a time of day becomes the dearest of the day, so that nobody is billed too little;
 - of prices with a start date, the one in force on `--as-of` stays;
 - fractions of a pico-USD are rounded up;
-- fees for web searches and prices of images, video, citations and cached sound are left out: no usage is counted in them.
-  A model whose answers cost more where they are images or video is left out as a whole;
+- prices of video, citations, cached sound and cached images are left out: no usage is counted in them. A model whose answers
+  cost more where they are video is left out as a whole, and so is one of Google whose answers are images: on the OpenAI wire
+  Google does not count their tokens apart, so they would be billed too little;
+- what some providers take for a search is no fact of the list: see SEARCHES;
 - a model without any price is left out, because absent is not free. Names that end in `:free` are free.
 """
 
@@ -66,9 +68,25 @@ CLASSES = {
     "input_audio_mtok": "audio_in",
     "output_audio_mtok": "audio_out",
     "output_reasoning_mtok": "reasoning",
+    "input_image_mtok": "image_in",
+    "output_image_mtok": "image_out",
+}
+# Their price per thousand: our fee.
+FEES = {"requests_kcount": "request", "web_searches_kcount": "search"}
+# USD per thousand searches that the list does not have, by the names of models; the first that fits holds.
+# OpenAI: its page of prices, 2026-03-12 ("web search", beside the tokens of what was found; the older `web_search_preview` with
+# models that do not reason costs 25, their tokens being free). xAI and OpenRouter: the costs that their recorded answers of
+# 2026 state; OpenRouter passes on what a model's own search costs, else that of the engine that it searches with.
+SEARCHES = {
+    "openai": [
+        (10, r"(chatgpt|codex|computer|gpt-4o|gpt-4\.[15]|gpt-5|o\d)(?!.*(audio|image|realtime|search|transcribe|tts))")
+    ],
+    "x-ai": [(5, r"grok(?!.*(image|video))")],
+    "openrouter": [(10, r"(anthropic|openai)/"), (5, r"x-ai/"), (7, r"")],
 }
 # Answers in these are not counted apart, so a model with such a price would be billed too little.
-UNCOUNTED = ("output_image_mtok", "output_video_mtok")
+UNCOUNTED = ("output_video_mtok",)
+UNCOUNTED_OF_GOOGLE = (*UNCOUNTED, "output_image_mtok")
 ORDER = list(dict.fromkeys(CLASSES.values()))
 
 
@@ -135,11 +153,11 @@ def written(rates_of_tier):
     return " ".join(f"{name}={rates_of_tier[name]}" for name in ORDER if name in rates_of_tier)
 
 
-def row(model, as_of):
+def row(provider, model, as_of):
     """One line of the table; none for a model without a price."""
     prices, since = in_force(model["prices"], as_of)
     names = patterns(model["match"])
-    if any(name in prices for name in UNCOUNTED):
+    if any(name in prices for name in (UNCOUNTED_OF_GOOGLE if provider == "google" else UNCOUNTED)):
         return None
     base = rates(prices, None)
     if not base and not prices.get("requests_kcount"):
@@ -151,8 +169,12 @@ def row(model, as_of):
         return None
     base = {"in": 0, "out": 0, **base}
     cells = [written(base)]
-    if per_thousand := prices.get("requests_kcount"):
-        cells[0] += f" request={ceiling(Decimal(per_thousand) * 1_000_000)}"
+    own = [usd for usd, can_search in SEARCHES.get(provider, []) if base["out"] and re.match(can_search, names[0])]
+    if own:
+        prices = {"web_searches_kcount": own[0], **prices}
+    for name, fee in FEES.items():
+        if per_thousand := prices.get(name):
+            cells[0] += f" {fee}={ceiling(Decimal(per_thousand) * 1_000_000)}"
     if "context_window" in model:
         cells[0] += f" context={model['context_window']}"
     if since:
@@ -167,7 +189,7 @@ def table(providers, as_of):
     # The provider inside the gateway costs nobody anything.
     sections, count = ["@mock\n*\tin=0 out=0"], 1
     for theirs, (ours, hosts, fallback) in PROVIDERS.items():
-        rows = [line for model in known[theirs]["models"] if (line := row(model, as_of))]
+        rows = [line for model in known[theirs]["models"] if (line := row(theirs, model, as_of))]
         count += len(rows)
         head = f"@{ours}\thosts={','.join(hosts)}" + (f" else={fallback}" if fallback else "")
         sections.append("\n".join([head, *rows]))

@@ -38,4 +38,12 @@ pub struct TokenCounts {
     pub audio_input: u64,
     /// Completion tokens of audio, part of `output`.
     pub audio_output: u64,
+    /// Prompt tokens of pictures, part of `input`.
+    pub image_input: u64,
+    /// Completion tokens of pictures, part of `output`.
+    pub image_output: u64,
+    /// Searches that the provider made for the answer: no tokens, but billed.
+    pub searches: u32,
+    /// Pictures that were made for the answer.
+    pub images: u32,
 }

@@ -135,6 +135,8 @@ fn long_name(class: PriceClass) -> &'static str {
         PriceClass::AudioInput => "audio_input",
         PriceClass::AudioOutput => "audio_output",
         PriceClass::Reasoning => "reasoning",
+        PriceClass::ImageInput => "image_input",
+        PriceClass::ImageOutput => "image_output",
     }
 }
 
@@ -165,6 +167,8 @@ fn as_json(provider: &str, model: &str, listed: &ListedModel) -> Value {
         "unit": "USD per million tokens",
         "prices": tiers.collect::<Vec<_>>(),
         "per_request": decimal(listed.price.per_request()),
+        "per_image": decimal(listed.price.per_image()),
+        "per_web_search": decimal(listed.price.per_search()),
         "context_window": listed.context_window,
         "max_output_tokens": listed.output_max,
     })
@@ -182,8 +186,9 @@ fn as_text(provider: &str, model: &str, listed: &ListedModel) -> String {
             let _ = writeln!(text, "  {name:<15} {price}");
         }
     }
-    if price.per_request() != NanoUsd::ZERO {
-        let _ = writeln!(text, "each request: {} USD", decimal(price.per_request()));
+    let fees = [("request", price.per_request()), ("image", price.per_image()), ("web search", price.per_search())];
+    for (of, fee) in fees.into_iter().filter(|(_, fee)| *fee != NanoUsd::ZERO) {
+        let _ = writeln!(text, "each {of}: {} USD", decimal(fee));
     }
     if let Some(tokens) = listed.context_window {
         let _ = writeln!(text, "context window: {tokens} tokens");

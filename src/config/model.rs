@@ -104,6 +104,10 @@ pub struct Costs {
     pub cache_write_5m: Option<PicoUsd>,
     /// Tokens of a prompt written to the provider's cache for an hour.
     pub cache_write_1h: Option<PicoUsd>,
+    /// Tokens of a prompt that are pictures.
+    pub image_input: Option<PicoUsd>,
+    /// Tokens of an answer that are pictures.
+    pub image_output: Option<PicoUsd>,
 }
 
 /// One entry of `prices`.
@@ -117,6 +121,10 @@ pub struct PriceEntry {
     pub costs: Costs,
     /// What each request costs beside its tokens.
     pub per_request: NanoUsd,
+    /// What each picture in an answer costs beside its tokens.
+    pub per_image: NanoUsd,
+    /// What each search of the provider costs.
+    pub per_web_search: NanoUsd,
 }
 
 impl PriceEntry {

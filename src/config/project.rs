@@ -336,6 +336,8 @@ impl Reader<'_> {
                 provider,
                 costs: listed_costs(&fields),
                 per_request: fields.money("per_request").unwrap_or_default(),
+                per_image: fields.money("per_image").unwrap_or_default(),
+                per_web_search: fields.money("per_web_search").unwrap_or_default(),
                 model,
             };
             if entry.name().strip_suffix('*').unwrap_or(entry.name()).contains('*') {
@@ -418,6 +420,7 @@ fn model_costs(fields: &Fields<'_>) -> Costs {
         cached_input: per_token(fields, "input_cached_cost_per_million_tokens"),
         cache_write_5m: per_token(fields, "input_cache_creation_5m_cost_per_million_tokens"),
         cache_write_1h: per_token(fields, "input_cache_creation_1h_cost_per_million_tokens"),
+        ..Costs::default()
     }
 }
 
@@ -428,6 +431,8 @@ fn listed_costs(fields: &Fields<'_>) -> Costs {
         cached_input: per_token(fields, "cached_input"),
         cache_write_5m: per_token(fields, "cache_write_5m"),
         cache_write_1h: per_token(fields, "cache_write_1h"),
+        image_input: per_token(fields, "image_input"),
+        image_output: per_token(fields, "image_output"),
     }
 }
 

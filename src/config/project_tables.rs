@@ -179,9 +179,21 @@ pub(super) static PRICE: Table = Table {
             "A million tokens of prompts written to the provider's cache for an hour. Default: the dearer of the input price and \
              `cache_write_5m`.",
         ),
+        Field::new(
+            "image_input",
+            Kind::Money,
+            "A million tokens of pictures in prompts, where the provider counts them apart. Default: the input price.",
+        ),
+        Field::new(
+            "image_output",
+            Kind::Money,
+            "A million tokens of pictures in answers, where the provider counts them apart. Default: the output price.",
+        ),
         Field::new("per_request", Kind::Money, "Each request, beside its tokens. Default 0.").default("0"),
         Field::unsupported("per_audio_minute", "A minute of sound."),
-        Field::unsupported("per_image", "An image."),
+        Field::new("per_image", Kind::Money, "Each picture in an answer, beside its tokens. Default 0.").default("0"),
+        Field::new("per_web_search", Kind::Money, "Each search that the provider makes for an answer. Default 0.")
+            .default("0"),
     ],
 };
 

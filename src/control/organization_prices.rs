@@ -193,8 +193,12 @@ fn price_entries(prices: &[OrganizationPrice]) -> Vec<PriceEntry> {
                 cached_input: price.cached_input.map(per_token),
                 cache_write_5m: price.cache_write_5m.map(per_token),
                 cache_write_1h: price.cache_write_1h.map(per_token),
+                image_input: price.image_input.map(per_token),
+                image_output: price.image_output.map(per_token),
             },
             per_request: price.per_request,
+            per_image: price.per_image,
+            per_web_search: price.per_web_search,
         })
     });
     entries.collect()
@@ -223,14 +227,21 @@ fn checked(mut prices: Vec<OrganizationPrice>) -> Result<Vec<OrganizationPrice>,
             ("cached_input", price.cached_input),
             ("cache_write_5m", price.cache_write_5m),
             ("cache_write_1h", price.cache_write_1h),
+            ("image_input", price.image_input),
+            ("image_output", price.image_output),
         ];
         for (field, amount) in of_tokens {
             if amount.is_some_and(|amount| amount.0 < 0 || amount.0 % 1_000 != 0) {
                 refuse(field, "must be 0 or more, with at most 6 decimals");
             }
         }
-        if price.per_request.0 < 0 {
-            refuse("per_request", "must be 0 or more");
+        let fees = [
+            ("per_request", price.per_request),
+            ("per_image", price.per_image),
+            ("per_web_search", price.per_web_search),
+        ];
+        for (field, _) in fees.into_iter().filter(|(_, fee)| fee.0 < 0) {
+            refuse(field, "must be 0 or more");
         }
     }
     problems.truncate(NAMED_MAX);
@@ -277,7 +288,11 @@ mod tests {
             cached_input: None,
             cache_write_5m: None,
             cache_write_1h: None,
+            image_input: None,
+            image_output: None,
             per_request: NanoUsd::ZERO,
+            per_image: NanoUsd::ZERO,
+            per_web_search: NanoUsd::ZERO,
         }
     }
 
@@ -385,6 +400,12 @@ mod tests {
                 "prices.0.cached_input",
             ),
             ("fee", vec![OrganizationPrice { per_request: NanoUsd(-1), ..of("openai/x") }], "prices.0.per_request"),
+            ("picture", vec![OrganizationPrice { per_image: NanoUsd(-1), ..of("openai/x") }], "prices.0.per_image"),
+            (
+                "search",
+                vec![OrganizationPrice { per_web_search: NanoUsd(-1), ..of("openai/x") }],
+                "prices.0.per_web_search",
+            ),
             ("many", (0..=PRICES_MAX).map(|number| of(&format!("openai/{number}"))).collect(), "prices"),
         ] {
             let got = match checked(prices) {

@@ -81,13 +81,15 @@ impl Control {
     ) -> Result<(), ControlError> {
         self.refuse_if_files_own("projects")?;
         let (actor, id) = (actor.clone(), id.clone());
+        let registries = self.registries();
         self.commit_and_show(
             move |tx| {
                 let rules = forgotten(tx, None, std::slice::from_ref(&id))?;
-                let digests = delete(tx, &actor, &id, revision, &confirm)?;
-                Ok(((id, digests, rules), ()))
+                let (organization, digests) = delete(tx, &actor, &id, revision, &confirm)?;
+                Ok(((organization, id, digests, rules), ()))
             },
-            |edit, (id, digests, rules)| {
+            move |edit, (organization, id, digests, rules)| {
+                registries.credits.forget_project((organization.as_str(), id.as_str()));
                 edit.remove_project(id.as_str());
                 edit.put_captured(id.as_str(), false);
                 rules.into_iter().for_each(|owner| edit.put_rules(owner, Vec::new()));
@@ -156,8 +158,14 @@ fn finish(
     state_of(tx, stored)
 }
 
-/// Returns the digests under which its keys were looked up.
-fn delete(tx: &mut dyn Tx, actor: &Actor, id: &Id, revision: u64, confirm: &str) -> Result<Vec<Digest>, ControlError> {
+/// Returns its organization, and the digests under which its keys were looked up.
+fn delete(
+    tx: &mut dyn Tx,
+    actor: &Actor,
+    id: &Id,
+    revision: u64,
+    confirm: &str,
+) -> Result<(Id, Vec<Digest>), ControlError> {
     let project = gate::project(tx, actor, Capability::ProjectDelete, id)?;
     gate::usable_organization(tx, actor, &project.organization)?;
     if confirm != project.slug {
@@ -169,5 +177,5 @@ fn delete(tx: &mut dyn Tx, actor: &Actor, id: &Id, revision: u64, confirm: &str)
     let mut event = gate::event(actor, "project.delete", id.as_str(), &project);
     event.before = project_json(&project).to_string();
     tx.append_audit(&event)?;
-    Ok(digests)
+    Ok((project.organization, digests))
 }

@@ -176,8 +176,13 @@ async fn s2_50_s2_51_deletion_needs_the_owner_and_the_slug() {
     assert_eq!(kind(&delete(&rig.owner, revision, "Chat").await), "invalid");
     assert_eq!(kind(&delete(&rig.owner, revision - 1, "chat").await), "stale");
     assert_eq!(rig.live(&id).len(), 1, "nothing happened so far");
+    let registries = rig.control.registries();
+    for project in [&id, &other] {
+        drop(registries.credits.of_project((rig.organization.as_str(), project.as_str()), &registries.meters));
+    }
     delete(&rig.owner, revision, "chat").await.unwrap();
     assert!(rig.live(&id).is_empty());
+    assert_eq!(registries.credits.projects_of(rig.organization.as_str()), Some(1), "its share of the credits is gone");
     assert_eq!(rig.live(&other).len(), 1, "S1-07");
     assert_eq!(kind(&rig.control.project(&rig.owner, &id).await), "not_found");
     assert_eq!(kind(&delete(&rig.owner, revision, "chat").await), "not_found");

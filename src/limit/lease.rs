@@ -16,6 +16,9 @@ const FIRST_REQUESTS: u64 = 16;
 /// At most this part of what is left of a limit is leased at once.
 const SHARE: u64 = 8;
 
+/// So long after the last request for a lease what is left of it goes back: it would count as spent after a crash.
+const IDLE: Duration = Duration::from_secs(300);
+
 /// The lease of one meter.
 #[derive(Debug, Default)]
 pub(super) struct Lease {
@@ -128,6 +131,11 @@ impl Lease {
             let is_all = !self.rolls && ceiling >= self.max.load();
             self.low.store(if is_all { u64::MAX } else { ceiling - left / 2 });
         }
+    }
+
+    /// Whether nobody has asked for more for so long that the rest may go back, at a time of the steady clock.
+    pub(super) fn is_idle(&self, now: u64) -> bool {
+        now.saturating_sub(self.last.load().0) > nanos(IDLE)
     }
 
     /// Lowers the ceiling of a window to what is used, before the disk is told; returns the ceiling that may be told.

@@ -209,6 +209,12 @@ impl Meter {
         })
     }
 
+    /// As [`Meter::lease_return`], where nobody has asked for more for a while.
+    pub(super) fn idle_return(&self, now: u64) -> Option<LeaseRequest> {
+        self.lease().filter(|lease| lease.is_idle(now))?;
+        self.lease_return()
+    }
+
     pub(super) fn leased(&self, period: u64, ceiling: u64) {
         if let Some(lease) = self.lease() {
             let (window, used) = self.used_in_period();

@@ -12,8 +12,8 @@ use crate::{
     http::{Downstream, sleep},
     limit::{Claim, Held, Kind, Kinds, LimitSet, Moment, Reason, Refused, Waiting, take_all},
     snapshot::{CreditTerms, Paid, Target},
-    usage::{Credential, LimitsSaid},
-    wire::{CapText, Demand, Endpoint, ErrorCase, RequestView},
+    usage::{Credential, LimitsSaid, Price},
+    wire::{CapText, Demand, Endpoint, ErrorCase, RequestView, Searches, searches_asked},
 };
 
 use super::{
@@ -25,6 +25,11 @@ use super::{
 const UNSEEN_TOKENS: u64 = 50_000;
 /// Tokens that a provider adds around a conversation.
 const FRAME_TOKENS: u64 = 16;
+/// Searches that are taken for an answer to a request that lets the provider search and does not bound it. A model whose
+/// answers made more takes as many as the most of them.
+const SEARCHES_TAKEN: u32 = 10;
+/// Pictures that are taken for each answer where a picture has a price, in the same way.
+const IMAGES_TAKEN: u32 = 4;
 /// Longest wait for a lease that is on its way to the disk. Only a burst out of nothing gets here.
 const LEASE_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How often a request that waits looks again.
@@ -144,8 +149,10 @@ pub(super) async fn admit(
             admitted.cap = Some((cap, CapText::new(asked.endpoint, target.is_openai, cap)));
         }
         let output = if enforces { cap } else { target.learned.bound(cap) };
+        let made = made_most(target, asked, (&demand, body));
         reserve(&mut claim, target, &demand, (asked.body_len, output));
-        asks = Some(demand);
+        price_claim(&mut claim, target, made);
+        asks = Some((demand, made));
     }
     if kinds == Kinds::NONE {
         return Ok(admitted);
@@ -153,10 +160,10 @@ pub(super) async fn admit(
     let holds = exchange.holds.get_or_insert_default();
     holds.claim = claim;
     holds.input_most = claim.input_tokens;
-    holds.is_open = asks.is_some_and(|demand| demand.is_open) || target.defaults.open_input();
+    holds.is_open = asks.is_some_and(|(demand, _)| demand.is_open) || target.defaults.open_input();
     holds.keyed_set = keyed;
     holds.credit_terms = credit_terms;
-    take(exchange, down, kinds, Recount::new(target, asked, asks.as_ref())).await?;
+    take(exchange, down, kinds, Recount::new(target, asked, asks)).await?;
     Ok(admitted)
 }
 
@@ -180,10 +187,12 @@ pub(super) async fn admit_paid(
     let holds = exchange.holds.get_or_insert_default();
     holds.credit_terms = credit_terms(paid);
     holds.is_open = demand.is_open || target.defaults.open_input();
+    let made = made_most(target, asked, (&demand, body));
     reserve(&mut holds.claim, target, &demand, (asked.body_len, cap));
+    price_claim(&mut holds.claim, target, made);
     holds.input_most = holds.claim.input_tokens;
     if holds.credit_terms.is_some() {
-        take(exchange, down, Kinds::of(Kind::Money), Recount::new(target, asked, Some(&demand))).await?;
+        take(exchange, down, Kinds::of(Kind::Money), Recount::new(target, asked, Some((demand, made)))).await?;
     }
     Ok(admitted)
 }
@@ -209,7 +218,35 @@ fn reserve(claim: &mut Claim, target: &Target, demand: &Demand, (body_len, outpu
     let unseen = demand.unseen.saturating_mul(UNSEEN_TOKENS);
     claim.input_tokens = input_bound(target, body_len).saturating_add(unseen);
     claim.output_tokens = output.saturating_mul(demand.answers);
-    price_claim(claim, target);
+}
+
+/// What a request may cost at most beside its tokens.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct MadeMost {
+    searches: u32,
+    images: u32,
+}
+
+/// The most searches and pictures for a request; none where they have no price.
+fn made_most(target: &Target, asked: &Asked<'_>, (demand, body): (&Demand, &[u8])) -> MadeMost {
+    let prices = [target.price.as_ref(), target.paid.as_ref().map(|paid| &paid.price)];
+    if !prices.into_iter().flatten().any(|price| price.has_fees_beside()) {
+        return MadeMost::default();
+    }
+    let (searches, images) = target.learned.made();
+    let asked = match demand.is_open {
+        _ if target.defaults.open_input() => Searches::Open,
+        true => searches_asked(asked.endpoint, body),
+        false => Searches::None,
+    };
+    let searches = match asked {
+        // Some models search unasked.
+        Searches::None => searches,
+        Searches::AtMost(most) => most,
+        Searches::Open => searches.max(SEARCHES_TAKEN),
+    };
+    let answers = u32::try_from(demand.answers).unwrap_or(u32::MAX);
+    MadeMost { searches: searches.saturating_mul(answers), images: images.max(IMAGES_TAKEN).saturating_mul(answers) }
 }
 
 /// Tokens of input with all that the gateway and the provider add to a body of so many tokens, or bytes.
@@ -219,13 +256,17 @@ pub(super) fn input_bound(target: &Target, body: usize) -> u64 {
     u64::try_from(body.saturating_add(added)).unwrap_or(u64::MAX).saturating_add(FRAME_TOKENS)
 }
 
-/// The most that the tokens of a claim can cost.
-pub(super) fn price_claim(claim: &mut Claim, target: &Target) {
+/// The most that the tokens of a claim can cost, and what is made beside them.
+pub(super) fn price_claim(claim: &mut Claim, target: &Target, made: MadeMost) {
+    let most = |price: &Price| {
+        let beside = price.beside_bound(made.searches, made.images);
+        price.upper_bound(claim.input_tokens, claim.output_tokens).saturating_add(beside)
+    };
     if let Some(price) = &target.price {
-        claim.money_nano = price.upper_bound(claim.input_tokens, claim.output_tokens).units();
+        claim.money_nano = most(price).units();
     }
     if let Some(paid) = &target.paid {
-        let cost = paid.price.upper_bound(claim.input_tokens, claim.output_tokens);
+        let cost = most(&paid.price);
         claim.money_nano = claim.money_nano.max(paid.with_fee(cost).units());
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    admit::{Asked, LOOK_EVERY, input_bound, price_claim},
+    admit::{Asked, LOOK_EVERY, MadeMost, input_bound, price_claim},
     attempt::Failure,
     exchange::Exchange,
 };
@@ -28,15 +28,17 @@ const COUNT_WAIT_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Recount<'a> {
     target: &'a Target,
     asked: &'a Asked<'a>,
+    made: MadeMost,
     is_possible: bool,
 }
 
 impl<'a> Recount<'a> {
     /// A request that was not counted yet. It can be where the provider's table is known and all that is read stands in the body.
-    pub(super) fn new(target: &'a Target, asked: &'a Asked<'a>, demand: Option<&Demand>) -> Self {
-        let is_bounded = demand.is_some_and(|demand| demand.unseen == 0 && !demand.is_open);
+    pub(super) fn new(target: &'a Target, asked: &'a Asked<'a>, demand: Option<(Demand, MadeMost)>) -> Self {
+        let is_bounded = demand.is_some_and(|(demand, _)| demand.unseen == 0 && !demand.is_open);
+        let made = demand.map(|(_, made)| made).unwrap_or_default();
         let is_possible = target.encoding.is_some() && is_bounded && !target.defaults.open_input();
-        Self { target, asked, is_possible }
+        Self { target, asked, made, is_possible }
     }
 
     /// Whether the refusal may come of the bytes alone.
@@ -84,7 +86,7 @@ impl<'a> Recount<'a> {
     fn claim_of(&self, claim: &Claim, input_tokens: u64) -> Claim {
         let mut claim = *claim;
         claim.input_tokens = claim.input_tokens.min(input_tokens);
-        price_claim(&mut claim, self.target);
+        price_claim(&mut claim, self.target, self.made);
         claim
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     limit::{Claim, Held, LimitSet, Moment},
     snapshot::OnCancel,
     usage::{Credential, Price},
-    wire::{Endpoint, StreamWatch, said_in_answer, tell_cost},
+    wire::{Endpoint, StreamWatch, images_in_answer, said_in_answer, tell_cost},
 };
 
 use super::{
@@ -27,6 +27,8 @@ const TOKENS_SLACK: u64 = 16;
 const ANSWER_FRAME_BYTES: u64 = 2_048;
 /// More tokens than any model reads or writes at once.
 const TOKENS_MAX: u64 = 10_000_000;
+/// More searches, and more pictures, than any provider makes for one answer: no more are billed.
+const MADE_MAX: u32 = 1_000;
 
 impl Exchange<'_> {
     /// Prices what the answer used, as far as it is known. Call it when the tokens are: the price then stands in the head
@@ -66,6 +68,9 @@ impl Exchange<'_> {
             && self.tokens.output > 0
         {
             target.learned.observe(self.tokens.output);
+            if (self.tokens.searches | self.tokens.images) != 0 {
+                target.learned.observe_made(self.tokens.searches, self.tokens.images);
+            }
         }
     }
 
@@ -90,6 +95,9 @@ impl Exchange<'_> {
             return;
         };
         self.tokens = tokens;
+        if endpoint == Endpoint::Chat && self.price_in_force().is_some_and(|price| price.per_image() != NanoUsd::ZERO) {
+            self.tokens.images = tokens.images.max(images_in_answer(body));
+        }
         let likely = tokens.output.saturating_add(TOKENS_SLACK).saturating_mul(TOKEN_CHARS_MAX);
         if body_bytes.saturating_sub(ANSWER_FRAME_BYTES) > likely || tokens.output > self.most_tokens() {
             self.raise_output(said_in_answer(endpoint, body));
@@ -145,6 +153,11 @@ impl Exchange<'_> {
     fn check_usage(&mut self) {
         if self.tokens.input.max(self.tokens.output) > self.most_tokens() {
             self.cut_absurd();
+        }
+        if self.tokens.searches.max(self.tokens.images) > MADE_MAX {
+            self.usage_suspect = true;
+            self.tokens.searches = self.tokens.searches.min(MADE_MAX);
+            self.tokens.images = self.tokens.images.min(MADE_MAX);
         }
         let Some(holds) = &self.holds else { return };
         let (claim, input_most) = (holds.claim, holds.input_most);

@@ -90,6 +90,22 @@ impl Credits {
         });
     }
 
+    /// Forgets a project that is gone for good. What still runs for it settles on what it has taken from.
+    pub fn forget_project(&self, (organization, project): (&str, &str)) {
+        self.with(|inner| inner.accounts.get_mut(organization).map(|account| account.shares.remove(project)));
+    }
+
+    /// Forgets an organization that is gone for good, with all its projects.
+    pub fn forget_organization(&self, organization: &str) {
+        self.with(|inner| inner.accounts.remove(organization));
+    }
+
+    /// How many projects of an organization have terms; none for an organization that has none itself.
+    #[cfg(test)]
+    pub(crate) fn projects_of(&self, organization: &str) -> Option<usize> {
+        self.with(|inner| Some(inner.accounts.get(organization)?.shares.len()))
+    }
+
     /// Sets what was paid in, corrections included. Requests from now on go by it.
     pub fn set_paid_in(&self, organization: &str, paid_in: NanoUsd, meters: &Meters) {
         self.with(|inner| {
@@ -230,6 +246,24 @@ mod tests {
         credits.set_allowances(("org_a", "prj_narrow"), Vec::new(), &meters);
         assert!(takes(&narrow, 15, &meters) && !takes(&narrow, 1, &meters));
         assert!(!takes(&credits.of("org_a", &meters), 1, &meters), "all of it was one balance");
+    }
+
+    #[test]
+    fn who_is_gone_is_forgotten_and_what_runs_for_it_still_settles() {
+        let (credits, meters) = (Credits::default(), Meters::in_memory());
+        credits.set_paid_in("org_a", NanoUsd(10), &meters);
+        let [gone, kept] = ["prj_gone", "prj_kept"].map(|project| credits.of_project(("org_a", project), &meters));
+        let (terms, mut held) = (gone.terms(), Held::default());
+        let claim = Claim { money_nano: 10, ..Claim::request() };
+        assert!(terms.limits.take(Kinds::ALL, &claim, meters.now(), &mut held).is_ok());
+        credits.forget_project(("org_a", "prj_gone"));
+        credits.forget_project(("org_b", "prj_gone"));
+        assert_eq!(credits.projects_of("org_a"), Some(1));
+        assert!(!takes(&kept, 1, &meters), "it is still reserved");
+        terms.limits.give_back(&mut held, meters.now());
+        assert!(takes(&kept, 10, &meters), "and given back to those who are left");
+        credits.forget_organization("org_a");
+        assert_eq!(credits.projects_of("org_a"), None);
     }
 
     #[test]

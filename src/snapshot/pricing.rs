@@ -63,7 +63,8 @@ fn entry<'a>(prices: &'a [PriceEntry], model: &Model) -> Option<&'a PriceEntry> 
 
 fn listed_price(entry: &PriceEntry, source: PriceSource) -> Option<Arc<Price>> {
     let price = Price::new(stated(&entry.costs), source, None)?;
-    Some(Arc::new(price.with_request_fee(entry.per_request)))
+    let price = price.with_request_fee(entry.per_request);
+    Some(Arc::new(price.with_search_fee(entry.per_web_search).with_image_fee(entry.per_image)))
 }
 
 fn stated(costs: &Costs) -> StatedPrices {
@@ -73,6 +74,8 @@ fn stated(costs: &Costs) -> StatedPrices {
         .with(PriceClass::CacheRead, costs.cached_input)
         .with(PriceClass::CacheWrite, costs.cache_write_5m)
         .with(PriceClass::CacheWrite1h, costs.cache_write_1h)
+        .with(PriceClass::ImageInput, costs.image_input)
+        .with(PriceClass::ImageOutput, costs.image_output)
 }
 
 /// Warns about every target of a route that has no price: what it costs is counted nowhere.

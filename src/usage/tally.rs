@@ -94,4 +94,8 @@ fn add_tokens(sum: &mut TokenCounts, more: &TokenCounts) {
     add(&mut sum.reasoning, more.reasoning);
     add(&mut sum.audio_input, more.audio_input);
     add(&mut sum.audio_output, more.audio_output);
+    add(&mut sum.image_input, more.image_input);
+    add(&mut sum.image_output, more.image_output);
+    sum.searches = sum.searches.saturating_add(more.searches);
+    sum.images = sum.images.saturating_add(more.images);
 }

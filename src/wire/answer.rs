@@ -6,7 +6,8 @@
 use super::endpoint::Endpoint;
 use super::json::{self, Scanner};
 use super::json_place::{JsonFault, Span};
-use super::usage::{Found, scan_usage};
+use super::made::Used;
+use super::usage::scan_usage;
 use crate::base::TokenCounts;
 
 /// What we read in an answer. Spans are of that body.
@@ -52,11 +53,14 @@ pub fn view_answer(endpoint: Endpoint, body: &[u8]) -> Result<AnswerView, Answer
         return Err(AnswerError::Empty);
     }
     let mut view = AnswerView { usage: None, model: None, error: None };
+    let mut used = Used::default();
     if scanner.open_object()? {
         loop {
             let name = scanner.name()?.span.inner_of(body);
             match name {
-                b"usage" => view.usage = counts(endpoint, &scan_usage(&mut scanner, body)?),
+                b"usage" => used.usage = scan_usage(&mut scanner, body)?,
+                b"output" if endpoint == Endpoint::Responses => used.output = scanner.value()?.span.of(body),
+                b"tool_usage" if endpoint == Endpoint::Responses => used.tool_usage = scanner.value()?.span.of(body),
                 b"model" => {
                     let value = scanner.value()?;
                     view.model = (value.first == b'"').then_some(value.span);
@@ -75,14 +79,16 @@ pub fn view_answer(endpoint: Endpoint, body: &[u8]) -> Result<AnswerView, Answer
         }
     }
     scanner.finish()?;
+    view.usage = counts(endpoint, &used);
     Ok(view)
 }
 
-fn counts(endpoint: Endpoint, found: &Found) -> Option<TokenCounts> {
-    if endpoint == Endpoint::Embeddings {
-        return found.counts_of_embedding();
+fn counts(endpoint: Endpoint, used: &Used<'_>) -> Option<TokenCounts> {
+    match endpoint {
+        Endpoint::Embeddings => used.usage.counts_of_embedding(),
+        Endpoint::Responses => used.counts(),
+        Endpoint::Chat | Endpoint::Completions => used.usage.counts(),
     }
-    found.counts()
 }
 
 #[cfg(test)]

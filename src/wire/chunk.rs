@@ -31,6 +31,8 @@ pub(super) struct Chunk {
     pub(super) content_bytes: usize,
     /// Characters of the text alone; see [`said_chars`].
     pub(super) said_chars: usize,
+    /// Pictures in the deltas.
+    pub(super) images: u32,
 }
 
 /// What the last chunk had around its delta.
@@ -278,8 +280,10 @@ impl<'a> Pass<'a> {
             if name != b"role" {
                 self.chunk.content_bytes += self.scanner.text_bytes() - before;
             }
-            if name == b"content" {
-                self.hear(value);
+            match name {
+                b"content" => self.hear(value),
+                b"images" if value.first == b'[' => self.chunk.images += value.children,
+                _ => {}
             }
             if !self.scanner.next_member()? {
                 return Ok(());

@@ -78,7 +78,7 @@ type Mark = (&'static [u8], &'static [u8]);
 /// Pictures, which providers bound. Base64 text bounds its own tokens by its length, a link does not.
 const PICTURES: [Mark; 2] = [(b"\"image", b"_url\""), (b"\"input", b"_image\"")];
 /// What the provider reads beside the body: files, links to sound and film, its own searches and tools.
-const REFERENCES: [Mark; 11] = [
+const REFERENCES: [Mark; 12] = [
     (b"\"file", b"_id"),
     (b"\"file", b"_url\""),
     (b"\"file", b"_search\""),
@@ -86,6 +86,7 @@ const REFERENCES: [Mark; 11] = [
     (b"\"video", b"_url\""),
     (b"\"audio", b"_url\""),
     (b"\"web", b"_search"),
+    (b"\"x", b"_search\""),
     (b"\"search", b"_parameters\""),
     (b"\"code", b"_interpreter\""),
     (b"\"computer", b"_use"),

@@ -10,9 +10,9 @@ use super::error::StreamErrorAt;
 use super::event::{self, Event};
 use super::json::Scanner;
 use super::json_place::JsonFault;
+use super::made::read_response;
 use super::said::said_chars;
 use super::upstream_error::{Meaning, view_upstream_error};
-use super::usage::scan_usage;
 use crate::base::{Finish, TokenCounts};
 
 /// What to do with one event.
@@ -67,6 +67,8 @@ pub struct StreamWatch {
     messages_count: u64,
     content_bytes: u64,
     said_chars: u64,
+    /// Pictures in the deltas.
+    images: u32,
     response_id: Box<str>,
     frame: Frame,
 }
@@ -90,6 +92,7 @@ impl StreamWatch {
             messages_count: 0,
             content_bytes: 0,
             said_chars: 0,
+            images: 0,
             response_id: Box::default(),
             frame: Frame::default(),
         }
@@ -192,6 +195,7 @@ impl StreamWatch {
         }
         self.content_bytes += chunk.content_bytes as u64;
         self.said_chars += chunk.said_chars as u64;
+        self.images = self.images.saturating_add(chunk.images);
         if chunk.usage.is_some() {
             self.usage = chunk.usage;
         }
@@ -274,12 +278,7 @@ impl StreamWatch {
 
     /// Returns whether a valid usage is there.
     fn keep_response_usage(&mut self, text: &[u8]) -> bool {
-        let usage = find_member(text, b"response").and_then(|response| find_member(response, b"usage"));
-        let Some(usage) = usage else {
-            return false;
-        };
-        let mut scanner = Scanner::resume(usage, 0, 0);
-        let stated = scan_usage(&mut scanner, usage).ok().and_then(|found| found.counts());
+        let stated = find_member(text, b"response").and_then(read_response);
         self.usage = stated.or(self.usage);
         stated.is_some()
     }
@@ -315,7 +314,7 @@ impl StreamWatch {
     /// Gives the last valid usage.
     #[must_use]
     pub fn usage(&self) -> Option<TokenCounts> {
-        self.usage
+        self.usage.map(|usage| TokenCounts { images: usage.images.max(self.images), ..usage })
     }
 
     /// Says why it ended, as far as the provider said so.

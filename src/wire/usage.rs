@@ -36,6 +36,10 @@ pub(super) struct Found {
     reasoning: u64,
     audio_input: u64,
     audio_output: u64,
+    image_input: u64,
+    image_output: u64,
+    searches: Option<u64>,
+    images: u64,
     /// Cached tokens stand in Anthropic's names.
     names_cache: bool,
     /// Input stands in the name that Anthropic and the Responses API use.
@@ -57,6 +61,10 @@ impl Found {
             reasoning: self.reasoning,
             audio_input: self.audio_input,
             audio_output: self.audio_output,
+            image_input: self.image_input,
+            image_output: self.image_output,
+            searches: count_of(self.searches.unwrap_or(0)),
+            images: count_of(self.images),
         };
         let sum = counts.input.saturating_add(counts.output);
         if self.total.is_some_and(|total| total > sum) || (self.names_cache && self.names_input) {
@@ -88,6 +96,11 @@ impl Found {
         counts.input = counts.input.saturating_add(heard);
     }
 
+    /// Whether it states how often the provider searched.
+    pub(super) fn states_searches(&self) -> bool {
+        self.searches.is_some()
+    }
+
     /// Gives the counts of an embedding, where some providers state a total alone: all of it is input.
     pub(super) fn counts_of_embedding(&self) -> Option<TokenCounts> {
         let input = self.input.or(self.total);
@@ -115,6 +128,7 @@ pub(super) fn scan_usage(scanner: &mut Scanner<'_>, body: &[u8]) -> Result<Found
             }
             Some(Field::Output) => found.output = found.count(scanner, body)?,
             Some(Field::Total) => found.total = found.count(scanner, body)?,
+            Some(Field::Tools) => scan_tools(scanner, body, &mut found)?,
             Some(details @ (Field::InputDetails | Field::OutputDetails | Field::CacheCreation)) => {
                 scan_details(scanner, body, details, &mut found)?;
             }
@@ -133,7 +147,8 @@ pub(super) fn scan_usage(scanner: &mut Scanner<'_>, body: &[u8]) -> Result<Found
                 let count = found.count(scanner, body)?;
                 found.reasoning = found.reasoning.max(count.unwrap_or(0));
             }
-            Some(Field::CacheWrite | Field::CacheWrite5m | Field::CacheWrite1h | Field::Audio) | None => {
+            Some(Field::Queries) => found.add_searches(scanner, body)?,
+            _ => {
                 scanner.value()?;
             }
         }
@@ -167,6 +182,15 @@ enum Field {
     CacheWrite1h,
     Reasoning,
     Audio,
+    Image,
+    /// Objects that count what the provider's own tools did.
+    Tools,
+    /// Searches, in such an object.
+    Searches,
+    /// Perplexity's, outside of one.
+    Queries,
+    /// Pictures made, in such an object.
+    Pictures,
 }
 
 impl Field {
@@ -177,26 +201,44 @@ impl Field {
             12 if name == b"input_tokens" => Some(Self::Input),
             12 if name == b"total_tokens" => Some(Self::Total),
             12 if name == b"audio_tokens" => Some(Self::Audio),
+            12 if name == b"image_tokens" => Some(Self::Image),
             13 if name == b"prompt_tokens" => Some(Self::Prompt),
             13 if name == b"output_tokens" => Some(Self::Output),
             13 if name == b"cached_tokens" => Some(Self::CacheRead),
             14 if name == b"cache_creation" => Some(Self::CacheCreation),
+            14 if name == b"x_search_calls" => Some(Self::Searches),
+            15 if name == b"server_tool_use" => Some(Self::Tools),
+            16 if name == b"web_search_calls" => Some(Self::Searches),
             16 if name == b"reasoning_tokens" => Some(Self::Reasoning),
             17 if name == b"completion_tokens" => Some(Self::Output),
             17 if name == b"num_cached_tokens" => Some(Self::CacheHit),
             18 if name == b"cache_write_tokens" => Some(Self::CacheWrite),
+            18 if name == b"num_search_queries" => Some(Self::Queries),
+            19 if name == b"web_search_requests" => Some(Self::Searches),
             20 if name == b"input_tokens_details" => Some(Self::InputDetails),
             21 if name == b"prompt_tokens_details" => Some(Self::InputDetails),
             21 if name == b"output_tokens_details" => Some(Self::OutputDetails),
+            22 if name == b"image_generation_calls" => Some(Self::Pictures),
+            23 if name == b"server_tool_use_details" => Some(Self::Tools),
             23 if name == b"prompt_cache_hit_tokens" => Some(Self::CacheHit),
             23 if name == b"cache_read_input_tokens" => Some(Self::CacheReadInput),
             25 if name == b"completion_tokens_details" => Some(Self::OutputDetails),
             25 if name == b"ephemeral_5m_input_tokens" => Some(Self::CacheWrite5m),
             25 if name == b"ephemeral_1h_input_tokens" => Some(Self::CacheWrite1h),
             27 if name == b"cache_creation_input_tokens" => Some(Self::CacheCreationInput),
+            30 if name == b"server_side_tool_usage_details" => Some(Self::Tools),
             _ => None,
         }
     }
+}
+
+/// Reads what the provider's own tools did. Of several objects that say it the largest counts.
+#[cold]
+fn scan_tools(scanner: &mut Scanner<'_>, body: &[u8], found: &mut Found) -> Result<(), JsonFault> {
+    let known = found.searches.take();
+    scan_details(scanner, body, Field::Tools, found)?;
+    found.searches = found.searches.max(known);
+    Ok(())
 }
 
 fn scan_details(scanner: &mut Scanner<'_>, body: &[u8], details: Field, found: &mut Found) -> Result<(), JsonFault> {
@@ -222,6 +264,16 @@ fn scan_details(scanner: &mut Scanner<'_>, body: &[u8], details: Field, found: &
                     if details == Field::OutputDetails { &mut found.audio_output } else { &mut found.audio_input };
                 *kept = count;
             }
+            Some(Field::Image) => {
+                let count = found.count(scanner, body)?.unwrap_or(0);
+                let kept =
+                    if details == Field::OutputDetails { &mut found.image_output } else { &mut found.image_input };
+                *kept = count;
+            }
+            Some(Field::Searches) if details == Field::Tools => found.add_searches(scanner, body)?,
+            Some(Field::Pictures) if details == Field::Tools => {
+                found.images = found.count(scanner, body)?.unwrap_or(0);
+            }
             Some(Field::Reasoning) => {
                 let count = found.count(scanner, body)?;
                 found.reasoning = found.reasoning.max(count.unwrap_or(0));
@@ -237,6 +289,14 @@ fn scan_details(scanner: &mut Scanner<'_>, body: &[u8], details: Field, found: &
 }
 
 impl Found {
+    /// Reads searches, which some count by their kind.
+    fn add_searches(&mut self, scanner: &mut Scanner<'_>, body: &[u8]) -> Result<(), JsonFault> {
+        if let Some(count) = self.count(scanner, body)? {
+            self.searches = Some(self.searches.unwrap_or(0).saturating_add(count));
+        }
+        Ok(())
+    }
+
     /// Reads one count; anything but an unsigned integer or `null` makes the whole usage invalid.
     fn count(&mut self, scanner: &mut Scanner<'_>, body: &[u8]) -> Result<Option<u64>, JsonFault> {
         if let Some(count) = scanner.short_count()? {
@@ -250,6 +310,11 @@ impl Found {
         self.invalid |= count.is_none();
         Ok(count)
     }
+}
+
+/// A count of things that are no tokens.
+pub(super) fn count_of(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Reads an unsigned integer; `None` for anything else, signs, fractions and overflow included.
@@ -326,6 +391,44 @@ mod tests {
     }
 
     #[test]
+    fn pictures_and_searches_are_read() {
+        for (name, text, want) in [
+            (
+                "pictures",
+                r#"{"input_tokens":9,"output_tokens":8,"input_tokens_details":{"image_tokens":4,"text_tokens":5},"output_tokens_details":{"image_tokens":6}}"#,
+                TokenCounts { image_input: 4, image_output: 6, ..counts(9, 8, 0, 0, 0) },
+            ),
+            (
+                "anthropic, searches",
+                r#"{"input_tokens":9,"output_tokens":8,"server_tool_use":{"web_search_requests":3,"web_fetch_requests":2}}"#,
+                TokenCounts { searches: 3, ..counts(9, 8, 0, 0, 0) },
+            ),
+            (
+                "openrouter, searches",
+                r#"{"prompt_tokens":9,"completion_tokens":8,"server_tool_use_details":{"tool_calls_executed":2,"web_search_requests":1}}"#,
+                TokenCounts { searches: 1, ..counts(9, 8, 0, 0, 0) },
+            ),
+            (
+                "xai, searches and pictures",
+                r#"{"input_tokens":9,"output_tokens":8,"num_sources_used":5,"num_server_side_tools_used":4,"server_side_tool_usage_details":{"web_search_calls":2,"x_search_calls":1,"image_generation_calls":4,"file_search_calls":7}}"#,
+                TokenCounts { searches: 3, images: 4, ..counts(9, 8, 0, 0, 0) },
+            ),
+            (
+                "perplexity, searches",
+                r#"{"prompt_tokens":9,"completion_tokens":8,"num_search_queries":18,"citation_tokens":7}"#,
+                TokenCounts { searches: 18, ..counts(9, 8, 0, 0, 0) },
+            ),
+            (
+                "searches outside of their object, and null",
+                r#"{"prompt_tokens":9,"completion_tokens":8,"web_search_requests":4,"image_tokens":5,"server_tool_use":null,"server_tool_use_details":{"web_search_requests":null}}"#,
+                counts(9, 8, 0, 0, 0),
+            ),
+        ] {
+            assert_eq!(read_usage(text.as_bytes()), Some(want), "{name}");
+        }
+    }
+
+    #[test]
     fn what_stands_beside_its_whole_is_counted_in() {
         for (name, text, want) in [
             (
@@ -386,6 +489,8 @@ mod tests {
             r#"{"prompt_tokens":1000000000000000000.5,"completion_tokens":4}"#,
             r#"{"prompt_tokens":18446744073709551616,"completion_tokens":4}"#,
             r#"{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":-1}}"#,
+            r#"{"prompt_tokens":3,"completion_tokens":4,"server_tool_use":{"web_search_requests":-1}}"#,
+            r#"{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":{"image_tokens":0.5}}"#,
             r#"{"prompt_tokens":3,"completion_tokens":4"#,
             r#"{"prompt_tokens":3,"completion_tokens":4}}"#,
         ] {

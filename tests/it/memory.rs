@@ -1,5 +1,7 @@
 //! Memory that a burst took and that goes back when it is over.
 
+use std::time::Duration;
+
 use crate::harness::{Client, DEADLINE, Gateway, Mock, Settings, chat_with, eventually, project};
 
 /// Streams of the burst.

@@ -47,6 +47,10 @@ pub(crate) struct Options {
     pub(crate) completion_tokens: u64,
     pub(crate) cached_tokens: u64,
     pub(crate) reasoning_tokens: u64,
+    /// Tokens of the answer that are pictures.
+    pub(crate) picture_tokens: u64,
+    /// Searches beside the tokens.
+    pub(crate) searches: u64,
     /// Numbers in one embedding.
     pub(crate) dims: usize,
 }
@@ -71,6 +75,8 @@ impl Options {
             completion_tokens: script.number("completion", completion_tokens, u64::MAX)?,
             cached_tokens: script.number("cached", 0, u64::MAX)?,
             reasoning_tokens: script.number("reasoning", 0, u64::MAX)?,
+            picture_tokens: script.number("pictures", 0, u64::MAX)?,
+            searches: script.number("searches", 0, u64::MAX)?,
             dims: script.number("dims", 16, 65_536)?,
         })
     }

@@ -52,15 +52,27 @@ pub(crate) fn body_with(ask: &Ask<'_>, usage: Option<&str>) -> Vec<u8> {
 pub(crate) fn usage(ask: &Ask<'_>, (input, output): (u64, u64)) -> String {
     let total = input.saturating_add(output);
     let (cached, reasoning) = (ask.options.cached_tokens, ask.options.reasoning_tokens);
+    let pictures = member("image_tokens", ask.options.picture_tokens);
+    // As OpenRouter and xAI state them.
+    let searches = match (ask.endpoint, ask.options.searches) {
+        (_, 0) => String::new(),
+        (Endpoint::Responses, count) => format!(r#","server_side_tool_usage_details":{{"web_search_calls":{count}}}"#),
+        (_, count) => format!(r#","server_tool_use_details":{{"web_search_requests":{count}}}"#),
+    };
     match ask.endpoint {
         Endpoint::Embeddings => format!(r#"{{"prompt_tokens":{input},"total_tokens":{input}}}"#),
         Endpoint::Responses => format!(
-            r#"{{"input_tokens":{input},"input_tokens_details":{{"cached_tokens":{cached}}},"output_tokens":{output},"output_tokens_details":{{"reasoning_tokens":{reasoning}}},"total_tokens":{total}}}"#
+            r#"{{"input_tokens":{input},"input_tokens_details":{{"cached_tokens":{cached}}},"output_tokens":{output},"output_tokens_details":{{"reasoning_tokens":{reasoning}{pictures}}},"total_tokens":{total}{searches}}}"#
         ),
         Endpoint::Chat | Endpoint::Completions => format!(
-            r#"{{"prompt_tokens":{input},"completion_tokens":{output},"total_tokens":{total},"prompt_tokens_details":{{"cached_tokens":{cached}}},"completion_tokens_details":{{"reasoning_tokens":{reasoning}}}}}"#
+            r#"{{"prompt_tokens":{input},"completion_tokens":{output},"total_tokens":{total},"prompt_tokens_details":{{"cached_tokens":{cached}}},"completion_tokens_details":{{"reasoning_tokens":{reasoning}{pictures}}}{searches}}}"#
         ),
     }
+}
+
+/// A further member of an object, for a count that is not 0.
+fn member(name: &str, count: u64) -> String {
+    if count == 0 { String::new() } else { format!(r#","{name}":{count}"#) }
 }
 
 /// Text that needs no escapes in JSON, of about `bytes` bytes.

@@ -27,6 +27,8 @@ pub(crate) const COMMON_KEYS: &[&str] = &[
     "completion",
     "cached",
     "reasoning",
+    "pictures",
+    "searches",
     "dims",
     "request_bytes",
 ];

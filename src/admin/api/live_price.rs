@@ -28,6 +28,10 @@ struct LivePriceView {
     date: Option<String>,
     /// Each request, beside its tokens.
     per_request: Money,
+    /// Each picture in an answer, beside its tokens.
+    per_image: Money,
+    /// Each search that the provider makes for an answer.
+    per_web_search: Money,
     /// A million tokens by class; the first for every prompt, each other for prompts that are longer than it says.
     tiers: Vec<PriceTierView>,
 }
@@ -46,6 +50,8 @@ struct PriceTierView {
     output: Money,
     audio_output: Money,
     reasoning: Money,
+    image_input: Money,
+    image_output: Money,
 }
 
 impl From<&Target> for LivePricesView {
@@ -77,6 +83,8 @@ impl From<&Price> for LivePriceView {
                 output: of(PriceClass::Output),
                 audio_output: of(PriceClass::AudioOutput),
                 reasoning: of(PriceClass::Reasoning),
+                image_input: of(PriceClass::ImageInput),
+                image_output: of(PriceClass::ImageOutput),
             }
         };
         let tiers = std::iter::once(0).chain(price.thresholds());
@@ -84,6 +92,8 @@ impl From<&Price> for LivePriceView {
             source: price.source().as_str(),
             date: price.date().map(str::to_owned),
             per_request: Money(price.per_request()),
+            per_image: Money(price.per_image()),
+            per_web_search: Money(price.per_search()),
             tiers: tiers.map(tier).collect(),
         }
     }

@@ -50,11 +50,16 @@ pub(super) struct CostPartsView {
     reasoning: Money,
     /// The fee of the request itself.
     request: Money,
+    /// Pictures: their tokens, and what each one costs beside them.
+    image: Money,
+    /// Searches of the provider.
+    search: Money,
 }
 
 impl From<CostParts> for CostPartsView {
     fn from(parts: CostParts) -> Self {
-        let [input, cache_read, cache_write, audio, output, reasoning, request] = parts.list().map(Money);
-        Self { input, cache_read, cache_write, audio, output, reasoning, request }
+        let [input, cache_read, cache_write, audio, output, reasoning, request, image, search] =
+            parts.list().map(Money);
+        Self { input, cache_read, cache_write, audio, output, reasoning, request, image, search }
     }
 }

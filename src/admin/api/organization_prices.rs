@@ -58,9 +58,21 @@ struct OrganizationPriceInput {
     /// Tokens of a prompt written to the cache for an hour. Default: as `input`.
     #[schema(pattern = "^[0-9]+([.][0-9]{1,6})?$", max_length = 24)]
     cache_write_1h: Option<String>,
+    /// Tokens of pictures in a prompt, where the provider counts them apart. Default: as `input`.
+    #[schema(pattern = "^[0-9]+([.][0-9]{1,6})?$", max_length = 24)]
+    image_input: Option<String>,
+    /// Tokens of pictures in an answer, where the provider counts them apart. Default: as `output`.
+    #[schema(pattern = "^[0-9]+([.][0-9]{1,6})?$", max_length = 24)]
+    image_output: Option<String>,
     /// Each request beside its tokens. Default 0.
     #[schema(pattern = "^[0-9]+([.][0-9]{1,9})?$", max_length = 24)]
     per_request: Option<String>,
+    /// Each picture in an answer beside its tokens. Default 0.
+    #[schema(pattern = "^[0-9]+([.][0-9]{1,9})?$", max_length = 24)]
+    per_image: Option<String>,
+    /// Each search that the provider makes for an answer. Default 0.
+    #[schema(pattern = "^[0-9]+([.][0-9]{1,9})?$", max_length = 24)]
+    per_web_search: Option<String>,
 }
 
 /// Prices of an organization.
@@ -82,7 +94,11 @@ struct OrganizationPriceView {
     cached_input: Option<String>,
     cache_write_5m: Option<String>,
     cache_write_1h: Option<String>,
+    image_input: Option<String>,
+    image_output: Option<String>,
     per_request: String,
+    per_image: String,
+    per_web_search: String,
     /// As rows of requests name it: `organization`.
     source: &'static str,
 }
@@ -136,7 +152,11 @@ impl OrganizationPriceInput {
             cached_input: some("cached_input", self.cached_input)?,
             cache_write_5m: some("cache_write_5m", self.cache_write_5m)?,
             cache_write_1h: some("cache_write_1h", self.cache_write_1h)?,
+            image_input: some("image_input", self.image_input)?,
+            image_output: some("image_output", self.image_output)?,
             per_request: some("per_request", self.per_request)?.unwrap_or_default(),
+            per_image: some("per_image", self.per_image)?.unwrap_or_default(),
+            per_web_search: some("per_web_search", self.per_web_search)?.unwrap_or_default(),
             model: self.model,
         })
     }
@@ -159,7 +179,11 @@ impl From<OrganizationPrice> for OrganizationPriceView {
             cached_input: price.cached_input.map(text),
             cache_write_5m: price.cache_write_5m.map(text),
             cache_write_1h: price.cache_write_1h.map(text),
+            image_input: price.image_input.map(text),
+            image_output: price.image_output.map(text),
             per_request: text(price.per_request),
+            per_image: text(price.per_image),
+            per_web_search: text(price.per_web_search),
             source: crate::usage::PriceSource::Organization.as_str(),
         }
     }

@@ -140,6 +140,14 @@ pub(super) struct TokensView {
     audio_input: u64,
     /// Part of `output`.
     audio_output: u64,
+    /// Part of `input`.
+    image_input: u64,
+    /// Part of `output`.
+    image_output: u64,
+    /// No tokens: pictures that were made for answers.
+    images: u64,
+    /// No tokens: searches that the provider made.
+    web_searches: u64,
 }
 
 impl From<TokenCounts> for TokensView {
@@ -152,6 +160,10 @@ impl From<TokenCounts> for TokensView {
             reasoning: tokens.reasoning,
             audio_input: tokens.audio_input,
             audio_output: tokens.audio_output,
+            image_input: tokens.image_input,
+            image_output: tokens.image_output,
+            images: tokens.images.into(),
+            web_searches: tokens.searches.into(),
         }
     }
 }

@@ -14,6 +14,8 @@ const PRICES: &[Column] = &[
     ("OUTPUT", "/output"),
     ("CACHED INPUT", "/cached_input"),
     ("PER REQUEST", "/per_request"),
+    ("PER IMAGE", "/per_image"),
+    ("PER SEARCH", "/per_web_search"),
     ("SOURCE", "/source"),
 ];
 
@@ -49,9 +51,21 @@ pub(crate) struct SetPriceArgs {
     /// USD per million tokens written to the cache for an hour; as `--input` when absent.
     #[arg(long, value_name = "USD")]
     cache_write_1h: Option<String>,
+    /// USD per million tokens of pictures in prompts; as `--input` when absent.
+    #[arg(long, value_name = "USD")]
+    image_input: Option<String>,
+    /// USD per million tokens of pictures in answers; as `--output` when absent.
+    #[arg(long, value_name = "USD")]
+    image_output: Option<String>,
     /// USD for each request beside its tokens.
     #[arg(long, value_name = "USD")]
     per_request: Option<String>,
+    /// USD for each picture in an answer beside its tokens.
+    #[arg(long, value_name = "USD")]
+    per_image: Option<String>,
+    /// USD for each search that the provider makes.
+    #[arg(long, value_name = "USD")]
+    per_web_search: Option<String>,
 }
 
 /// Runs a command about the prices of an organization.
@@ -69,7 +83,11 @@ pub(super) fn run(desk: &Desk, command: OrganizationPricesCommand) -> Result<(),
                 ("cached_input", args.cached_input.map(Value::from)),
                 ("cache_write_5m", args.cache_write_5m.map(Value::from)),
                 ("cache_write_1h", args.cache_write_1h.map(Value::from)),
+                ("image_input", args.image_input.map(Value::from)),
+                ("image_output", args.image_output.map(Value::from)),
                 ("per_request", args.per_request.map(Value::from)),
+                ("per_image", args.per_image.map(Value::from)),
+                ("per_web_search", args.per_web_search.map(Value::from)),
             ]));
             let answer = put(desk, &path, (after, etag))?;
             desk.done(&format!("`{}` has a price of the organization", args.model), &answer)
@@ -99,7 +117,7 @@ fn put(desk: &Desk, path: &str, (mut prices, etag): (Vec<Value>, Option<String>)
         // Where it comes from is for the gateway to say.
         row.remove("source");
         row.retain(|_, value| !value.is_null());
-        for amount in row.iter_mut().filter(|(name, _)| !matches!(name.as_str(), "model" | "per_request")) {
+        for amount in row.iter_mut().filter(|(name, _)| *name != "model" && !name.starts_with("per_")) {
             if let Some(short) = amount.1.as_str().map(shortened) {
                 *amount.1 = short.into();
             }

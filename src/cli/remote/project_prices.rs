@@ -17,6 +17,8 @@ const PRICES: &[Column] = &[
     ("CACHED INPUT", "/tiers/0/cached_input"),
     ("OUTPUT", "/tiers/0/output"),
     ("PER REQUEST", "/per_request"),
+    ("PER IMAGE", "/per_image"),
+    ("PER SEARCH", "/per_web_search"),
 ];
 
 #[derive(Debug, Args)]

@@ -44,6 +44,10 @@ const RECORDS_MAX: u64 = 16_384;
 const RETRY: Duration = Duration::from_millis(250);
 /// How long the last commits may take at a stop.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
+/// How often leases that nobody uses are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Most of them that go back in one commit, so that others get their turn.
+const IDLE_MAX: usize = 1_000;
 /// Characters that tell one run of the process from another.
 const RUN_LEN: usize = 12;
 /// How long commits of earlier runs are remembered.
@@ -248,7 +252,7 @@ impl Keeper {
 pub async fn keep(keeper: Arc<Keeper>, mut shutdown: watch::Receiver<bool>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut turn = Turn { keeper: &keeper, sequence: 0, open: None, not_before: now() };
+    let mut turn = Turn { keeper: &keeper, sequence: 0, open: None, not_before: now(), look_at: now() };
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -277,19 +281,31 @@ struct Turn<'a> {
     /// The commit of which it is not known whether it is stored.
     open: Option<Arc<Commit>>,
     not_before: Instant,
+    /// When to look for leases that nobody uses.
+    look_at: Instant,
 }
 
 impl Turn<'_> {
     /// Stores what there is, if it is time.
     async fn run(&mut self) -> Result<(), StoreError> {
         if self.open.is_none() {
-            let leases = self.keeper.leases.wanted();
+            let mut leases = self.keeper.leases.wanted();
+            leases.extend(self.idle());
             if leases.is_empty() && now() < self.not_before && self.keeper.has_room() {
                 return Ok(());
             }
             self.begin(leases);
         }
         self.finish().await
+    }
+
+    /// Leases that go back, once in a while.
+    fn idle(&mut self) -> Vec<WantedLease> {
+        if now() < self.look_at {
+            return Vec::new();
+        }
+        self.look_at = now() + LOOK_EVERY;
+        self.keeper.leases.idle(IDLE_MAX)
     }
 
     fn begin(&mut self, leases: Vec<WantedLease>) {

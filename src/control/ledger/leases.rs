@@ -25,6 +25,8 @@ pub struct WantedLease {
 pub trait Leases: Send + Sync {
     /// What is asked for since the last time.
     fn wanted(&self) -> Vec<WantedLease>;
+    /// What goes back of leases that nobody uses, of at most so many accounts. Asked while no lease is on its way to the disk.
+    fn idle(&self, accounts_max: usize) -> Vec<WantedLease>;
     /// A lease is on disk.
     fn leased(&self, lease: &WantedLease);
     /// Before the first request: what an account has posted in a period. Called with older periods first.
@@ -34,16 +36,25 @@ pub trait Leases: Send + Sync {
     fn restore_moving(&self, account: &str, posted: &[(u64, u64)]);
 }
 
+impl From<LeaseRequest> for WantedLease {
+    fn from(request: LeaseRequest) -> Self {
+        Self { account: request.account, period: request.period, ceiling: request.wanted_ceiling }
+    }
+}
+
 impl Leases for Meters {
     fn wanted(&self) -> Vec<WantedLease> {
         let mut wanted = Vec::new();
         if self.is_rung() {
-            self.lease_requests(self.now(), |request| {
-                let LeaseRequest { account, period, wanted_ceiling, .. } = request;
-                wanted.push(WantedLease { account, period, ceiling: wanted_ceiling });
-            });
+            self.lease_requests(self.now(), |request| wanted.push(request.into()));
         }
         wanted
+    }
+
+    fn idle(&self, accounts_max: usize) -> Vec<WantedLease> {
+        let mut idle = Vec::new();
+        self.return_idle(self.now(), accounts_max, |request| idle.push(request.into()));
+        idle
     }
 
     fn leased(&self, lease: &WantedLease) {

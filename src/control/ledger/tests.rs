@@ -16,6 +16,7 @@ use std::sync::Arc;
 #[derive(Default)]
 pub(super) struct Meters {
     wants: Mutex<Vec<WantedLease>>,
+    idle: Mutex<Vec<WantedLease>>,
     leased: Mutex<Vec<WantedLease>>,
     restored: Mutex<Vec<(String, u64, u64)>>,
     moving: Mutex<BTreeMap<String, Vec<(u64, u64)>>>,
@@ -24,6 +25,12 @@ pub(super) struct Meters {
 impl Leases for Meters {
     fn wanted(&self) -> Vec<WantedLease> {
         std::mem::take(&mut *self.wants.lock().unwrap())
+    }
+
+    fn idle(&self, accounts_max: usize) -> Vec<WantedLease> {
+        let mut idle = self.idle.lock().unwrap();
+        let count = idle.len().min(accounts_max);
+        idle.drain(..count).collect()
     }
 
     fn leased(&self, lease: &WantedLease) {
@@ -109,6 +116,24 @@ pub(super) fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let bounded = async { tokio::time::timeout(Duration::from_secs(60), test).await };
     runtime.block_on(bounded).unwrap()
+}
+
+#[test]
+fn lease_that_nobody_uses_goes_back_on_disk_too() {
+    run(async {
+        let book = Book::new().await;
+        book.store.write(|tx| tx.lease("key:a", 1, 900).and_then(|()| tx.lease("key:b", 1, 900))).await.unwrap();
+        book.meters.idle.lock().unwrap().push(lease("key:a", 300));
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let keeping = tokio::spawn(keep(Arc::clone(&book.keeper), stopped));
+        while book.meters.leased.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let want = [("key:a", (0, 300)), ("key:b", (0, 900))].map(|(account, sums)| (account.to_owned(), sums));
+        assert_eq!(book.accounts().await, BTreeMap::from(want));
+        stop.send(true).unwrap();
+        keeping.await.unwrap();
+    });
 }
 
 #[test]

@@ -137,10 +137,13 @@ impl Control {
         expected: u64,
         confirm: String,
     ) -> Result<(), ControlError> {
-        let actor = actor.clone();
+        let (actor, registries) = (actor.clone(), self.registries());
         self.commit_and_show(
-            move |tx| Ok((delete(tx, &actor, (&id, expected), &confirm)?, ())),
-            |edit, gone| gone.hide(edit),
+            move |tx| Ok(((delete(tx, &actor, (&id, expected), &confirm)?, id), ())),
+            move |edit, (gone, id)| {
+                gone.hide(edit);
+                registries.credits.forget_organization(id.as_str());
+            },
         )
         .await
     }

@@ -231,7 +231,10 @@ async fn deleted_organization_takes_its_keys_and_projects_along() {
     assert_eq!(kind(&delete("Acme", 2).await), "stale");
     assert!(matches!(delete("Acme", 1).await, Err(ControlError::InUse(_))), "a project is served");
     rig.control.archive_project(&owner, &project, String::new()).await.unwrap();
+    let registries = rig.control.registries();
+    drop(registries.credits.of(made.id.as_str(), &registries.meters));
     delete("Acme", 1).await.unwrap();
+    assert_eq!(registries.credits.projects_of(made.id.as_str()), None, "its credits are gone");
     assert!(!works(&rig, "a key"));
     assert!(rig.served().project(project.as_str()).is_none());
     assert_eq!(kind(&rig.control.organization(&owner, made.id.clone()).await), "not_found");

@@ -186,6 +186,33 @@ fn unused_leases_go_back_and_are_not_spent_any_more() {
 }
 
 #[test]
+fn lease_of_any_window_goes_back_once_nobody_has_asked_for_long() {
+    let long = minutes(60);
+    for window in [Window::Fixed(long), Window::Sliding(long), Window::Bucket(long), Window::Total] {
+        let meters = Meters::with_ledger();
+        let set = LimitSet::new(vec![limit(&meters, "key:k", Kind::Money, window, 1_000_000)]);
+        take(&set, 100, at(0)).unwrap_err();
+        answer(&meters, 0);
+        let mut held = take(&set, 100, at(1)).unwrap();
+        let returned = |ms| {
+            let mut found = Vec::new();
+            meters.return_idle(at(ms), 10, |request| found.push((request.ceiling, request.wanted_ceiling)));
+            found
+        };
+        assert_eq!(returned(300_000), [], "{window}");
+        meters.return_idle(at(300_001), 0, |request| panic!("{request:?}"));
+        assert_eq!(returned(300_001), [(1_600, 100)], "{window}");
+        assert_eq!(returned(300_002), [], "{window}");
+        settle(&set, &mut held, 100, at(300_003));
+        // The next one asks anew, and is served.
+        assert_eq!(take(&set, 100, at(300_004)).unwrap_err().reason, Reason::Unleased, "{window}");
+        assert_eq!(answer(&meters, 300_005).len(), 1, "{window}");
+        take(&set, 100, at(300_006)).unwrap();
+        assert_eq!(returned(300_007), [], "{window}");
+    }
+}
+
+#[test]
 fn limits_that_only_report_need_no_lease_and_charge_nothing() {
     let meters = Meters::with_ledger();
     let mut shadow = limit(&meters, "key:k", Kind::Money, Window::Total, 100);

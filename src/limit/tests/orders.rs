@@ -1,6 +1,6 @@
 //! Orders of threads: each step is a point to change over.
 //!
-//! `MILLRACE_LIMIT_SCHEDULES` sets how many orders each case tries at random (default 200), and as many in depth.
+//! `MILLRACE_LIMIT_SCHEDULES` sets how many orders each case tries at random (default 500), and as many in depth.
 
 use std::sync::{
     Arc,
@@ -14,7 +14,7 @@ use super::super::{Held, Kind, Kinds, Limit, LimitSet, Meters, Window};
 use super::scene::{at, claim, limit, minutes, set_of, settle, take};
 
 fn schedules() -> usize {
-    std::env::var("MILLRACE_LIMIT_SCHEDULES").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
+    std::env::var("MILLRACE_LIMIT_SCHEDULES").ok().and_then(|text| text.parse().ok()).unwrap_or(500)
 }
 
 /// Tries a case in many orders.

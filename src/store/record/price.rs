@@ -22,8 +22,20 @@ pub struct OrganizationPrice {
     /// Tokens of a prompt written to the cache for an hour; none is the price of the prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_write_1h: Option<NanoUsd>,
+    /// Tokens of a prompt that are pictures; none is the price of the prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_input: Option<NanoUsd>,
+    /// Tokens of an answer that are pictures; none is the price of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_output: Option<NanoUsd>,
     /// What each request costs beside its tokens.
     pub per_request: NanoUsd,
+    /// What each picture in an answer costs beside its tokens.
+    #[serde(default)]
+    pub per_image: NanoUsd,
+    /// What each search of the provider costs.
+    #[serde(default)]
+    pub per_web_search: NanoUsd,
 }
 
 /// All prices of one organization: changed as a whole.

@@ -21,14 +21,55 @@ struct Kept {
     outcome: String,
     us: u64,
     #[serde(default, skip_serializing_if = "is_empty")]
-    tokens: [u64; 8],
+    tokens: Vec<u64>,
     cost: Option<i64>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     maybe_billed: bool,
 }
 
-fn is_empty(tokens: &[u64; 8]) -> bool {
-    *tokens == [0; 8]
+fn is_empty(tokens: &[u64]) -> bool {
+    tokens.iter().all(|count| *count == 0)
+}
+
+/// Counts in their stored order, which only grows at its end. What all stand at 0 behind is not stored.
+fn list(tokens: &TokenCounts) -> Vec<u64> {
+    let mut all = vec![
+        tokens.input,
+        tokens.output,
+        tokens.cache_read,
+        tokens.cache_write,
+        tokens.cache_write_1h,
+        tokens.reasoning,
+        tokens.audio_input,
+        tokens.audio_output,
+        tokens.image_input,
+        tokens.image_output,
+        tokens.images.into(),
+        tokens.searches.into(),
+    ];
+    let end = all.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
+    all.truncate(end);
+    all
+}
+
+/// Counts of such a list. One that is shorter has 0 for the others.
+fn counts(list: &[u64]) -> TokenCounts {
+    let at = |place: usize| list.get(place).copied().unwrap_or(0);
+    let small = |place: usize| u32::try_from(at(place)).unwrap_or(u32::MAX);
+    TokenCounts {
+        input: at(0),
+        output: at(1),
+        cache_read: at(2),
+        cache_write: at(3),
+        cache_write_1h: at(4),
+        reasoning: at(5),
+        audio_input: at(6),
+        audio_output: at(7),
+        image_input: at(8),
+        image_output: at(9),
+        images: small(10),
+        searches: small(11),
+    }
 }
 
 /// Writes attempts; none for a request whose row tells its one attempt.
@@ -45,7 +86,6 @@ pub(super) fn attempts_of(json: &str) -> Vec<AttemptRow> {
 
 impl Kept {
     fn of(attempt: AttemptRow) -> Self {
-        let tokens = &attempt.tokens;
         Self {
             provider: attempt.provider,
             model: attempt.model,
@@ -54,24 +94,13 @@ impl Kept {
             status: attempt.status,
             outcome: attempt.outcome,
             us: u64::try_from(attempt.duration.as_micros()).unwrap_or(u64::MAX),
-            tokens: [
-                tokens.input,
-                tokens.output,
-                tokens.cache_read,
-                tokens.cache_write,
-                tokens.cache_write_1h,
-                tokens.reasoning,
-                tokens.audio_input,
-                tokens.audio_output,
-            ],
+            tokens: list(&attempt.tokens),
             cost: attempt.cost.map(|cost| cost.0),
             maybe_billed: attempt.maybe_billed,
         }
     }
 
     fn row(self) -> AttemptRow {
-        let [input, output, cache_read, cache_write, cache_write_1h, reasoning, audio_input, audio_output] =
-            self.tokens;
         AttemptRow {
             provider: self.provider,
             model: self.model,
@@ -80,16 +109,7 @@ impl Kept {
             status: self.status,
             outcome: self.outcome,
             duration: Duration::from_micros(self.us),
-            tokens: TokenCounts {
-                input,
-                output,
-                cache_read,
-                cache_write,
-                cache_write_1h,
-                reasoning,
-                audio_input,
-                audio_output,
-            },
+            tokens: counts(&self.tokens),
             cost: self.cost.map(NanoUsd),
             maybe_billed: self.maybe_billed,
         }
@@ -112,7 +132,7 @@ mod tests {
             status: 401,
             outcome: "auth",
             duration: Duration::from_micros(1_500),
-            tokens: TokenCounts { input: 1, output: 2, audio_output: 8, ..TokenCounts::default() },
+            tokens: TokenCounts { input: 1, output: 2, audio_output: 8, searches: 9, ..TokenCounts::default() },
             cost: Some(NanoUsd(7)),
             maybe_billed: true,
         };
@@ -128,5 +148,9 @@ mod tests {
         assert_eq!(rows.len(), 2);
         assert_eq!(attempts_json(None), None);
         assert!(attempts_of("not JSON").is_empty());
+        // As versions that knew eight classes wrote them.
+        let old = json.replace("[1,2,0,0,0,0,0,8,0,0,0,9]", "[1,2,0,0,0,0,0,8]");
+        let want = TokenCounts { searches: 0, ..attempt.tokens };
+        assert_eq!(attempts_of(&old).first().map(|row| row.tokens), Some(want));
     }
 }

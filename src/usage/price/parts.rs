@@ -19,17 +19,24 @@ pub struct CostParts {
     pub reasoning: NanoUsd,
     /// The fee of the request itself.
     pub request: NanoUsd,
+    /// Pictures: their tokens, in and out, and the fee for each one made.
+    pub image: NanoUsd,
+    /// Searches that the provider made.
+    pub search: NanoUsd,
 }
 
 impl CostParts {
     /// How many there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 9;
 
     /// Makes parts of pico-USD in the order of the fields. The rounding of the sum, up, stands in the parts where it happens.
     pub(super) fn of_pico(pico: [u128; Self::COUNT]) -> Self {
         let mut before = NanoUsd::ZERO;
         let mut sum = 0_u128;
         let parts = pico.map(|part| {
+            if part == 0 {
+                return NanoUsd::ZERO;
+            }
             sum = sum.saturating_add(part);
             let so_far = NanoUsd::from_pico_up(sum);
             let rounded = NanoUsd(so_far.0.saturating_sub(before.0));
@@ -42,14 +49,15 @@ impl CostParts {
     /// The parts in the order of the fields.
     #[must_use]
     pub fn list(&self) -> [NanoUsd; Self::COUNT] {
-        [self.input, self.cache_read, self.cache_write, self.audio, self.output, self.reasoning, self.request]
+        let Self { input, cache_read, cache_write, audio, output, reasoning, request, image, search } = *self;
+        [input, cache_read, cache_write, audio, output, reasoning, request, image, search]
     }
 
     /// From the parts in the order of the fields.
     #[must_use]
     pub fn of_list(
-        [input, cache_read, cache_write, audio, output, reasoning, request]: [NanoUsd; Self::COUNT],
+        [input, cache_read, cache_write, audio, output, reasoning, request, image, search]: [NanoUsd; Self::COUNT],
     ) -> Self {
-        Self { input, cache_read, cache_write, audio, output, reasoning, request }
+        Self { input, cache_read, cache_write, audio, output, reasoning, request, image, search }
     }
 }

@@ -22,11 +22,15 @@ pub enum PriceClass {
     AudioOutput = 6,
     /// Of the answer, thought and not said.
     Reasoning = 7,
+    /// Of the prompt, pictures.
+    ImageInput = 8,
+    /// Of the answer, pictures.
+    ImageOutput = 9,
 }
 
 impl PriceClass {
     /// Every class, in the order of its number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Input,
         Self::Output,
         Self::CacheRead,
@@ -35,13 +39,16 @@ impl PriceClass {
         Self::AudioInput,
         Self::AudioOutput,
         Self::Reasoning,
+        Self::ImageInput,
+        Self::ImageOutput,
     ];
 
     /// The classes into which the tokens of a prompt fall.
-    const PROMPT: [Self; 5] = [Self::Input, Self::CacheRead, Self::CacheWrite, Self::CacheWrite1h, Self::AudioInput];
+    const PROMPT: [Self; 6] =
+        [Self::Input, Self::CacheRead, Self::CacheWrite, Self::CacheWrite1h, Self::AudioInput, Self::ImageInput];
 
     /// The classes into which the tokens of an answer fall.
-    const ANSWER: [Self; 3] = [Self::Output, Self::AudioOutput, Self::Reasoning];
+    const ANSWER: [Self; 4] = [Self::Output, Self::AudioOutput, Self::Reasoning, Self::ImageOutput];
 
     /// The name in a price table.
     #[must_use]
@@ -55,6 +62,8 @@ impl PriceClass {
             Self::AudioInput => "audio_in",
             Self::AudioOutput => "audio_out",
             Self::Reasoning => "reasoning",
+            Self::ImageInput => "image_in",
+            Self::ImageOutput => "image_out",
         }
     }
 
@@ -124,6 +133,8 @@ impl StatedPrices {
             audio_input: self.get(PriceClass::AudioInput).unwrap_or(input),
             audio_output: self.get(PriceClass::AudioOutput).unwrap_or(output),
             reasoning: self.get(PriceClass::Reasoning).unwrap_or(output),
+            image_input: self.get(PriceClass::ImageInput).unwrap_or(input),
+            image_output: self.get(PriceClass::ImageOutput).unwrap_or(output),
         })
     }
 }
@@ -139,6 +150,8 @@ pub(super) struct Rates {
     pub(super) audio_input: PicoUsd,
     pub(super) audio_output: PicoUsd,
     pub(super) reasoning: PicoUsd,
+    pub(super) image_input: PicoUsd,
+    pub(super) image_output: PicoUsd,
 }
 
 impl Rates {
@@ -152,6 +165,8 @@ impl Rates {
             PriceClass::AudioInput => self.audio_input,
             PriceClass::AudioOutput => self.audio_output,
             PriceClass::Reasoning => self.reasoning,
+            PriceClass::ImageInput => self.image_input,
+            PriceClass::ImageOutput => self.image_output,
         }
     }
 

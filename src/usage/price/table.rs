@@ -15,8 +15,8 @@
 //!   where its own have none.
 //! - A row has names, then prices. In a name `*` is any text and `#` a digit; a name without `*` beats one with it, else the
 //!   first row wins.
-//! - Prices: `in`, `out`, `read`, `write`, `write1h`, `audio_in`, `audio_out`, `reasoning`, and `request` (USD, or nano-USD
-//!   beside pico-USD). `over=N` begins the prices of prompts of more than N tokens. `context`, `max_out` (tokens) and `since`
+//! - Prices: `in`, `out`, `read`, `write`, `write1h`, `audio_in`, `audio_out`, `reasoning`, `image_in`, `image_out`; and of one
+//!   `request`, `search` or `image` made (USD, or nano-USD beside pico-USD). `over=N` begins the prices of prompts of more than N tokens. `context`, `max_out` (tokens) and `since`
 //!   (a date) describe the model.
 //! - Other lines that begin with `#` are comments. Spaces and tabs are the same.
 
@@ -215,6 +215,8 @@ struct Reading<'t> {
     tiers: Vec<(u64, StatedPrices)>,
     base: StatedPrices,
     per_request: NanoUsd,
+    per_search: NanoUsd,
+    per_image: NanoUsd,
     context_window: Option<u64>,
     output_max: Option<u64>,
     since: Option<&'t str>,
@@ -236,10 +238,12 @@ impl<'t> Reading<'t> {
             "since" if is_date(value) => self.since = Some(value),
             "since" => return Err("`since=` takes a date such as `2026-08-21`".to_owned()),
             "request" => self.per_request = self.unit.fee(value)?,
+            "search" => self.per_search = self.unit.fee(value)?,
+            "image" => self.per_image = self.unit.fee(value)?,
             _ => {
                 let class = PriceClass::of_name(name).ok_or_else(|| {
                     let known = PriceClass::ALL.map(|class| format!("`{}=`", class.name())).join(", ");
-                    format!("unknown price `{}`; known: {known}, `request=`", shown(name))
+                    format!("unknown price `{}`; known: {known}, `request=`, `search=`, `image=`", shown(name))
                 })?;
                 let place = self.tiers.last_mut().map_or(&mut self.base, |(_, stated)| stated);
                 if place.get(class).is_some() {
@@ -254,6 +258,7 @@ impl<'t> Reading<'t> {
     fn finish(self, source: PriceSource, date: &str) -> Result<PriceRow, String> {
         let price = Price::new(self.base, source, Some(self.since.unwrap_or(date)));
         let price = price.ok_or("a row needs `in=` and `out=`")?.with_request_fee(self.per_request);
+        let price = price.with_search_fee(self.per_search).with_image_fee(self.per_image);
         let price = self.tiers.into_iter().fold(price, |price, (over, stated)| price.with_tier(over, stated));
         Ok(PriceRow { price: Arc::new(price), context_window: self.context_window, output_max: self.output_max })
     }
@@ -359,7 +364,7 @@ mod tests {
              gpt-*   in=1 out=2\n\
              \n\
              gpt-4o* in=3 out=4\n\
-             GPT-4o gpt-4o-####  in=0.000001 out=10 read=1.25 request=0.005 context=10 max_out=7 since=2026-01-02\n\
+             GPT-4o gpt-4o-####  in=0.000001 out=10 read=1.25 request=0.005 search=0.01 image=0.04 image_in=3 image_out=30 context=10 max_out=7 since=2026-01-02\n\
              @other\n\
              gpt-4o  in=9 out=9  over=100 in=18\n",
         );
@@ -378,6 +383,9 @@ mod tests {
         let row = table.find("openai", "gpt-4o").unwrap();
         assert_eq!((row.context_window, row.output_max), (Some(10), Some(7)));
         assert_eq!((row.price.per_request(), row.price.date()), (NanoUsd(5_000_000), Some("2026-01-02")));
+        assert_eq!((row.price.per_search(), row.price.per_image()), (NanoUsd(10_000_000), NanoUsd(40_000_000)));
+        let pictures = [PriceClass::ImageInput, PriceClass::ImageOutput].map(|class| row.price.rate(class, 0).0);
+        assert_eq!(pictures, [3_000_000, 30_000_000]);
         let row = table.find("other", "gpt-4o").unwrap();
         assert_eq!(row.price.rate(PriceClass::Input, 101), PicoUsd(18_000_000));
         assert_eq!(row.price.date(), Some("2026-08-21"));
@@ -398,6 +406,7 @@ mod tests {
             ("@openai\ngpt in=1 out=1 inn=3\n", 3, "unknown price `inn`"),
             ("@openai\ngpt in=1 out=1 gpt-4\n", 3, "stands behind prices"),
             ("@openai\nin=1 out=1\n", 3, "begins with the name"),
+            ("@openai\ngpt in=1 out=1 search=-1\n", 3, "0 or more"),
             ("@openai\ngpt in=1 out=1 over=9 in=2 over=9 in=3\n", 3, "must ascend"),
             ("@openai\ngpt in=1 out=1 since=today\n", 3, "takes a date"),
             ("@openai\ngpt in=1 out=1 context=many\n", 3, "whole number"),

@@ -63,6 +63,8 @@ pub struct Price {
     base: Rates,
     tiers: Box<[Tier]>,
     per_request: NanoUsd,
+    per_search: NanoUsd,
+    per_image: NanoUsd,
     source: PriceSource,
     date: Option<Box<str>>,
     /// The digits of the date as one number; 0 without one.
@@ -85,13 +87,26 @@ impl Price {
         let digits = date.iter().flat_map(|date| date.bytes()).filter(u8::is_ascii_digit).take(8);
         let day = digits.fold(0, |day, digit| day * 10 + u32::from(digit - b'0'));
         let date = date.map(Box::from);
-        Some(Self { stated, base, tiers: Box::default(), per_request: NanoUsd::ZERO, source, date, day })
+        let (per_request, per_search, per_image) = (NanoUsd::ZERO, NanoUsd::ZERO, NanoUsd::ZERO);
+        Some(Self { stated, base, tiers: Box::default(), per_request, per_search, per_image, source, date, day })
     }
 
     /// Adds a fee for each request, whatever its tokens.
     #[must_use]
     pub fn with_request_fee(self, per_request: NanoUsd) -> Self {
         Self { per_request, ..self }
+    }
+
+    /// Adds a fee for each search that the provider makes for an answer.
+    #[must_use]
+    pub fn with_search_fee(self, per_search: NanoUsd) -> Self {
+        Self { per_search, ..self }
+    }
+
+    /// Adds a fee for each picture that is made for an answer.
+    #[must_use]
+    pub fn with_image_fee(self, per_image: NanoUsd) -> Self {
+        Self { per_image, ..self }
     }
 
     /// Adds rates for prompts of more than `over` tokens: they hold for every token of such a request. What the tier
@@ -117,11 +132,14 @@ impl Price {
             Tier { over: tier.over, stated, rates: stated.rates().unwrap_or(tier.rates) }
         });
         let free = [PriceClass::Input, PriceClass::Output].map(|class| patch.get(class)) == [Some(PicoUsd(0)); 2];
+        let fee = |fee: NanoUsd| if free { NanoUsd::ZERO } else { fee };
         Self {
             stated,
             base: stated.rates().unwrap_or(self.base),
             tiers: tiers.collect(),
-            per_request: if free { NanoUsd::ZERO } else { self.per_request },
+            per_request: fee(self.per_request),
+            per_search: fee(self.per_search),
+            per_image: fee(self.per_image),
             source,
             date: self.date.clone(),
             day: self.day,
@@ -166,7 +184,7 @@ impl Price {
         let mut rest = tokens.output;
         let spoken = take(&mut rest, tokens.audio_output);
         let thought = take(&mut rest, tokens.reasoning);
-        [
+        let mut parts = [
             rates.input.times(plain),
             rates.cache_read.times(read),
             rates.cache_write_1h.times(hour).saturating_add(rates.cache_write.times(write)),
@@ -174,7 +192,40 @@ impl Price {
             rates.output.times(rest),
             rates.reasoning.times(thought),
             self.fee_pico(),
-        ]
+            0,
+            0,
+        ];
+        // Nearly no answer has any of these.
+        if (tokens.image_input | tokens.image_output) != 0 || (tokens.searches | tokens.images) != 0 {
+            self.add_beside_text(&mut parts, tokens, (plain, rest));
+        }
+        parts
+    }
+
+    /// Moves tokens of pictures from what is taken for plain text, in and out, to their own part, and adds what is no token.
+    #[cold]
+    fn add_beside_text(&self, parts: &mut [u128; CostParts::COUNT], tokens: &TokenCounts, (plain, said): (u64, u64)) {
+        let rates = self.rates(tokens.input);
+        let (seen, drawn) = (tokens.image_input.min(plain), tokens.image_output.min(said));
+        let [input, _, _, _, output, _, _, image, search] = parts;
+        *input = rates.input.times(plain - seen);
+        *output = rates.output.times(said - drawn);
+        let made = times_pico(self.per_image, tokens.images);
+        *image = rates.image_input.times(seen).saturating_add(rates.image_output.times(drawn)).saturating_add(made);
+        *search = times_pico(self.per_search, tokens.searches);
+    }
+
+    /// The most that so many searches and pictures cost beside their tokens.
+    #[must_use]
+    pub fn beside_bound(&self, searches: u32, images: u32) -> NanoUsd {
+        let times = |fee: NanoUsd, count: u32| NanoUsd(fee.0.saturating_mul(i64::from(count)));
+        times(self.per_search, searches).saturating_add(times(self.per_image, images))
+    }
+
+    /// Whether searches or pictures cost anything beside their tokens.
+    #[must_use]
+    pub fn has_fees_beside(&self) -> bool {
+        self.per_search != NanoUsd::ZERO || self.per_image != NanoUsd::ZERO
     }
 
     /// The most that an answer can cost with at most so many tokens of prompt and of answer, of whatever classes.
@@ -191,7 +242,7 @@ impl Price {
     /// Whether nothing costs anything.
     #[must_use]
     pub fn is_free(&self) -> bool {
-        self.upper_bound(u64::MAX, u64::MAX) == NanoUsd::ZERO
+        self.upper_bound(u64::MAX, u64::MAX) == NanoUsd::ZERO && !self.has_fees_beside()
     }
 
     /// The price of a million plain tokens of a short prompt.
@@ -223,6 +274,18 @@ impl Price {
         self.per_request
     }
 
+    /// What each search of the provider costs.
+    #[must_use]
+    pub fn per_search(&self) -> NanoUsd {
+        self.per_search
+    }
+
+    /// What each picture in an answer costs beside its tokens.
+    #[must_use]
+    pub fn per_image(&self) -> NanoUsd {
+        self.per_image
+    }
+
     /// Who stated it.
     #[must_use]
     pub fn source(&self) -> PriceSource {
@@ -249,6 +312,10 @@ impl Price {
     fn fee_pico(&self) -> u128 {
         u128::from(self.per_request.units()) * 1_000
     }
+}
+
+fn times_pico(fee: NanoUsd, count: u32) -> u128 {
+    u128::from(fee.units()) * 1_000 * u128::from(count)
 }
 
 /// Takes a part out of what is left of the whole.
@@ -279,7 +346,10 @@ mod tests {
 
     #[test]
     fn every_class_has_its_price_and_the_sum_is_rounded_once() {
-        use PriceClass::{AudioInput, AudioOutput, CacheRead, CacheWrite, CacheWrite1h, Input, Output, Reasoning};
+        use PriceClass::{
+            AudioInput, AudioOutput, CacheRead, CacheWrite, CacheWrite1h, ImageInput, ImageOutput, Input, Output,
+            Reasoning,
+        };
         let full = price(&[
             (Input, 1),
             (Output, 10),
@@ -300,6 +370,7 @@ mod tests {
             audio_input: 5,
             audio_output: 1,
             reasoning: 3,
+            ..TokenCounts::default()
         };
         for (name, price, tokens, want) in [
             // 1 x 1 + 2 x 2 x 100 ... in pico: 1 + 200 + 3,000 + 40,000 + 500,000 and 1,000,000 + 30,000,000 + 20.
@@ -314,6 +385,28 @@ mod tests {
             ),
             ("parts beyond the whole", &full, TokenCounts { cache_read: 9, cache_write: 9, ..tokens(3, 0) }, 1),
             ("nothing", &full, tokens(0, 0), 0),
+            (
+                "pictures and searches",
+                &price(&[(Input, 1_000), (Output, 10_000), (ImageInput, 100_000), (ImageOutput, 1_000_000)])
+                    .with_request_fee(NanoUsd(7_000_000))
+                    .with_search_fee(NanoUsd(30_000_000))
+                    .with_image_fee(NanoUsd(500_000_000)),
+                TokenCounts { image_input: 2, image_output: 3, searches: 4, images: 5, ..tokens(6, 8) },
+                // 4 + 200 and 50 + 3,000 nano for tokens; then the fees.
+                4 + 200 + 50 + 3_000 + 7_000_000 + 4 * 30_000_000 + 5 * 500_000_000,
+            ),
+            (
+                "pictures beyond what is left of the whole",
+                &price(&[(Input, 1_000), (Output, 10_000), (ImageInput, 100_000), (ImageOutput, 1_000_000)]),
+                TokenCounts { image_input: 9, image_output: 9, cache_read: 2, reasoning: 1, ..tokens(3, 2) },
+                2 + 100 + 10 + 1_000,
+            ),
+            (
+                "pictures without a price of their own",
+                &plain,
+                TokenCounts { image_input: 5, image_output: 5, images: 2, searches: 2, ..tokens(10, 10) },
+                7_500,
+            ),
             ("fee", &plain.clone().with_request_fee(NanoUsd(5_000_000)), tokens(1, 0), 5_000_150),
         ] {
             assert_eq!(price.cost(&tokens), NanoUsd(want), "{name}");
@@ -351,7 +444,7 @@ mod tests {
     fn written_prices_win_and_zero_frees_its_side() {
         use PriceClass::{CacheRead, CacheWrite, CacheWrite1h, Input, Output, Reasoning};
         let listed = price(&[(Input, 10), (Output, 20), (CacheRead, 5), (Reasoning, 30)]);
-        let listed = listed.with_request_fee(NanoUsd(7));
+        let listed = listed.with_request_fee(NanoUsd(7)).with_search_fee(NanoUsd(8)).with_image_fee(NanoUsd(9));
         for (name, patch, want, fee) in [
             ("nothing", &[][..], [10, 20, 5, 10, 30], 7),
             ("input alone", &[(Input, 8)], [8, 20, 5, 8, 30], 7),
@@ -364,6 +457,7 @@ mod tests {
             let got = [Input, Output, CacheRead, CacheWrite, Reasoning].map(|class| patched.rate(class, 0).0);
             assert_eq!((got, patched.per_request().0), (want, fee), "{name}");
             assert_eq!(patched.is_free(), name == "free", "{name}");
+            assert_eq!(patched.has_fees_beside(), fee > 0, "{name}");
         }
         let hour = price(&[(Input, 10), (Output, 20), (CacheWrite, 12)]);
         assert_eq!(hour.rate(CacheWrite1h, 0), PicoUsd(12));
@@ -380,8 +474,9 @@ mod tests {
         let classes = proptest::collection::vec(proptest::option::of(amount.clone()), PriceClass::ALL.len());
         let tier = (prop_oneof![0..3_000_u64, any::<u64>()], classes.clone());
         let tiers = proptest::collection::vec(tier, 0..3);
-        (amount.clone(), amount, classes, tiers, 0..5_000_000_000_i64).prop_map(
-            |(input, output, classes, tiers, fee)| {
+        let fee = || prop_oneof![Just(0), 0..5_000_000_000_i64];
+        (amount.clone(), amount, classes, tiers, (fee(), fee(), fee())).prop_map(
+            |(input, output, classes, tiers, (fee, search, image))| {
                 let of = |classes: Vec<Option<u64>>| {
                     let all = PriceClass::ALL.into_iter().zip(classes);
                     all.fold(StatedPrices::default(), |stated, (class, price)| stated.with(class, price.map(PicoUsd)))
@@ -389,15 +484,18 @@ mod tests {
                 let base = stated(&[(PriceClass::Input, input), (PriceClass::Output, output)]);
                 let price = Price::new(of(classes).over(&base), PriceSource::Catalogue, None).unwrap();
                 let price = tiers.into_iter().fold(price, |price, (over, classes)| price.with_tier(over, of(classes)));
-                price.with_request_fee(NanoUsd(fee))
+                price.with_request_fee(NanoUsd(fee)).with_search_fee(NanoUsd(search)).with_image_fee(NanoUsd(image))
             },
         )
     }
 
     fn some_tokens() -> impl Strategy<Value = TokenCounts> {
         let count = || prop_oneof![0..4_000_u64, any::<u64>()];
-        (count(), count(), count(), count(), count(), (count(), count(), count())).prop_map(
-            |(input, output, cache_read, cache_write, cache_write_1h, (audio_input, audio_output, reasoning))| {
+        let few = || prop_oneof![Just(0), 0..2_000_u32, any::<u32>()];
+        let parts = (count(), count(), count(), count(), count());
+        (count(), count(), count(), count(), count(), parts, (few(), few())).prop_map(
+            |(input, output, cache_read, cache_write, cache_write_1h, parts, (searches, images))| {
+                let (audio_input, audio_output, reasoning, image_input, image_output) = parts;
                 TokenCounts {
                     input,
                     output,
@@ -407,6 +505,10 @@ mod tests {
                     audio_input,
                     audio_output,
                     reasoning,
+                    image_input,
+                    image_output,
+                    searches,
+                    images,
                 }
             },
         )
@@ -423,10 +525,13 @@ mod tests {
         ) {
             let cost = price.cost(&tokens);
             prop_assert!(cost >= NanoUsd::ZERO);
-            prop_assert!(cost <= price.upper_bound(tokens.input, tokens.output));
+            let beside = price.beside_bound(tokens.searches, tokens.images);
+            prop_assert!(cost <= price.upper_bound(tokens.input, tokens.output).saturating_add(beside));
+            prop_assert_eq!(price.parts(&tokens).list().iter().fold(NanoUsd::ZERO, |sum, part| sum.saturating_add(*part)), cost);
             // A reservation is made before the counts are known: more room never means a lower bound.
             let (input, output) = (tokens.input.saturating_add(spare.0), tokens.output.saturating_add(spare.1));
-            prop_assert!(cost <= price.upper_bound(input, output));
+            let beside = price.beside_bound(tokens.searches.saturating_add(1), tokens.images.saturating_add(1));
+            prop_assert!(cost <= price.upper_bound(input, output).saturating_add(beside));
         }
 
         #[test]

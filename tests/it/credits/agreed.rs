@@ -86,7 +86,10 @@ fn command_changes_prices_one_by_one_and_shows_their_source() {
     let run = |args: &[&str]| millrace(&scene.gateway, &[&["prices", "organization"], args].concat(), OPERATOR);
     let set = ["set", "openai/gpt-4o*", "--input", "2.25", "--output", "9", "--per-request", "0.000000001"];
     assert_eq!(run(&set).0, 0);
-    let (exit, said) = run(&["set", "groq/llama", "--input", "0.1", "--output", "0.2", "--cached-input", "0.05"]);
+    let set = ["set", "groq/llama", "--input", "0.1", "--output", "0.2", "--cached-input", "0.05"];
+    let fees =
+        ["--per-web-search", "0.01", "--per-image", "0.000000002", "--image-input", "0.3", "--image-output", "4"];
+    let (exit, said) = run(&[&set[..], &fees].concat());
     assert_eq!(exit, 0, "{said}");
     let (_, shown) = run(&["list"]);
     assert!(shown.contains("openai/gpt-4o*") && shown.contains("0.050000000"), "{shown}");
@@ -98,6 +101,10 @@ fn command_changes_prices_one_by_one_and_shows_their_source() {
     let (_, shown) = run(&["list", "--json"]);
     let rows: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!((rows.as_array().unwrap().len(), rows[0]["model"].as_str()), (1, Some("groq/llama")), "{shown}");
+    // They were written anew with the removal of the other one.
+    let kept =
+        ["per_web_search", "per_image", "image_input", "image_output"].map(|name| rows[0][name].as_str().unwrap());
+    assert_eq!(kept, ["0.010000000", "0.000000002", "0.300000000", "4.000000000"], "{shown}");
 }
 
 #[test]

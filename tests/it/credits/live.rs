@@ -30,13 +30,18 @@ fn live_price_names_its_source_and_follows_what_is_stated() {
     scene.enter_own_key();
     let path = format!("/organizations/{}/prices", scene.organization);
     let etag = scene.gateway.admin("GET", &path, &[], "").header("etag").unwrap().to_owned();
-    let prices =
-        json!({"prices": [{"model": "openai/gpt-4o-mini", "input": "1", "output": "2", "per_request": "0.5"}]});
+    let prices = json!({"prices": [{"model": "openai/gpt-4o-mini", "input": "1", "output": "2", "image_output": "40", "per_request": "0.5",
+            "per_web_search": "0.01", "per_image": "0.04"}]});
     let put = scene.gateway.admin("PUT", &path, &[("if-match", &etag)], &prices.to_string());
     assert_eq!(put.status, 200, "{}", put.text());
     let shown = scene.live_prices();
     assert_eq!((&shown["own"]["source"], &shown["platform"]["source"]), (&json!("organization"), &json!("catalogue")));
     let own = &shown["own"];
+    assert_eq!((&own["per_web_search"], &own["per_image"]), (&json!("0.010000000"), &json!("0.040000000")), "{own}");
+    assert_eq!(
+        (&own["tiers"][0]["image_output"], &own["tiers"][0]["image_input"]),
+        (&json!("40.000000000"), &own["tiers"][0]["input"])
+    );
     let reply = scene.ask();
     let cost = nano(&json!(reply.header("x-millrace-cost-usd").unwrap()));
     let tokens = i128::from((scene.cost() - super::OUTPUT) / super::INPUT);

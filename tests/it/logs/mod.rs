@@ -4,6 +4,7 @@ mod apart;
 mod attempts;
 mod decisions;
 mod payloads;
+mod searches;
 mod tail;
 
 use std::fmt::Write as _;

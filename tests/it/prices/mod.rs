@@ -23,7 +23,7 @@ use millrace::wire::{Action, Endpoint, Splitter, SseLimits, StreamWatch, read_us
 use serde_json::Value;
 
 use oracle::Oracle;
-use reading::{Answer, Form, Reading, read, tokens};
+use reading::{Form, Reading, read, tokens};
 
 const FILES: [&str; 9] =
     ["chat", "responses", "embeddings", "messages", "gemini", "bedrock", "other", "fixtures", "objects"];
@@ -102,10 +102,13 @@ fn recorded(record: &Value) -> Option<Recorded> {
     }
     let (framing, dialect) = (text("framing")?, text("dialect")?);
     let body = text("body").map_or_else(|| base64(record["body_b64"].as_str().unwrap_or("")), String::into_bytes);
-    let Answer { usage, model } = read(&events(&framing, &body));
-    let (form, usage) = usage?;
-    let reading = tokens(form, &usage)?;
-    let models = [text("model"), model].into_iter().flatten().collect();
+    let answer = read(&events(&framing, &body));
+    let (form, usage) = answer.usage.clone()?;
+    let mut reading = tokens(form, &usage)?;
+    if dialect == "openai-responses" {
+        answer.complete(&usage, &mut reading);
+    }
+    let models = [text("model"), answer.model].into_iter().flatten().collect();
     let parsed = parse(&dialect, &framing, &body).or_else(|| match form {
         Form::Anthropic => read_usage(usage.to_string().as_bytes()),
         _ => None,
@@ -195,6 +198,10 @@ fn counts(reading: &Reading) -> TokenCounts {
         reasoning: count(reading.reasoning),
         audio_input: count(reading.audio_input),
         audio_output: count(reading.audio_output),
+        image_input: count(reading.image_input),
+        image_output: count(reading.image_output),
+        searches: u32::try_from(reading.searches).unwrap(),
+        images: u32::try_from(reading.images).unwrap(),
     }
 }
 
@@ -203,6 +210,8 @@ struct Tally {
     read: usize,
     by_our_parser: usize,
     priced: usize,
+    searched: usize,
+    with_images: usize,
 }
 
 #[test]
@@ -229,14 +238,19 @@ fn every_recorded_usage_costs_what_the_list_of_prices_says() {
                 problems.push(format!("{} {}/{model}: costs {got:?}, not {want:?}", record.id, record.names.1));
             }
             if let Some(price) = price {
-                assert!(price.cost(&used) <= price.upper_bound(used.input, used.output), "{}", record.id);
+                let beside = price.beside_bound(used.searches, used.images);
+                let most = price.upper_bound(used.input, used.output).saturating_add(beside);
+                assert!(price.cost(&used) <= most, "{}", record.id);
             }
         }
         let is_priced = record.models.iter().any(|model| catalogue.find(record.names.1, model).is_some());
         tally.priced += usize::from(is_priced);
+        tally.searched += usize::from(used.searches > 0);
+        tally.with_images += usize::from(used.image_input + used.image_output + u64::from(used.images) > 0);
     }
-    for ((dialect, form), Tally { read, by_our_parser, priced }) in &tallies {
+    for ((dialect, form), Tally { read, by_our_parser, priced, searched, with_images }) in &tallies {
         println!("{dialect} {form:?}: {read} answers with usage, {by_our_parser} by our parser, {priced} priced");
+        println!("  {searched} with searches, {with_images} with pictures");
     }
     let total = |count: fn(&Tally) -> usize| tallies.values().map(count).sum::<usize>();
     println!("{} read, {} priced", total(|tally| tally.read), total(|tally| tally.priced));

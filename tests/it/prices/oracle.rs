@@ -17,9 +17,6 @@ pub(super) struct Oracle {
     as_of: String,
 }
 
-/// Prices by class and tier that nothing can be billed by: the table leaves such models out.
-const UNCOUNTED: [&str; 2] = ["output_image_mtok", "output_video_mtok"];
-
 impl Oracle {
     pub(super) fn read(list: &Path, as_of: &str) -> Self {
         let providers = serde_json::from_reader(File::open(list).unwrap()).unwrap();
@@ -28,16 +25,22 @@ impl Oracle {
 
     /// The cost in nano-USD; none for a model that nobody prices. `provider` is the name in the list.
     pub(super) fn cost(&self, provider: &str, model: &str, reading: &Reading) -> Option<i128> {
-        let prices = self.prices(provider, model).or_else(|| {
-            let next = match provider {
-                "azure" => "openai",
-                "google" => "anthropic",
-                "zai" => "zhipuai",
-                _ => return None,
-            };
-            self.prices(next, model)
-        })?;
+        let next = match provider {
+            "azure" => "openai",
+            "google" => "anthropic",
+            "zai" => "zhipuai",
+            _ => provider,
+        };
+        let mut found = [provider, next].into_iter().map(|provider| (provider, self.prices(provider, model)));
+        let (provider, prices) = found.find_map(|(provider, prices)| Some((provider, prices?)))?;
         let free = prices.as_object().unwrap().is_empty();
+        // Where the list states nothing: USD for a thousand searches.
+        let own = match (provider, model.split('/').next().unwrap()) {
+            ("openai", _) | ("openrouter", "openai" | "anthropic") => 10,
+            ("x-ai", _) | ("openrouter", "x-ai") => 5,
+            ("openrouter", _) if !free => 7,
+            _ => 0,
+        };
         let rate = |names: &[&str]| {
             let found = names.iter().find_map(|name| prices.get(*name));
             found.map_or(0, |price| if free { 0 } else { tiered(price, reading.input) })
@@ -56,10 +59,13 @@ impl Oracle {
             + share(&mut prompt, reading.cache_write_1h) * hour
             + share(&mut prompt, reading.cache_write - reading.cache_write_1h) * write
             + share(&mut prompt, reading.audio_input) * class("input_audio_mtok")
+            + share(&mut prompt, reading.image_input) * class("input_image_mtok")
             + prompt * rate(&["input_mtok"])
             + share(&mut answer, reading.audio_output) * class("output_audio_mtok")
             + share(&mut answer, reading.reasoning) * class("output_reasoning_mtok")
+            + share(&mut answer, reading.image_output) * class("output_image_mtok")
             + answer * rate(&["output_mtok"])
+            + reading.searches * rate(&["web_searches_kcount"]).max(own * 1_000_000) * 1_000
             // USD for a thousand requests, in millionths: a thousandth of it is nano-USD.
             + rate(&["requests_kcount"]) * 1_000;
         Some((pico + 999) / 1_000)
@@ -70,13 +76,13 @@ impl Oracle {
         // Configurations of Google's embedding models begin so; the list does not.
         let name = model.strip_prefix("models/").unwrap_or(model).to_lowercase();
         let priced: Vec<(&Value, Value)> =
-            models.iter().filter_map(|model| Some((model, self.in_force(model)?))).collect();
+            models.iter().filter_map(|model| Some((model, self.in_force(provider, model)?))).collect();
         let by = |whole| priced.iter().find(|(model, _)| fits(&model["match"], &name, whole));
         by(true).or_else(|| by(false)).map(|(_, prices)| prices.clone())
     }
 
     /// The prices of the day; none for a model that the table leaves out.
-    fn in_force(&self, model: &Value) -> Option<Value> {
+    fn in_force(&self, provider: &str, model: &Value) -> Option<Value> {
         let mut prices = &model["prices"];
         if let Some(several) = prices.as_array() {
             let since = |entry: &Value| entry["constraint"]["start_date"].as_str().unwrap_or("").to_owned();
@@ -88,7 +94,9 @@ impl Oracle {
         let names = prices.as_object().unwrap();
         let nothing = !["input_mtok", "output_mtok"].iter().any(|name| names.contains_key(*name));
         let is_free = model["id"].as_str().unwrap().ends_with(":free");
-        let left_out = UNCOUNTED.iter().any(|name| names.contains_key(*name)) || (nothing && !is_free);
+        // Nothing can be billed by these: Google does not count pictures apart on the wire that is spoken with it.
+        let uncounted = ["output_video_mtok", if provider == "google" { "output_image_mtok" } else { "" }];
+        let left_out = uncounted.iter().any(|name| names.contains_key(*name)) || (nothing && !is_free);
         (!left_out).then(|| prices.clone())
     }
 }

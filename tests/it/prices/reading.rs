@@ -16,6 +16,11 @@ pub(super) struct Reading {
     pub(super) audio_input: i128,
     pub(super) audio_output: i128,
     pub(super) reasoning: i128,
+    pub(super) image_input: i128,
+    pub(super) image_output: i128,
+    /// Searches of the provider and pictures that it made: no tokens.
+    pub(super) searches: i128,
+    pub(super) images: i128,
 }
 
 /// The form of a usage object.
@@ -32,6 +37,8 @@ pub(super) enum Form {
 pub(super) struct Answer {
     pub(super) usage: Option<(Form, Value)>,
     pub(super) model: Option<String>,
+    /// The last whole response of the Responses wire.
+    response: Option<Value>,
 }
 
 /// Reads an answer: one document, or the events of a stream in their order.
@@ -40,6 +47,9 @@ pub(super) fn read(events: &[Value]) -> Answer {
     for event in events {
         for place in ["", "/message", "/response", "/x_groq", "/metadata"] {
             let Some(object) = event.pointer(place) else { continue };
+            if object["object"] == "response" {
+                answer.response = Some(object.clone());
+            }
             for name in ["model", "modelVersion"] {
                 let model = object[name].as_str().filter(|model| !model.is_empty());
                 answer.model = model.map(str::to_owned).or(answer.model.take());
@@ -55,6 +65,14 @@ pub(super) fn read(events: &[Value]) -> Answer {
 }
 
 impl Answer {
+    /// Adds what a response of the Responses wire shows of its searches and pictures beside its usage.
+    pub(super) fn complete(&self, usage: &Value, reading: &mut Reading) {
+        if let Some((beside, drawn)) = self.response.as_ref().map(made) {
+            reading.searches = searches(usage).or(beside).unwrap_or(0);
+            reading.images = reading.images.max(drawn);
+        }
+    }
+
     fn see(&mut self, usage: &Map<String, Value>, event: &str) {
         let has = |names: &[&str]| names.iter().any(|name| usage.contains_key(*name));
         let form = if has(&["promptTokenCount", "totalTokenCount"]) {
@@ -125,6 +143,10 @@ fn openai(usage: &Value) -> Option<Reading> {
             "/output_tokens_details/reasoning_tokens",
             "/reasoning_tokens",
         ]),
+        image_input: of(&["/prompt_tokens_details/image_tokens", "/input_tokens_details/image_tokens"]),
+        image_output: of(&["/completion_tokens_details/image_tokens", "/output_tokens_details/image_tokens"]),
+        searches: searches(usage).unwrap_or(0),
+        images: of(&["/server_side_tool_usage_details/image_generation_calls"]),
     };
     // xAI states reasoning beside the output in Chat, Mistral sound beside the input: the total shows it.
     let apart = total.unwrap_or(0) - reading.input - reading.output;
@@ -134,6 +156,31 @@ fn openai(usage: &Value) -> Option<Reading> {
         reading.input += apart;
     }
     Some(reading)
+}
+
+/// How often the provider searched; none where the usage says nothing of it.
+fn searches(usage: &Value) -> Option<i128> {
+    let of = |place: &str| count(usage, &[place]);
+    let xai = ["web_search_calls", "x_search_calls"].map(|name| of(&format!("/server_side_tool_usage_details/{name}")));
+    let xai = xai.into_iter().flatten().reduce(|web, own| web + own);
+    of("/server_tool_use/web_search_requests")
+        .or_else(|| of("/server_tool_use_details/web_search_requests"))
+        .or_else(|| of("/num_search_queries"))
+        .or(xai)
+}
+
+/// Searches and pictures of a response that states them beside its usage, or lists its calls.
+fn made(response: &Value) -> (Option<i128>, i128) {
+    let items = || response["output"].as_array().into_iter().flatten();
+    let is_search = |item: &&Value| {
+        let kind = item["type"].as_str().unwrap_or_default();
+        let action = item.pointer("/action/type").and_then(Value::as_str).unwrap_or("search");
+        ["web_search_call", "x_search_call"].contains(&kind) && action == "search"
+    };
+    let called = items().filter(is_search).count();
+    let drawn = items().filter(|item| item["type"] == "image_generation_call").count();
+    let stated = count(response, &["/tool_usage/web_search/num_requests"]);
+    (stated.or(i128::try_from(called).ok()), i128::try_from(drawn).unwrap())
 }
 
 fn anthropic(usage: &Value) -> Option<Reading> {
@@ -147,17 +194,20 @@ fn anthropic(usage: &Value) -> Option<Reading> {
         cache_read: read,
         cache_write: written,
         cache_write_1h: hour,
+        searches: searches(usage).unwrap_or(0),
         ..Reading::default()
     })
 }
 
 fn gemini(usage: &Value) -> Reading {
     let of = |place: &str| count(usage, &[place]).unwrap_or(0);
-    let heard = |place: &str| {
+    let by_kind = |place: &str, kinds: &[&str]| {
         let parts = usage[place].as_array().into_iter().flatten();
-        let sound = parts.filter(|part| part["modality"] == "AUDIO");
-        i128::from(sound.filter_map(|part| part["tokenCount"].as_u64()).sum::<u64>())
+        let parts = parts.filter(|part| part["modality"].as_str().is_some_and(|kind| kinds.contains(&kind)));
+        i128::from(parts.filter_map(|part| part["tokenCount"].as_u64()).sum::<u64>())
     };
+    let heard = |place: &str| by_kind(place, &["AUDIO"]);
+    let seen = |place: &str| by_kind(place, &["IMAGE", "DOCUMENT"]);
     let thought = of("/thoughtsTokenCount");
     let input = of("/promptTokenCount") + of("/toolUsePromptTokenCount");
     let read = of("/cachedContentTokenCount");
@@ -170,6 +220,8 @@ fn gemini(usage: &Value) -> Reading {
         audio_input: heard("promptTokensDetails").min(input - read),
         audio_output,
         reasoning: thought.min(output - audio_output),
+        image_input: seen("promptTokensDetails"),
+        image_output: seen("candidatesTokensDetails"),
         ..Reading::default()
     }
 }

@@ -10,13 +10,13 @@ use super::{Recorded, corpus, counts, records};
 type Reason = (&'static str, fn(&Recorded) -> bool);
 
 /// Why a stated cost may be another than ours, and for which answers.
-const REASONS: [Reason; 5] = [
-    ("a fee for web search or tools, which is no token", |record| {
-        let used = |place: &str| record.usage.pointer(place).and_then(serde_json::Value::as_u64).unwrap_or(0) > 0;
-        ["/server_tool_use_details/web_search_requests", "/server_tool_use_details/tool_calls_executed"]
-            .into_iter()
-            .chain(["/num_server_side_tools_used"])
-            .any(used)
+const REASONS: [Reason; 6] = [
+    ("an edited recording, whose cost is a round number", |record| {
+        record.usage["cost_in_usd_ticks"].as_u64() == Some(123_456)
+    }),
+    ("another model was asked as a tool, or the provider was another than the listed one", |record| {
+        let used = record.usage.pointer("/server_tool_use_details/tool_calls_executed");
+        used.and_then(serde_json::Value::as_u64).unwrap_or(0) > 0
     }),
     ("the provider's own key was used, so its price was not charged", |record| record.usage["is_byok"] == true),
     ("sent on to a provider with another price than the listed one", |record| {
