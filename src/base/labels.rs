@@ -19,7 +19,7 @@ pub struct Labels {
     pub target: Box<str>,
 }
 
-/// Tokens of one answer, as the provider stated them.
+/// Tokens of one answer, and the audio it was made from, as the provider stated them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TokenCounts {
     /// Prompt tokens, cached ones included where the provider includes them.
@@ -38,4 +38,6 @@ pub struct TokenCounts {
     pub audio_input: u64,
     /// Completion tokens of audio, part of `output`.
     pub audio_output: u64,
+    /// Milliseconds of audio that a transcription heard.
+    pub audio_millis: u64,
 }

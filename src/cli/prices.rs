@@ -165,6 +165,7 @@ fn as_json(provider: &str, model: &str, listed: &ListedModel) -> Value {
         "unit": "USD per million tokens",
         "prices": tiers.collect::<Vec<_>>(),
         "per_request": decimal(listed.price.per_request()),
+        "per_audio_minute": decimal(listed.price.per_audio_minute()),
         "context_window": listed.context_window,
         "max_output_tokens": listed.output_max,
     })
@@ -184,6 +185,9 @@ fn as_text(provider: &str, model: &str, listed: &ListedModel) -> String {
     }
     if price.per_request() != NanoUsd::ZERO {
         let _ = writeln!(text, "each request: {} USD", decimal(price.per_request()));
+    }
+    if price.per_audio_minute() != NanoUsd::ZERO {
+        let _ = writeln!(text, "each minute of audio: {} USD", decimal(price.per_audio_minute()));
     }
     if let Some(tokens) = listed.context_window {
         let _ = writeln!(text, "context window: {tokens} tokens");

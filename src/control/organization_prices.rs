@@ -195,6 +195,7 @@ fn price_entries(prices: &[OrganizationPrice]) -> Vec<PriceEntry> {
                 cache_write_1h: price.cache_write_1h.map(per_token),
             },
             per_request: price.per_request,
+            per_audio_minute: price.per_audio_minute,
         })
     });
     entries.collect()
@@ -229,8 +230,10 @@ fn checked(mut prices: Vec<OrganizationPrice>) -> Result<Vec<OrganizationPrice>,
                 refuse(field, "must be 0 or more, with at most 6 decimals");
             }
         }
-        if price.per_request.0 < 0 {
-            refuse("per_request", "must be 0 or more");
+        for (field, fee) in [("per_request", price.per_request), ("per_audio_minute", price.per_audio_minute)] {
+            if fee.0 < 0 {
+                refuse(field, "must be 0 or more");
+            }
         }
     }
     problems.truncate(NAMED_MAX);
@@ -278,6 +281,7 @@ mod tests {
             cache_write_5m: None,
             cache_write_1h: None,
             per_request: NanoUsd::ZERO,
+            per_audio_minute: NanoUsd::ZERO,
         }
     }
 

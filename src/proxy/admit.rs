@@ -17,7 +17,13 @@ use crate::{
 };
 
 use super::{
-    attempt::Failure, exchange::Exchange, overrun::Overrun, recount::Recount, refused::refusal_of, reply::Refusal,
+    attempt::Failure,
+    exchange::Exchange,
+    heard::{Heard, price_heard},
+    overrun::Overrun,
+    recount::Recount,
+    refused::refusal_of,
+    reply::Refusal,
 };
 
 /// Tokens that one picture can cost at most: the dearest price list counts somewhat less than 50,000 for the largest. What
@@ -140,11 +146,14 @@ pub(super) async fn admit(
         let body = down.input().get(asked.body_at..asked.body_at + asked.body_len).unwrap_or_default();
         let demand = demand(asked, body)?;
         let cap = output_cap(&demand, target, asked.endpoint);
-        if enforces && asked.endpoint != Endpoint::Embeddings {
+        if enforces && asked.endpoint.has_output_cap() {
             admitted.cap = Some((cap, CapText::new(asked.endpoint, target.is_openai, cap)));
         }
         let output = if enforces { cap } else { target.learned.bound(cap) };
         reserve(&mut claim, target, &demand, (asked.body_len, output));
+        if let Some(heard) = &exchange.heard {
+            reserve_heard(&mut claim, target, heard);
+        }
         asks = Some(demand);
     }
     if kinds == Kinds::NONE {
@@ -154,6 +163,7 @@ pub(super) async fn admit(
     holds.claim = claim;
     holds.input_most = claim.input_tokens;
     holds.is_open = asks.is_some_and(|demand| demand.is_open) || target.defaults.open_input();
+    holds.is_open |= exchange.heard.is_some_and(|heard| heard.is_open());
     holds.keyed_set = keyed;
     holds.credit_terms = credit_terms;
     take(exchange, down, kinds, Recount::new(target, asked, asks.as_ref())).await?;
@@ -174,13 +184,17 @@ pub(super) async fn admit_paid(
     let demand = demand(asked, body)?;
     let cap = output_cap(&demand, target, asked.endpoint);
     let mut admitted = Admitted::default();
-    if asked.endpoint != Endpoint::Embeddings {
+    if asked.endpoint.has_output_cap() {
         admitted.cap = Some((cap, CapText::new(asked.endpoint, target.is_openai, cap)));
     }
     let holds = exchange.holds.get_or_insert_default();
     holds.credit_terms = credit_terms(paid);
     holds.is_open = demand.is_open || target.defaults.open_input();
+    holds.is_open |= exchange.heard.is_some_and(|heard| heard.is_open());
     reserve(&mut holds.claim, target, &demand, (asked.body_len, cap));
+    if let Some(heard) = &exchange.heard {
+        reserve_heard(&mut holds.claim, target, heard);
+    }
     holds.input_most = holds.claim.input_tokens;
     if holds.credit_terms.is_some() {
         take(exchange, down, Kinds::of(Kind::Money), Recount::new(target, asked, Some(&demand))).await?;
@@ -210,6 +224,12 @@ fn reserve(claim: &mut Claim, target: &Target, demand: &Demand, (body_len, outpu
     claim.input_tokens = input_bound(target, body_len).saturating_add(unseen);
     claim.output_tokens = output.saturating_mul(demand.answers);
     price_claim(claim, target);
+}
+
+/// What a file can use instead of what its bytes could.
+fn reserve_heard(claim: &mut Claim, target: &Target, heard: &Heard) {
+    heard.reserve(claim);
+    price_heard(claim, target);
 }
 
 /// Tokens of input with all that the gateway and the provider add to a body of so many tokens, or bytes.

@@ -7,6 +7,8 @@ use crate::{
     http::{Part, ResponseHead},
 };
 
+use super::heard::passable_type;
+
 /// Longest value that is kept.
 const VALUE_BYTES_MAX: usize = 64;
 /// A provider's wish to wait longer is not passed on in full: SDKs give up above two minutes.
@@ -21,6 +23,8 @@ pub(super) struct Passed {
     pub version: SmallVec<[u8; 16]>,
     /// How long the provider wants us to wait, in milliseconds, at most 60,000: `retry-after-ms`, else `retry-after`.
     pub pause_ms: Option<u64>,
+    /// `content-type` of an answer that may be something else than JSON; none where it is no type, and of all other answers.
+    pub content_type: Option<Box<str>>,
 }
 
 impl Passed {
@@ -37,7 +41,17 @@ impl Passed {
             processing_ms: value(head.processing_ms),
             version: value(head.version),
             pause_ms: pause_ms(text(head.retry_after_ms), text(head.retry_after), unix_time),
+            content_type: None,
         }
+    }
+}
+
+impl Passed {
+    /// Keeps the type of the answer too.
+    #[must_use]
+    pub(super) fn with_type(bytes: &[u8], head: &ResponseHead) -> Self {
+        let content_type = head.content_type.and_then(|part| passable_type(part.of(bytes)));
+        Self { content_type, ..Self::of(bytes, head) }
     }
 }
 

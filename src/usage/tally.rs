@@ -94,4 +94,5 @@ fn add_tokens(sum: &mut TokenCounts, more: &TokenCounts) {
     add(&mut sum.reasoning, more.reasoning);
     add(&mut sum.audio_input, more.audio_input);
     add(&mut sum.audio_output, more.audio_output);
+    add(&mut sum.audio_millis, more.audio_millis);
 }

@@ -36,6 +36,8 @@ pub(super) struct Found {
     reasoning: u64,
     audio_input: u64,
     audio_output: u64,
+    /// What a transcription heard, in milliseconds.
+    audio_millis: Option<u64>,
     /// Cached tokens stand in Anthropic's names.
     names_cache: bool,
     /// Input stands in the name that Anthropic and the Responses API use.
@@ -57,6 +59,7 @@ impl Found {
             reasoning: self.reasoning,
             audio_input: self.audio_input,
             audio_output: self.audio_output,
+            audio_millis: 0,
         };
         let sum = counts.input.saturating_add(counts.output);
         if self.total.is_some_and(|total| total > sum) || (self.names_cache && self.names_input) {
@@ -86,6 +89,11 @@ impl Found {
         };
         counts.output = counts.output.saturating_add(thought);
         counts.input = counts.input.saturating_add(heard);
+    }
+
+    /// Gives what a transcription heard, in milliseconds, where the provider states it.
+    pub(super) fn audio_millis(&self) -> Option<u64> {
+        self.audio_millis
     }
 
     /// Gives the counts of an embedding, where some providers state a total alone: all of it is input.
@@ -133,6 +141,10 @@ pub(super) fn scan_usage(scanner: &mut Scanner<'_>, body: &[u8]) -> Result<Found
                 let count = found.count(scanner, body)?;
                 found.reasoning = found.reasoning.max(count.unwrap_or(0));
             }
+            Some(Field::Seconds) => {
+                let value = scanner.value()?;
+                found.audio_millis = parse_seconds(value.span.of(body)).or(found.audio_millis);
+            }
             Some(Field::CacheWrite | Field::CacheWrite5m | Field::CacheWrite1h | Field::Audio) | None => {
                 scanner.value()?;
             }
@@ -167,6 +179,8 @@ enum Field {
     CacheWrite1h,
     Reasoning,
     Audio,
+    /// Seconds of audio, outside the details only.
+    Seconds,
 }
 
 impl Field {
@@ -174,6 +188,7 @@ impl Field {
     fn find(name: &[u8]) -> Option<Self> {
         // By length first, so that a name is compared once or twice.
         match name.len() {
+            7 if name == b"seconds" => Some(Self::Seconds),
             12 if name == b"input_tokens" => Some(Self::Input),
             12 if name == b"total_tokens" => Some(Self::Total),
             12 if name == b"audio_tokens" => Some(Self::Audio),
@@ -185,6 +200,8 @@ impl Field {
             17 if name == b"completion_tokens" => Some(Self::Output),
             17 if name == b"num_cached_tokens" => Some(Self::CacheHit),
             18 if name == b"cache_write_tokens" => Some(Self::CacheWrite),
+            19 if name == b"input_token_details" => Some(Self::InputDetails),
+            20 if name == b"prompt_audio_seconds" => Some(Self::Seconds),
             20 if name == b"input_tokens_details" => Some(Self::InputDetails),
             21 if name == b"prompt_tokens_details" => Some(Self::InputDetails),
             21 if name == b"output_tokens_details" => Some(Self::OutputDetails),
@@ -250,6 +267,22 @@ impl Found {
         self.invalid |= count.is_none();
         Ok(count)
     }
+}
+
+/// Reads seconds as milliseconds, rounded up: a plain decimal number, or one in quotes. None for signs, exponents and overflow.
+pub(super) fn parse_seconds(literal: &[u8]) -> Option<u64> {
+    let text = literal.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")).unwrap_or(literal);
+    let (whole, fraction) = match memchr::memchr(b'.', text) {
+        Some(point) => (text.get(..point)?, text.get(point + 1..).filter(|digits| !digits.is_empty())?),
+        None => (text, &b"0"[..]),
+    };
+    if !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let digit = |at: usize| fraction.get(at).map_or(0, |byte| u64::from(byte - b'0'));
+    let more = fraction.iter().skip(3).any(|byte| *byte != b'0');
+    let millis = digit(0) * 100 + digit(1) * 10 + digit(2) + u64::from(more);
+    parse_count(whole)?.checked_mul(1_000)?.checked_add(millis)
 }
 
 /// Reads an unsigned integer; `None` for anything else, signs, fractions and overflow included.

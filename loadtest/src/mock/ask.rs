@@ -47,6 +47,8 @@ pub(crate) struct Options {
     pub(crate) completion_tokens: u64,
     pub(crate) cached_tokens: u64,
     pub(crate) reasoning_tokens: u64,
+    /// Seconds that a transcription says it heard.
+    pub(crate) seconds: u64,
     /// Numbers in one embedding.
     pub(crate) dims: usize,
 }
@@ -71,6 +73,7 @@ impl Options {
             completion_tokens: script.number("completion", completion_tokens, u64::MAX)?,
             cached_tokens: script.number("cached", 0, u64::MAX)?,
             reasoning_tokens: script.number("reasoning", 0, u64::MAX)?,
+            seconds: script.number("seconds", 1, u64::MAX)?,
             dims: script.number("dims", 16, 65_536)?,
         })
     }
@@ -101,6 +104,10 @@ impl<'a> Ask<'a> {
 
     /// Input and output tokens that an honest answer claims.
     pub(crate) fn usage(&self) -> (u64, u64) {
+        // A transcription states seconds instead.
+        if self.endpoint == Endpoint::Transcriptions {
+            return (0, 0);
+        }
         let output = if self.endpoint == Endpoint::Embeddings { 0 } else { self.options.completion_tokens };
         (self.options.prompt_tokens, output)
     }

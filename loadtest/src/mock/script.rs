@@ -27,6 +27,7 @@ pub(crate) const COMMON_KEYS: &[&str] = &[
     "completion",
     "cached",
     "reasoning",
+    "seconds",
     "dims",
     "request_bytes",
 ];

@@ -28,6 +28,8 @@ struct LivePriceView {
     date: Option<String>,
     /// Each request, beside its tokens.
     per_request: Money,
+    /// Each minute of audio, in USD.
+    per_audio_minute: Money,
     /// A million tokens by class; the first for every prompt, each other for prompts that are longer than it says.
     tiers: Vec<PriceTierView>,
 }
@@ -84,6 +86,7 @@ impl From<&Price> for LivePriceView {
             source: price.source().as_str(),
             date: price.date().map(str::to_owned),
             per_request: Money(price.per_request()),
+            per_audio_minute: Money(price.per_audio_minute()),
             tiers: tiers.map(tier).collect(),
         }
     }

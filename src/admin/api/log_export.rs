@@ -60,6 +60,7 @@ const COLUMNS: &[&str] = &[
     "/tokens/cache_write",
     "/cache_write_1h",
     "/tokens/reasoning",
+    "/tokens/audio_ms",
     "/bytes_in",
     "/bytes_out",
     "/credential",

@@ -61,6 +61,9 @@ struct OrganizationPriceInput {
     /// Each request beside its tokens. Default 0.
     #[schema(pattern = "^[0-9]+([.][0-9]{1,9})?$", max_length = 24)]
     per_request: Option<String>,
+    /// Each minute of audio beside its tokens, by the millisecond. Default 0.
+    #[schema(pattern = "^[0-9]+([.][0-9]{1,9})?$", max_length = 24)]
+    per_audio_minute: Option<String>,
 }
 
 /// Prices of an organization.
@@ -83,6 +86,7 @@ struct OrganizationPriceView {
     cache_write_5m: Option<String>,
     cache_write_1h: Option<String>,
     per_request: String,
+    per_audio_minute: String,
     /// As rows of requests name it: `organization`.
     source: &'static str,
 }
@@ -137,6 +141,7 @@ impl OrganizationPriceInput {
             cache_write_5m: some("cache_write_5m", self.cache_write_5m)?,
             cache_write_1h: some("cache_write_1h", self.cache_write_1h)?,
             per_request: some("per_request", self.per_request)?.unwrap_or_default(),
+            per_audio_minute: some("per_audio_minute", self.per_audio_minute)?.unwrap_or_default(),
             model: self.model,
         })
     }
@@ -160,6 +165,7 @@ impl From<OrganizationPrice> for OrganizationPriceView {
             cache_write_5m: price.cache_write_5m.map(text),
             cache_write_1h: price.cache_write_1h.map(text),
             per_request: text(price.per_request),
+            per_audio_minute: text(price.per_audio_minute),
             source: crate::usage::PriceSource::Organization.as_str(),
         }
     }

@@ -140,6 +140,8 @@ pub(super) struct TokensView {
     audio_input: u64,
     /// Part of `output`.
     audio_output: u64,
+    /// Milliseconds of audio that transcriptions heard; no tokens.
+    audio_ms: u64,
 }
 
 impl From<TokenCounts> for TokensView {
@@ -152,6 +154,7 @@ impl From<TokenCounts> for TokensView {
             reasoning: tokens.reasoning,
             audio_input: tokens.audio_input,
             audio_output: tokens.audio_output,
+            audio_ms: tokens.audio_millis,
         }
     }
 }

@@ -14,6 +14,7 @@ const PRICES: &[Column] = &[
     ("OUTPUT", "/output"),
     ("CACHED INPUT", "/cached_input"),
     ("PER REQUEST", "/per_request"),
+    ("PER AUDIO MINUTE", "/per_audio_minute"),
     ("SOURCE", "/source"),
 ];
 
@@ -52,6 +53,9 @@ pub(crate) struct SetPriceArgs {
     /// USD for each request beside its tokens.
     #[arg(long, value_name = "USD")]
     per_request: Option<String>,
+    /// USD for each minute of audio beside its tokens.
+    #[arg(long, value_name = "USD")]
+    per_audio_minute: Option<String>,
 }
 
 /// Runs a command about the prices of an organization.
@@ -70,6 +74,7 @@ pub(super) fn run(desk: &Desk, command: OrganizationPricesCommand) -> Result<(),
                 ("cache_write_5m", args.cache_write_5m.map(Value::from)),
                 ("cache_write_1h", args.cache_write_1h.map(Value::from)),
                 ("per_request", args.per_request.map(Value::from)),
+                ("per_audio_minute", args.per_audio_minute.map(Value::from)),
             ]));
             let answer = put(desk, &path, (after, etag))?;
             desk.done(&format!("`{}` has a price of the organization", args.model), &answer)

@@ -24,6 +24,9 @@ pub struct OrganizationPrice {
     pub cache_write_1h: Option<NanoUsd>,
     /// What each request costs beside its tokens.
     pub per_request: NanoUsd,
+    /// What each minute of audio costs beside its tokens.
+    #[serde(default)]
+    pub per_audio_minute: NanoUsd,
 }
 
 /// All prices of one organization: changed as a whole.

@@ -22,9 +22,16 @@ struct Kept {
     us: u64,
     #[serde(default, skip_serializing_if = "is_empty")]
     tokens: [u64; 8],
+    #[serde(default, skip_serializing_if = "is_zero")]
+    audio_ms: u64,
     cost: Option<i64>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     maybe_billed: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 fn is_empty(tokens: &[u64; 8]) -> bool {
@@ -64,6 +71,7 @@ impl Kept {
                 tokens.audio_input,
                 tokens.audio_output,
             ],
+            audio_ms: tokens.audio_millis,
             cost: attempt.cost.map(|cost| cost.0),
             maybe_billed: attempt.maybe_billed,
         }
@@ -89,6 +97,7 @@ impl Kept {
                 reasoning,
                 audio_input,
                 audio_output,
+                audio_millis: self.audio_ms,
             },
             cost: self.cost.map(NanoUsd),
             maybe_billed: self.maybe_billed,

@@ -39,25 +39,25 @@ macro_rules! tables {
                 "INSERT INTO ",
                 $table,
                 " (project, bucket, dimension, requests, cancelled, estimated, unpriced, attempts, input, output, \
-                 cache_read, cache_write, reasoning, audio_input, audio_output, cost, fee, saved, duration, ttft, overhead) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET \
+                 cache_read, cache_write, reasoning, audio_input, audio_output, audio_ms, cost, fee, saved, duration, ttft, overhead) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET \
                  requests = excluded.requests, cancelled = excluded.cancelled, estimated = excluded.estimated, \
                  unpriced = excluded.unpriced, attempts = excluded.attempts, input = excluded.input, \
                  output = excluded.output, cache_read = excluded.cache_read, cache_write = excluded.cache_write, \
                  reasoning = excluded.reasoning, audio_input = excluded.audio_input, \
-                 audio_output = excluded.audio_output, cost = excluded.cost, fee = excluded.fee, \
+                 audio_output = excluded.audio_output, audio_ms = excluded.audio_ms, cost = excluded.cost, fee = excluded.fee, \
                  saved = excluded.saved, duration = excluded.duration, ttft = excluded.ttft, \
                  overhead = excluded.overhead"
             ),
             one: concat!(
                 "SELECT bucket, dimension, requests, cancelled, estimated, unpriced, attempts, input, output, cache_read, \
-                 cache_write, reasoning, audio_input, audio_output, cost, fee, saved, duration, ttft, overhead FROM ",
+                 cache_write, reasoning, audio_input, audio_output, audio_ms, cost, fee, saved, duration, ttft, overhead FROM ",
                 $table,
                 " WHERE project = ? AND bucket = ? AND dimension = ?"
             ),
             between: concat!(
                 "SELECT bucket, dimension, requests, cancelled, estimated, unpriced, attempts, input, output, cache_read, \
-                 cache_write, reasoning, audio_input, audio_output, cost, fee, saved, duration, ttft, overhead FROM ",
+                 cache_write, reasoning, audio_input, audio_output, audio_ms, cost, fee, saved, duration, ttft, overhead FROM ",
                 $table,
                 " WHERE project = ? AND bucket >= ? AND bucket < ?"
             ),
@@ -85,7 +85,7 @@ tables!(DAY, "rollups_day");
 
 /// As `MINUTE.between`, behind a mark.
 const UNFOLDED: &str = "SELECT bucket, dimension, requests, cancelled, estimated, unpriced, attempts, input, output, cache_read, \
-    cache_write, reasoning, audio_input, audio_output, cost, fee, saved, duration, ttft, overhead FROM rollups_minute \
+    cache_write, reasoning, audio_input, audio_output, audio_ms, cost, fee, saved, duration, ttft, overhead FROM rollups_minute \
     WHERE project = ? AND (bucket, dimension) > (?, ?) AND bucket < ? ORDER BY bucket, dimension LIMIT ?";
 
 fn table(span: Span) -> &'static Table {
@@ -283,6 +283,7 @@ impl SqliteTx<'_> {
                 signed(tally.tokens.reasoning),
                 signed(tally.tokens.audio_input),
                 signed(tally.tokens.audio_output),
+                signed(tally.tokens.audio_millis),
                 tally.cost.0,
                 tally.fee.0,
                 tally.saved.0,
@@ -366,6 +367,7 @@ fn read_rollup(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Rollup> {
                 reasoning: columns.take()?,
                 audio_input: columns.take()?,
                 audio_output: columns.take()?,
+                audio_millis: columns.take()?,
                 ..TokenCounts::default()
             },
             cost: columns.take()?,

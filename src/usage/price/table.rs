@@ -15,8 +15,8 @@
 //!   where its own have none.
 //! - A row has names, then prices. In a name `*` is any text and `#` a digit; a name without `*` beats one with it, else the
 //!   first row wins.
-//! - Prices: `in`, `out`, `read`, `write`, `write1h`, `audio_in`, `audio_out`, `reasoning`, and `request` (USD, or nano-USD
-//!   beside pico-USD). `over=N` begins the prices of prompts of more than N tokens. `context`, `max_out` (tokens) and `since`
+//! - Prices: `in`, `out`, `read`, `write`, `write1h`, `audio_in`, `audio_out`, `reasoning`, and `request` and
+//!   `audio_minute` (USD, or nano-USD beside pico-USD). `over=N` begins the prices of prompts of more than N tokens. `context`, `max_out` (tokens) and `since`
 //!   (a date) describe the model.
 //! - Other lines that begin with `#` are comments. Spaces and tabs are the same.
 
@@ -215,6 +215,7 @@ struct Reading<'t> {
     tiers: Vec<(u64, StatedPrices)>,
     base: StatedPrices,
     per_request: NanoUsd,
+    per_audio_minute: NanoUsd,
     context_window: Option<u64>,
     output_max: Option<u64>,
     since: Option<&'t str>,
@@ -236,10 +237,11 @@ impl<'t> Reading<'t> {
             "since" if is_date(value) => self.since = Some(value),
             "since" => return Err("`since=` takes a date such as `2026-08-21`".to_owned()),
             "request" => self.per_request = self.unit.fee(value)?,
+            "audio_minute" => self.per_audio_minute = self.unit.fee(value)?,
             _ => {
                 let class = PriceClass::of_name(name).ok_or_else(|| {
                     let known = PriceClass::ALL.map(|class| format!("`{}=`", class.name())).join(", ");
-                    format!("unknown price `{}`; known: {known}, `request=`", shown(name))
+                    format!("unknown price `{}`; known: {known}, `request=`, `audio_minute=`", shown(name))
                 })?;
                 let place = self.tiers.last_mut().map_or(&mut self.base, |(_, stated)| stated);
                 if place.get(class).is_some() {
@@ -254,6 +256,7 @@ impl<'t> Reading<'t> {
     fn finish(self, source: PriceSource, date: &str) -> Result<PriceRow, String> {
         let price = Price::new(self.base, source, Some(self.since.unwrap_or(date)));
         let price = price.ok_or("a row needs `in=` and `out=`")?.with_request_fee(self.per_request);
+        let price = price.with_audio_minute(self.per_audio_minute);
         let price = self.tiers.into_iter().fold(price, |price, (over, stated)| price.with_tier(over, stated));
         Ok(PriceRow { price: Arc::new(price), context_window: self.context_window, output_max: self.output_max })
     }

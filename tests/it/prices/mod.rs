@@ -195,6 +195,7 @@ fn counts(reading: &Reading) -> TokenCounts {
         reasoning: count(reading.reasoning),
         audio_input: count(reading.audio_input),
         audio_output: count(reading.audio_output),
+        audio_millis: 0,
     }
 }
 
