@@ -55,8 +55,6 @@ pub struct ResponseHead {
     pub keep_alive: bool,
     /// What the body claims to be.
     pub content: Content,
-    /// `content-type`
-    pub content_type: Option<Part>,
     /// How the body is compressed.
     pub coding: Coding,
     /// `retry-after`
@@ -104,7 +102,6 @@ pub fn parse_response(bytes: &[u8]) -> Result<ResponseHead, ResponseError> {
         keep_alive: says_keep && framing != Framing::Close,
         framing,
         content: fields.content,
-        content_type: fields.content_type,
         coding: fields.coding,
         retry_after: fields.retry_after,
         retry_after_ms: fields.retry_after_ms,
@@ -121,7 +118,6 @@ struct Fields<'a> {
     says_close: bool,
     says_keep_alive: bool,
     content: Content,
-    content_type: Option<Part>,
     coding: Coding,
     retry_after: Option<Part>,
     retry_after_ms: Option<Part>,
@@ -142,7 +138,6 @@ impl Fields<'_> {
             }
             11 if is("retry-after") => self.retry_after = Some(self.range(value)),
             12 if is("content-type") => {
-                self.content_type = Some(self.range(value));
                 let start = value.get(..17).unwrap_or_default();
                 if start.eq_ignore_ascii_case(b"text/event-stream") {
                     self.content = Content::EventStream;

@@ -50,7 +50,12 @@ impl Passed {
     /// Keeps the type of the answer too.
     #[must_use]
     pub(super) fn with_type(bytes: &[u8], head: &ResponseHead) -> Self {
-        let content_type = head.content_type.and_then(|part| passable_type(part.of(bytes)));
+        // Looked for here, so that no other answer pays for it; the parser has accepted every line.
+        let mut fields = bytes.split(|byte| *byte == b'\n').filter_map(|line| {
+            let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
+            name.eq_ignore_ascii_case(b"content-type").then_some(value.get(1..)?.trim_ascii())
+        });
+        let content_type = fields.next().and_then(passable_type);
         Self { content_type, ..Self::of(bytes, head) }
     }
 }
@@ -122,6 +127,23 @@ mod tests {
             ("Wed, 21 Oct 2026 07:28:09 CET", None),
         ] {
             assert_eq!(pause_ms(None, Some(text), clock), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn type_of_an_answer_is_kept_where_it_is_one() {
+        for (line, want) in [
+            ("content-type: text/vtt", Some("text/vtt")),
+            ("Content-Type:text/plain; charset=utf-8 ", Some("text/plain; charset=utf-8")),
+            ("content-type: nonsense", None),
+            ("content-type: text/\u{e9}", None),
+            ("x-content-type: text/vtt", None),
+            (&format!("content-type: x/{}", "y".repeat(70)), None),
+        ] {
+            let head = format!("HTTP/1.1 200 OK\r\nserver: x\r\n{line}\r\ncontent-length: 1\r\n\r\n");
+            let parsed = crate::http::parse_response(head.as_bytes()).unwrap();
+            let kept = Passed::with_type(head.as_bytes(), &parsed).content_type;
+            assert_eq!(kept.as_deref(), want, "{line}");
         }
     }
 

@@ -135,8 +135,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, act):
         self.chunked = False
         try:
-            length = int(self.headers.get("content-length", 0))
-            raw = self.rfile.read(length)
+            raw = self.body()
             with self.server.lock:
                 self.server.seen.append((self.path, dict(self.headers.items()), raw))
             given = self.headers.get("authorization")
@@ -147,6 +146,17 @@ class Handler(BaseHTTPRequestHandler):
             self.json(refusal.body(), refusal.status)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
+
+    def body(self):
+        """The body, which some SDKs send in chunks when it is a form."""
+        if "chunked" not in self.headers.get("transfer-encoding", ""):
+            return self.rfile.read(int(self.headers.get("content-length", 0)))
+        whole = b""
+        while length := int(self.rfile.readline(), 16):
+            whole += self.rfile.read(length)
+            self.rfile.readline()
+        self.rfile.readline()
+        return whole
 
     def json(self, value, status=200):
         body = json.dumps(value).encode()

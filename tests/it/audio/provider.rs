@@ -1,4 +1,4 @@
-//! A provider of transcriptions: what it answers is told by the name of the model.
+//! A provider of transcriptions, told what to say by a model.
 
 use std::{
     io::{Read as _, Write as _},
