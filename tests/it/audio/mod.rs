@@ -380,6 +380,7 @@ fn audio_is_kept_in_limits_rows_and_sums() {
     assert!(is_stored, "{row}");
     assert_eq!((&row["endpoint"], &row["tokens"]["audio_ms"]), (&json!("transcriptions"), &json!(4_000)), "{row}");
     assert_eq!((&row["cost"], &row["cost_parts"]["audio"]), (&json!("0.000400000"), &json!("0.000400000")), "{row}");
-    let usage = project.call(("GET", &project.path("/analytics?granularity=day&group_by=route")), &[], &Value::Null, 200);
+    let usage =
+        project.call(("GET", &project.path("/analytics?granularity=day&group_by=route")), &[], &Value::Null, 200);
     assert!(usage.to_string().contains("\"audio_ms\":8000"), "{usage}");
 }
