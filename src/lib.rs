@@ -16,6 +16,7 @@ pub mod proxy;
 pub mod server;
 pub mod shared;
 pub mod snapshot;
+pub mod sound;
 pub mod store;
 pub mod tokens;
 pub mod upstream;

@@ -280,6 +280,7 @@ pub(crate) mod tests {
                 head_timeout: second,
                 idle_timeout: second,
                 body_bytes_max: 1 << 20,
+                form_bytes_max: 1 << 20,
                 body_timeout: second,
                 body_rate_min: 1,
                 body_rate_grace: second,

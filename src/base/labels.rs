@@ -19,7 +19,7 @@ pub struct Labels {
     pub target: Box<str>,
 }
 
-/// Tokens of one answer, as the provider stated them.
+/// Tokens of one answer, and the audio it was made from, as the provider stated them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TokenCounts {
     /// Prompt tokens, cached ones included where the provider includes them.
@@ -46,4 +46,6 @@ pub struct TokenCounts {
     pub searches: u32,
     /// Pictures that were made for the answer.
     pub images: u32,
+    /// Milliseconds of audio that a transcription heard.
+    pub audio_millis: u64,
 }

@@ -169,6 +169,7 @@ fn as_json(provider: &str, model: &str, listed: &ListedModel) -> Value {
         "per_request": decimal(listed.price.per_request()),
         "per_image": decimal(listed.price.per_image()),
         "per_web_search": decimal(listed.price.per_search()),
+        "per_audio_minute": decimal(listed.price.per_audio_minute()),
         "context_window": listed.context_window,
         "max_output_tokens": listed.output_max,
     })
@@ -189,6 +190,9 @@ fn as_text(provider: &str, model: &str, listed: &ListedModel) -> String {
     let fees = [("request", price.per_request()), ("image", price.per_image()), ("web search", price.per_search())];
     for (of, fee) in fees.into_iter().filter(|(_, fee)| *fee != NanoUsd::ZERO) {
         let _ = writeln!(text, "each {of}: {} USD", decimal(fee));
+    }
+    if price.per_audio_minute() != NanoUsd::ZERO {
+        let _ = writeln!(text, "each minute of audio: {} USD", decimal(price.per_audio_minute()));
     }
     if let Some(tokens) = listed.context_window {
         let _ = writeln!(text, "context window: {tokens} tokens");

@@ -5,6 +5,9 @@ use super::table::{Field, Kind, Table};
 /// Largest number of requests or tokens: what JSON numbers hold exactly.
 pub(super) const COUNT_MAX: u64 = (1 << 53) - 1;
 
+/// Most seconds of audio of one window: in milliseconds they are still what JSON numbers hold exactly.
+const SECONDS_MAX: u64 = COUNT_MAX / 1_000;
+const SECONDS: Kind = Kind::Int { min: 0, max: SECONDS_MAX };
 const COUNT: Kind = Kind::Int { min: 0, max: COUNT_MAX };
 const AT_LEAST_ONE: Kind = Kind::Int { min: 1, max: COUNT_MAX };
 const ALGORITHMS: Kind = Kind::Choice(&["fixed_window", "aligned_fixed_window", "sliding_window", "token_bucket"]);
@@ -38,8 +41,11 @@ const MAX_BUDGET: Field = Field::new(
     Kind::Money,
     "Most USD in one window, at most 6 decimals; 0 blocks everything. For `budget_limiting`.",
 );
-const MAX_DURATION: Field =
-    Field::new("max_duration_seconds", Kind::Json, "Seconds of audio. For `duration_limiting`.");
+const MAX_DURATION: Field = Field::new(
+    "max_duration_seconds",
+    SECONDS,
+    "Most seconds of audio in one window; 0 blocks all audio. For `duration_limiting`.",
+);
 const SCOPE: Field = Field::new(
     "scope",
     SCOPES,
@@ -77,6 +83,26 @@ pub(super) static BUDGET: Table = Table {
         MAX_BUDGET,
         MAX_DURATION,
         Field::new("burst", Kind::Money, "`token_bucket` only: most USD at once. Default: `max_budget`."),
+        SCOPE,
+        SHADOW,
+    ],
+};
+
+pub(super) static DURATION: Table = Table {
+    name: "duration_limiting",
+    doc: "A limit of seconds of audio. What a transcription may hear is reserved by its file and settled to what the provider says.",
+    fields: &[
+        ALGORITHM,
+        WINDOW_SIZE,
+        MAX_REQUESTS,
+        MAX_TOKEN,
+        MAX_BUDGET,
+        MAX_DURATION,
+        Field::new(
+            "burst",
+            Kind::Int { min: 1, max: SECONDS_MAX },
+            "`token_bucket` only: most seconds at once. Default: `max_duration_seconds`.",
+        ),
         SCOPE,
         SHADOW,
     ],

@@ -20,7 +20,7 @@ pub struct RouteLimit {
     pub algorithm: LimitAlgorithm,
     /// Length of the window. Default 1 minute.
     pub window: Duration,
-    /// Most in one window, with the place of the limit: requests, tokens or nano-USD. 0 blocks everything.
+    /// Most in one window, with the place of the limit: requests, tokens, nano-USD or milliseconds of audio. 0 blocks everything.
     pub max: At<u64>,
     /// Most at once in a token bucket. Default: the same as `max`.
     pub burst: u64,
@@ -43,6 +43,8 @@ pub enum LimitUnit {
     OutputTokens,
     /// `budget_limiting`, in nano-USD.
     Money,
+    /// `duration_limiting`, in milliseconds of audio.
+    Audio,
     /// `concurrency_limiting`.
     Concurrent,
 }
@@ -92,7 +94,11 @@ struct Beside {
 /// Reads every limit of a route.
 pub(super) fn read_limits(route: &Fields<'_>, problems: &mut Problems) -> Vec<RouteLimit> {
     let mut reader = Reader { problems, found: Vec::new() };
-    for (key, unit) in [("rate_limiting", LimitUnit::Requests), ("budget_limiting", LimitUnit::Money)] {
+    for (key, unit) in [
+        ("rate_limiting", LimitUnit::Requests),
+        ("budget_limiting", LimitUnit::Money),
+        ("duration_limiting", LimitUnit::Audio),
+    ] {
         if let Some(fields) = written(route, key) {
             reader.window(&fields, unit, beside(&fields));
         }
@@ -173,6 +179,7 @@ impl Reader<'_> {
         let needed = match unit {
             LimitUnit::Requests => "max_requests",
             LimitUnit::Money => "max_budget",
+            LimitUnit::Audio => "max_duration_seconds",
             _ => "max_token",
         };
         let written: Vec<&str> = KEYS.into_iter().filter(|key| fields.has(key)).collect();
@@ -206,6 +213,7 @@ impl Reader<'_> {
     fn amount(&self, fields: &Fields<'_>, key: &str, unit: LimitUnit) -> Option<u64> {
         match unit {
             LimitUnit::Money => fields.money(key).map(crate::base::NanoUsd::units),
+            LimitUnit::Audio => fields.integer(key).map(|seconds: u64| seconds.saturating_mul(1_000)),
             _ => fields.integer(key),
         }
     }

@@ -45,6 +45,13 @@ pub enum ModelList {
     Transcription,
 }
 
+impl Route {
+    /// The models of every list of the route, in the order of the lists.
+    pub fn references(&self) -> impl Iterator<Item = &At<usize>> {
+        self.chat.iter().chain(&self.embedding).chain(&self.transcription)
+    }
+}
+
 impl ModelList {
     /// The key of the list, in the document and in a route.
     #[must_use]
@@ -125,6 +132,8 @@ pub struct PriceEntry {
     pub per_image: NanoUsd,
     /// What each search of the provider costs.
     pub per_web_search: NanoUsd,
+    /// What each minute of sound costs beside them.
+    pub per_audio_minute: NanoUsd,
 }
 
 impl PriceEntry {
@@ -203,6 +212,8 @@ pub struct Route {
     pub chat: Vec<At<usize>>,
     /// Embedding models, as indices into [`Project::models`].
     pub embedding: Vec<At<usize>>,
+    /// Transcription models, as indices into [`Project::models`].
+    pub transcription: Vec<At<usize>>,
     /// Timeouts written at the route.
     pub timeouts: TimeoutsPatch,
     /// Its limits.

@@ -65,7 +65,11 @@ const CREDENTIALS: [&str; 6] =
     ["api_key", "authorization", "azure_ad_token", "bearer_token", "openai_api_key", "token"];
 
 /// Reads `params`: forbidden keys are refused, those of the mock provider are taken out.
-pub(super) fn read_params(model: &Fields<'_>, provider: Option<Provider>, problems: &mut Problems) -> Params {
+pub(super) fn read_params(
+    model: &Fields<'_>,
+    (list, provider): (ModelList, Option<Provider>),
+    problems: &mut Problems,
+) -> Params {
     let mut params = Params::default();
     let Some(item) = model.item("params") else {
         return params;
@@ -105,6 +109,11 @@ pub(super) fn read_params(model: &Fields<'_>, provider: Option<Provider>, proble
                 Problem::warning(path.as_str(), entry.key_at, Code::NoEffect, message)
                     .maybe_hint(did_you_mean(&entry.key, MOCK_PARAMS.names())),
             );
+        }
+        if list == ModelList::Transcription {
+            let message = "a form with audio is sent as the client wrote it; defaults are not added to it";
+            problems.push(Problem::error(path, entry.key_at, Code::Unsupported, message));
+            continue;
         }
         let value = value::json(&entry.value, &path, &mut |path, node, refusal| {
             problems.push(problem(path, node, refusal));

@@ -57,7 +57,6 @@ pub fn check_project(text: &[u8], context: ProjectContext<'_>) -> Result<Checked
     reader.models(&root, ModelList::Chat);
     reader.models(&root, ModelList::Embedding);
     reader.models(&root, ModelList::Transcription);
-    reader.transcription(&root);
     let routes = reader.routes(&root);
     let prices = reader.prices(&root);
     let allow_paid_fallback = reader.paid_fallback(&root);
@@ -110,15 +109,6 @@ impl Reader<'_> {
         }
     }
 
-    /// Says what the author of a speech model would otherwise find out by calling it.
-    fn transcription(&mut self, root: &Fields<'_>) {
-        if let Some(item) = root.item(ModelList::Transcription.key())
-            && matches!(&item.node.content, Content::List(list) if !list.is_empty())
-        {
-            self.warn(&item, Code::NoEffect, "checked, but no route can use them: speech to text is not served yet");
-        }
-    }
-
     fn paid_fallback(&mut self, root: &Fields<'_>) -> Option<bool> {
         if let Some(item) = root.item("allow_paid_fallback")
             && self.mode != Mode::Hybrid
@@ -143,7 +133,7 @@ impl Reader<'_> {
         let target = fields.word("model");
         let provider = target.as_ref().and_then(|target| self.provider(target));
         let (api_key, base_url) = self.credentials(fields, provider);
-        let params = read_params(fields, provider, self.problems);
+        let params = read_params(fields, (list, provider), self.problems);
         let prompt = super::params::read_prompt(fields, list, self.problems);
         let mut timeouts = self.timeouts(fields);
         if let Some(total) = params.total {
@@ -306,13 +296,18 @@ impl Reader<'_> {
                 None => false,
             };
             if !listed.iter().any(written) {
-                let message = "a route needs `chat_models` or `embedding_models` with an entry";
+                let message = "a route needs `chat_models`, `embedding_models` or `transcription_models` with an entry";
                 self.problems.push(Problem::error(path.as_str(), entry.key_at, Code::MissingKey, message));
+            }
+            if let Some(item) = fields.item("duration_limiting").filter(|_| !written(&"transcription_models")) {
+                let message = "only audio has seconds: the route needs `transcription_models`";
+                self.problems.push(Problem::error(item.path, item.node.at, Code::Conflict, message));
             }
             routes.push(Route {
                 name: At { value: entry.key.clone(), at: entry.key_at, path: path.into() },
                 chat: self.references(&fields, ModelList::Chat),
                 embedding: self.references(&fields, ModelList::Embedding),
+                transcription: self.references(&fields, ModelList::Transcription),
                 timeouts: self.timeouts(&fields),
                 limits: read_limits(&fields, self.problems),
                 max_output_tokens: fields.integer("max_output_tokens"),
@@ -338,6 +333,7 @@ impl Reader<'_> {
                 per_request: fields.money("per_request").unwrap_or_default(),
                 per_image: fields.money("per_image").unwrap_or_default(),
                 per_web_search: fields.money("per_web_search").unwrap_or_default(),
+                per_audio_minute: fields.money("per_audio_minute").unwrap_or_default(),
                 model,
             };
             if entry.name().strip_suffix('*').unwrap_or(entry.name()).contains('*') {

@@ -1,6 +1,6 @@
 //! The keys of a project document.
 
-use super::limit_tables::{BUDGET, CONCURRENCY, COUNT_MAX, RATE, TOKENS};
+use super::limit_tables::{BUDGET, CONCURRENCY, COUNT_MAX, DURATION, RATE, TOKENS};
 use super::table::{Field, Kind, Table};
 use super::words;
 
@@ -27,7 +27,7 @@ pub(super) static PROJECT: Table = Table {
         Field::new(
             "transcription_models",
             MODELS,
-            "Models for speech to text. They are checked like the others; no route can use them in this version.",
+            "Models for speech to text.",
         ),
         Field::unsupported("guardrails", "Checks of requests and answers."),
         Field::unsupported("routing", "Rules that choose a model by the request."),
@@ -190,7 +190,12 @@ pub(super) static PRICE: Table = Table {
             "A million tokens of pictures in answers, where the provider counts them apart. Default: the output price.",
         ),
         Field::new("per_request", Kind::Money, "Each request, beside its tokens. Default 0.").default("0"),
-        Field::unsupported("per_audio_minute", "A minute of sound."),
+        Field::new(
+            "per_audio_minute",
+            Kind::Money,
+            "Each minute of sound that a transcription hears, beside its tokens, by the millisecond. Default 0.",
+        )
+        .default("0"),
         Field::new("per_image", Kind::Money, "Each picture in an answer, beside its tokens. Default 0.").default("0"),
         Field::new("per_web_search", Kind::Money, "Each search that the provider makes for an answer. Default 0.")
             .default("0"),
@@ -264,11 +269,15 @@ pub(super) static ROUTE: Table = Table {
         Field::new("chat_models", MODEL_IDS, "`model_id` of the chat model that serves the route."),
         Field::new("embedding_models", MODEL_IDS, "`model_id` of the embedding model that serves the route."),
         Field::new(
+            "transcription_models",
+            MODEL_IDS,
+            "`model_id` of the model that turns speech into text for the route.",
+        ),
+        Field::new(
             "timeouts",
             Kind::Table(&TIMEOUTS),
             "Timeouts of every model of this route that has none of its own.",
         ),
-        Field::unsupported("transcription_models", "Models for speech to text."),
         Field::unsupported("routing", "Rule that chooses a model by the request."),
         Field::unsupported("balancing", "How requests are shared among models."),
         Field::unsupported("fallback", "Which model takes over."),
@@ -283,7 +292,7 @@ pub(super) static ROUTE: Table = Table {
             Kind::Table(&BUDGET),
             "Limit of money; every model of the route needs a price.",
         ),
-        Field::unsupported("duration_limiting", "Limit of audio."),
+        Field::new("duration_limiting", Kind::Table(&DURATION), "Limit of seconds of audio; needs `transcription_models`."),
         Field::new("concurrency_limiting", Kind::Table(&CONCURRENCY), "Limit of open requests."),
         Field::new(
             "max_output_tokens",

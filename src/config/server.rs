@@ -378,6 +378,7 @@ fn read_limits(fields: &Fields<'_>) -> Option<Limits> {
         header_count: fields.integer("header_count")?,
         header_timeout: fields.duration("header_timeout")?,
         body_bytes: size("body_bytes")?,
+        audio_bytes: size("audio_bytes")?,
         body_timeout: fields.duration("body_timeout")?,
         body_rate_min_bytes: size("body_rate_min_bytes")?,
         write_timeout: fields.duration("write_timeout")?,

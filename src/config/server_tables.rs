@@ -159,6 +159,12 @@ static LIMITS: Table = Table {
         )
         .default("10 MiB"),
         Field::new(
+            "audio_bytes",
+            Kind::Size { min: KIB, max: 100 * MIB },
+            "Bytes of one form with audio, 1 KiB to 100 MiB. Default 25 MiB.",
+        )
+        .default("25 MiB"),
+        Field::new(
             "body_timeout",
             Kind::Duration { min: "1 s", max: "10 minutes" },
             "Time for a whole request body, 1 s to 10 minutes. Default 30 s.",

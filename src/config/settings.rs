@@ -209,6 +209,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Bytes of one request body. Default 10 MiB, at most 64 MiB.
     pub body_bytes: ByteSize,
+    /// Bytes of one form with audio. Default 25 MiB, at most 100 MiB.
+    pub audio_bytes: ByteSize,
     /// Time for a whole request body. Default 30 s.
     pub body_timeout: Duration,
     /// Slowest accepted body, in bytes a second after 5 s; 0 accepts any rate. Default 16 KiB.

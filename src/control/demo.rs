@@ -75,11 +75,13 @@ impl Demo {
     }
 
     fn project_yaml(&self) -> String {
-        let routes = "routes:\n  chat: {chat_models: [chat]}\n  embed: {embedding_models: [embed]}\n";
+        let routes = "routes:\n  chat: {chat_models: [chat]}\n  embed: {embedding_models: [embed]}\n  \
+                      transcribe: {transcription_models: [transcribe]}\n";
         let Some(upstream) = &self.upstream else {
             let chat = "chat_models:\n  - {model_id: chat, model: mock/chat, params: {token_delay_ms: 20}}\n";
             let embed = "embedding_models:\n  - {model_id: embed, model: mock/embed}\n";
-            return format!("{chat}{embed}{routes}");
+            let transcribe = "transcription_models:\n  - {model_id: transcribe, model: mock/transcribe}\n";
+            return format!("{chat}{embed}{transcribe}{routes}");
         };
         // JSON strings are YAML strings: nothing in a URL or a model's name can break out of its place.
         let model = Value::from(format!("openai/{}", upstream.model));
@@ -87,7 +89,8 @@ impl Demo {
         let key = upstream.key.as_ref().map_or(String::new(), |_| format!("api_key: !secret {SECRET_NAME}, "));
         let credentials = format!("credentials: {{{key}base_url: {url}}}");
         let entry = |id: &str| format!("  - {{model_id: {id}, model: {model}, {credentials}}}\n");
-        format!("chat_models:\n{}embedding_models:\n{}{routes}", entry("chat"), entry("embed"))
+        let [chat, embed, transcribe] = ["chat", "embed", "transcribe"].map(entry);
+        format!("chat_models:\n{chat}embedding_models:\n{embed}transcription_models:\n{transcribe}{routes}")
     }
 
     fn keys_yaml(&self) -> String {
@@ -113,7 +116,7 @@ mod tests {
             let demo = Demo { key: Secret::new("some-key-of-the-demo".to_owned()), upstream };
             let sources = demo.sources().map_err(|refusals| refusals[0].problem.to_string());
             let sources = sources.unwrap_or_else(|problem| panic!("{name}: {problem}"));
-            assert_eq!(sources.projects[0].config.routes.len(), 2, "{name}");
+            assert_eq!(sources.projects[0].config.routes.len(), 3, "{name}");
         }
     }
 }

@@ -199,6 +199,7 @@ fn price_entries(prices: &[OrganizationPrice]) -> Vec<PriceEntry> {
             per_request: price.per_request,
             per_image: price.per_image,
             per_web_search: price.per_web_search,
+            per_audio_minute: price.per_audio_minute,
         })
     });
     entries.collect()
@@ -239,6 +240,7 @@ fn checked(mut prices: Vec<OrganizationPrice>) -> Result<Vec<OrganizationPrice>,
             ("per_request", price.per_request),
             ("per_image", price.per_image),
             ("per_web_search", price.per_web_search),
+            ("per_audio_minute", price.per_audio_minute),
         ];
         for (field, _) in fees.into_iter().filter(|(_, fee)| fee.0 < 0) {
             refuse(field, "must be 0 or more");
@@ -293,6 +295,7 @@ mod tests {
             per_request: NanoUsd::ZERO,
             per_image: NanoUsd::ZERO,
             per_web_search: NanoUsd::ZERO,
+            per_audio_minute: NanoUsd::ZERO,
         }
     }
 

@@ -46,6 +46,8 @@ pub struct DownstreamLimits {
     pub idle_timeout: Duration,
     /// Largest body in bytes.
     pub body_bytes_max: u64,
+    /// Largest form with a file in bytes.
+    pub form_bytes_max: u64,
     /// From the end of the head to the end of the body.
     pub body_timeout: Duration,
     /// Least bytes per second of a body, counted after [`Self::body_rate_grace`].
@@ -54,6 +56,15 @@ pub struct DownstreamLimits {
     pub body_rate_grace: Duration,
     /// Longest wait for a client that does not read.
     pub write_timeout: Duration,
+}
+
+/// What a body is, which decides how large it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyKind {
+    /// A document of text.
+    Text,
+    /// A form with a file in it.
+    Form,
 }
 
 /// What came instead of a head.
@@ -205,12 +216,16 @@ impl Downstream {
     ///
     /// # Errors
     /// [`NoBody`] says why not; the connection must be closed after the answer.
-    pub async fn read_body(&mut self, head: &RequestHead) -> Result<usize, NoBody> {
+    pub async fn read_body(&mut self, head: &RequestHead, kind: BodyKind) -> Result<usize, NoBody> {
+        let bytes_max = match kind {
+            BodyKind::Text => self.limits.body_bytes_max,
+            BodyKind::Form => self.limits.form_bytes_max,
+        };
         let length = match head.framing {
             Framing::None | Framing::Close => 0,
-            Framing::Length(length) if length > self.limits.body_bytes_max => return Err(NoBody::TooLarge),
+            Framing::Length(length) if length > bytes_max => return Err(NoBody::TooLarge),
             Framing::Length(length) => usize::try_from(length).map_err(|_| NoBody::TooLarge)?,
-            Framing::Chunked => self.read_chunked(head.len).await?,
+            Framing::Chunked => self.read_chunked(head.len, bytes_max).await?,
         };
         if matches!(head.framing, Framing::Length(_)) && self.input.len() < head.len + length {
             let started = now();
@@ -224,7 +239,7 @@ impl Downstream {
         Ok(length)
     }
 
-    async fn read_chunked(&mut self, head_len: usize) -> Result<usize, NoBody> {
+    async fn read_chunked(&mut self, head_len: usize, bytes_max: u64) -> Result<usize, NoBody> {
         let started = now();
         let mut decoder = ChunkDecoder::default();
         // Body bytes decoded so far stand right behind the head; `at` is where the raw input goes on.
@@ -236,7 +251,7 @@ impl Downstream {
                     self.input.close_gap(head_len + length, range.start);
                     length += count;
                     at = head_len + length;
-                    if u64::try_from(length).unwrap_or(u64::MAX) > self.limits.body_bytes_max {
+                    if u64::try_from(length).unwrap_or(u64::MAX) > bytes_max {
                         return Err(NoBody::TooLarge);
                     }
                 }

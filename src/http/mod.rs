@@ -19,7 +19,7 @@ mod upstream;
 pub use buffer::{Buffer, CHUNK_END, Framed, LAST_CHUNK, drop_free_buffers, trim_free_buffers};
 pub use chunk::{ChunkDecoder, ChunkError, Step};
 pub use deadline::{Deadline, Expired, Handle, TICK, interrupt_all, interrupt_idle, interrupt_over, sweep};
-pub use downstream::{Downstream, DownstreamLimits, Gone, NoBody, NoHead};
+pub use downstream::{BodyKind, Downstream, DownstreamLimits, Gone, NoBody, NoHead};
 pub use head::{
     FIELDS_CEILING, Framing, HeadError, HeadLimits, Method, Part, RequestHead, find_end, leading_blank, parse_request,
 };

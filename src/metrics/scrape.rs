@@ -134,7 +134,7 @@ struct Family {
     write: fn(&mut String, &str, &Sums),
 }
 
-const SERIES_FAMILIES: [Family; 6] = [
+const SERIES_FAMILIES: [Family; 7] = [
     Family { name: "millrace_requests_total", kind: "counter", help: "Finished requests.", write: write_requests },
     Family {
         name: "millrace_request_duration_seconds",
@@ -159,6 +159,12 @@ const SERIES_FAMILIES: [Family; 6] = [
         kind: "counter",
         help: "Tokens of answers, as the providers stated them.",
         write: write_tokens,
+    },
+    Family {
+        name: "millrace_audio_seconds_total",
+        kind: "counter",
+        help: "Seconds of audio that transcriptions heard, as the providers stated them or as long as the files are.",
+        write: write_audio,
     },
     Family {
         name: "millrace_cost_usd_total",
@@ -198,6 +204,13 @@ fn write_attempts(out: &mut String, labels: &str, sums: &Sums) {
 
 fn write_tokens(out: &mut String, labels: &str, sums: &Sums) {
     by_name(out, ("millrace_tokens_total", labels, "type"), &TOKEN_TYPES, sums.tokens);
+}
+
+fn write_audio(out: &mut String, labels: &str, sums: &Sums) {
+    if sums.audio_millis > 0 {
+        let billionths = sums.audio_millis.saturating_mul(1_000_000);
+        line(out, "millrace_audio_seconds_total", &[labels], Value::Billionths(billionths));
+    }
 }
 
 fn write_cost(out: &mut String, labels: &str, sums: &Sums) {

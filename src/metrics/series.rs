@@ -32,11 +32,13 @@ pub enum Endpoint {
     Models = 6,
     /// Anything else, unknown paths included.
     Other = 7,
+    /// `/v1/audio/transcriptions`.
+    Transcriptions = 8,
 }
 
 /// Values of the label `endpoint`, indexed by [`Endpoint`].
-pub const ENDPOINTS: [&str; 8] =
-    ["chat", "responses", "embeddings", "completions", "messages", "count_tokens", "models", "other"];
+pub const ENDPOINTS: [&str; 9] =
+    ["chat", "responses", "embeddings", "completions", "messages", "count_tokens", "models", "other", "transcriptions"];
 
 /// How one attempt at one target ended. [`OUTCOMES`] has the names in the same order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +124,7 @@ struct Block {
     requests: [Counter; REQUEST_CELLS],
     tokens: [Counter; TOKEN_TYPES.len()],
     attempts: [Counter; OUTCOMES.len()],
+    audio_millis: Counter,
     cost_nano: Counter,
     duration: Doubling,
     ttft: Doubling,
@@ -133,6 +136,7 @@ pub(super) struct Sums {
     pub(super) requests: [u64; REQUEST_CELLS],
     pub(super) tokens: [u64; TOKEN_TYPES.len()],
     pub(super) attempts: [u64; OUTCOMES.len()],
+    pub(super) audio_millis: u64,
     pub(super) cost_nano: u64,
     pub(super) duration: Total<{ DOUBLING_BOUNDS + 1 }>,
     pub(super) ttft: Total<{ DOUBLING_BOUNDS + 1 }>,
@@ -165,6 +169,9 @@ impl Series {
         if seen.tokens != TokenCounts::default() {
             for (cell, count) in block.tokens.iter().zip(token_counts(seen.tokens)) {
                 cell.add(count);
+            }
+            if seen.tokens.audio_millis > 0 {
+                block.audio_millis.add(seen.tokens.audio_millis);
             }
         }
         if seen.cost != NanoUsd::ZERO {
@@ -201,6 +208,7 @@ impl Series {
             add_all(&mut sums.requests, &block.requests);
             add_all(&mut sums.tokens, &block.tokens);
             add_all(&mut sums.attempts, &block.attempts);
+            sums.audio_millis = sums.audio_millis.wrapping_add(block.audio_millis.get());
             sums.cost_nano = sums.cost_nano.wrapping_add(block.cost_nano.get());
             block.duration.add_to(&mut sums.duration);
             block.ttft.add_to(&mut sums.ttft);
@@ -222,6 +230,7 @@ impl Default for Block {
             requests: std::array::from_fn(|_| Counter::default()),
             tokens: Default::default(),
             attempts: Default::default(),
+            audio_millis: Counter::default(),
             cost_nano: Counter::default(),
             duration: Doubling::default(),
             ttft: Doubling::default(),
@@ -235,6 +244,7 @@ impl Default for Sums {
             requests: [0; REQUEST_CELLS],
             tokens: [0; TOKEN_TYPES.len()],
             attempts: [0; OUTCOMES.len()],
+            audio_millis: 0,
             cost_nano: 0,
             duration: Total::default(),
             ttft: Total::default(),

@@ -27,6 +27,8 @@ pub struct Draw {
     pub created: u64,
     /// Bytes of the request, from which prompt tokens are derived (four bytes a token).
     pub request_bytes: usize,
+    /// Seconds of the file of a transcription, rounded up.
+    pub audio_seconds: u64,
 }
 
 /// The events of one streamed answer, in order.
@@ -85,6 +87,9 @@ impl Mock {
                 self.vector
             ),
             Endpoint::Responses => self.response(draw, "completed", Some((input, output))),
+            Endpoint::Transcriptions => {
+                format!(r#"{{"text":{text},"usage":{{"type":"duration","seconds":{}}}}}"#, draw.audio_seconds)
+            }
         };
         answer.into_bytes()
     }
@@ -94,9 +99,27 @@ impl Mock {
     pub fn stream(&self, endpoint: Endpoint, draw: Draw, usage: bool) -> MockStream {
         let events = match endpoint {
             Endpoint::Responses => self.response_events(draw),
+            Endpoint::Transcriptions => self.transcript_events(draw),
             _ => self.chunk_events(endpoint, draw, usage),
         };
         MockStream { events, delay: self.token_delay }
+    }
+
+    fn transcript_events(&self, draw: Draw) -> Vec<Vec<u8>> {
+        let event = |text: String| format!("data: {text}\n\n").into_bytes();
+        let delta = |word| event(format!(r#"{{"type":"transcript.text.delta","delta":{}}}"#, quoted(word)));
+        let mut events: Vec<_> = self.words().map(delta).collect();
+        let (text, seconds) = (quoted(&self.text), draw.audio_seconds);
+        events.push(event(format!(
+            r#"{{"type":"transcript.text.done","text":{text},"usage":{{"type":"duration","seconds":{seconds}}}}}"#
+        )));
+        events
+    }
+
+    /// A transcription that is not JSON.
+    #[must_use]
+    pub fn plain_transcript(&self) -> Vec<u8> {
+        format!("{}\n", self.text).into_bytes()
     }
 
     fn chunk_events(&self, endpoint: Endpoint, draw: Draw, usage: bool) -> Vec<Vec<u8>> {
@@ -214,7 +237,7 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
-    const DRAW: Draw = Draw { id: 7, created: 1, request_bytes: 40 };
+    const DRAW: Draw = Draw { id: 7, created: 1, request_bytes: 40, audio_seconds: 4 };
 
     fn mock() -> Mock {
         let params =
@@ -228,7 +251,11 @@ mod tests {
             let answer: Value = serde_json::from_slice(&mock().answer(endpoint, DRAW)).unwrap();
             let usage = &answer["usage"];
             let input = usage.get("prompt_tokens").or(usage.get("input_tokens"));
-            assert_eq!(input, Some(&Value::from(10)), "{}", endpoint.as_str());
+            let (stated, want) = match endpoint {
+                Endpoint::Transcriptions => (usage.get("seconds"), 4),
+                _ => (input, 10),
+            };
+            assert_eq!(stated, Some(&Value::from(want)), "{}", endpoint.as_str());
         }
     }
 

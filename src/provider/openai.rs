@@ -52,11 +52,11 @@ pub fn request_head(
     if let Some(key) = key {
         let _ = write!(head, "authorization: Bearer {}\r\n", key.reveal());
     }
-    head.push_str(concat!(
-        "user-agent: millrace/",
-        env!("CARGO_PKG_VERSION"),
-        "\r\naccept-encoding: identity\r\ncontent-type: application/json\r\n"
-    ));
+    head.push_str(concat!("user-agent: millrace/", env!("CARGO_PKG_VERSION"), "\r\naccept-encoding: identity\r\n"));
+    // The type of a form has the client's boundary in it.
+    if endpoint != Endpoint::Transcriptions {
+        head.push_str("content-type: application/json\r\n");
+    }
     Ok(Secret::new(head))
 }
 

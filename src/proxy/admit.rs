@@ -17,7 +17,13 @@ use crate::{
 };
 
 use super::{
-    attempt::Failure, exchange::Exchange, overrun::Overrun, recount::Recount, refused::refusal_of, reply::Refusal,
+    attempt::Failure,
+    exchange::Exchange,
+    heard::{Heard, price_heard},
+    overrun::Overrun,
+    recount::Recount,
+    refused::refusal_of,
+    reply::Refusal,
 };
 
 /// Tokens that one picture can cost at most: the dearest price list counts somewhat less than 50,000 for the largest. What
@@ -145,13 +151,16 @@ pub(super) async fn admit(
         let body = down.input().get(asked.body_at..asked.body_at + asked.body_len).unwrap_or_default();
         let demand = demand(asked, body)?;
         let cap = output_cap(&demand, target, asked.endpoint);
-        if enforces && asked.endpoint != Endpoint::Embeddings {
+        if enforces && asked.endpoint.has_output_cap() {
             admitted.cap = Some((cap, CapText::new(asked.endpoint, target.is_openai, cap)));
         }
         let output = if enforces { cap } else { target.learned.bound(cap) };
         let made = made_most(target, asked, (&demand, body));
         reserve(&mut claim, target, &demand, (asked.body_len, output));
         price_claim(&mut claim, target, made);
+        if let Some(heard) = &exchange.heard {
+            reserve_heard(&mut claim, target, heard);
+        }
         asks = Some((demand, made));
     }
     if kinds == Kinds::NONE {
@@ -161,6 +170,7 @@ pub(super) async fn admit(
     holds.claim = claim;
     holds.input_most = claim.input_tokens;
     holds.is_open = asks.is_some_and(|(demand, _)| demand.is_open) || target.defaults.open_input();
+    holds.is_open |= exchange.heard.is_some_and(|heard| heard.is_open());
     holds.keyed_set = keyed;
     holds.credit_terms = credit_terms;
     take(exchange, down, kinds, Recount::new(target, asked, asks)).await?;
@@ -181,15 +191,19 @@ pub(super) async fn admit_paid(
     let demand = demand(asked, body)?;
     let cap = output_cap(&demand, target, asked.endpoint);
     let mut admitted = Admitted::default();
-    if asked.endpoint != Endpoint::Embeddings {
+    if asked.endpoint.has_output_cap() {
         admitted.cap = Some((cap, CapText::new(asked.endpoint, target.is_openai, cap)));
     }
     let holds = exchange.holds.get_or_insert_default();
     holds.credit_terms = credit_terms(paid);
     holds.is_open = demand.is_open || target.defaults.open_input();
+    holds.is_open |= exchange.heard.is_some_and(|heard| heard.is_open());
     let made = made_most(target, asked, (&demand, body));
     reserve(&mut holds.claim, target, &demand, (asked.body_len, cap));
     price_claim(&mut holds.claim, target, made);
+    if let Some(heard) = &exchange.heard {
+        reserve_heard(&mut holds.claim, target, heard);
+    }
     holds.input_most = holds.claim.input_tokens;
     if holds.credit_terms.is_some() {
         take(exchange, down, Kinds::of(Kind::Money), Recount::new(target, asked, Some((demand, made)))).await?;
@@ -247,6 +261,12 @@ fn made_most(target: &Target, asked: &Asked<'_>, (demand, body): (&Demand, &[u8]
     };
     let answers = u32::try_from(demand.answers).unwrap_or(u32::MAX);
     MadeMost { searches: searches.saturating_mul(answers), images: images.max(IMAGES_TAKEN).saturating_mul(answers) }
+}
+
+/// What a file can use instead of what its bytes could.
+fn reserve_heard(claim: &mut Claim, target: &Target, heard: &Heard) {
+    heard.reserve(claim);
+    price_heard(claim, target);
 }
 
 /// Tokens of input with all that the gateway and the provider add to a body of so many tokens, or bytes.

@@ -8,7 +8,7 @@ use crate::{
     metrics::Outcome,
     snapshot::{HttpTarget, Target},
     upstream::Connection,
-    wire::{Edits, Endpoint, ErrorCase},
+    wire::{Edits, Endpoint, ErrorCase, Form},
 };
 
 use super::{connect::connect, context::Context, exchange::Exchange, fault, passed::Passed, reply::Refusal};
@@ -41,6 +41,8 @@ pub(super) enum Failure {
 pub(super) struct Outgoing<'a, 'b> {
     /// The endpoint.
     pub endpoint: Endpoint,
+    /// The form that the body is, whose type differs from request to request.
+    pub form: Option<&'a Form>,
     /// Changes to the client's body.
     pub edits: &'a Edits<'b>,
     /// Where the client's body stands in its input.
@@ -120,7 +122,8 @@ async fn exchange_heads(
         return Err(cut);
     }
     let mut passed = Passed::default();
-    let head = connection.upstream.read_head(down, |bytes, head| passed = Passed::of(bytes, head)).await?;
+    let keep = if outgoing.form.is_some() { Passed::with_type } else { Passed::of };
+    let head = connection.upstream.read_head(down, |bytes, head| passed = keep(bytes, head)).await?;
     Ok((head, passed))
 }
 
@@ -132,6 +135,11 @@ async fn send(
 ) -> Result<(), Cut> {
     let mut out = Buffer::default();
     out.extend(http.head(outgoing.endpoint));
+    if let Some(form) = outgoing.form {
+        out.extend(b"content-type: ");
+        form.form_type.pieces().iter().for_each(|piece| out.extend(piece));
+        out.extend(b"\r\n");
+    }
     out.extend(b"x-request-id: ");
     out.extend(exchange.request_id.as_bytes());
     out.extend(b"\r\ntraceparent: ");

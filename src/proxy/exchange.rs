@@ -14,7 +14,10 @@ use crate::{
     wire::Endpoint,
 };
 
-use super::{admit::Holds, client_address::client_address, context::Context, told::Agent, trace::Trace, tried::Tried};
+use super::{
+    admit::Holds, client_address::client_address, context::Context, heard::Heard, told::Agent, trace::Trace,
+    tried::Tried,
+};
 
 /// What of an answer is on its way to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +53,8 @@ pub(super) struct Exchange<'a> {
     pub is_metered: bool,
     /// Whether the provider was told the most that the answer may have.
     pub is_capped: bool,
+    /// The file that a transcription hears; none of other requests.
+    pub heard: Option<Heard>,
     /// Whether it can have one answer only.
     pub is_single: bool,
     /// Tokens that the text of the answer has at least, as far as it was looked at.
@@ -151,6 +156,7 @@ impl<'a> Exchange<'a> {
             holds: None,
             is_metered: false,
             is_capped: false,
+            heard: None,
             is_single: false,
             output_least: 0,
             credential: Credential::None,
@@ -354,6 +360,7 @@ pub(super) fn counted(endpoint: Endpoint) -> CountedEndpoint {
         Endpoint::Completions => CountedEndpoint::Completions,
         Endpoint::Embeddings => CountedEndpoint::Embeddings,
         Endpoint::Responses => CountedEndpoint::Responses,
+        Endpoint::Transcriptions => CountedEndpoint::Transcriptions,
     }
 }
 

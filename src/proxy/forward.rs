@@ -48,7 +48,8 @@ pub(super) async fn forward(
     request: &Request<'_>,
     after: After,
 ) -> Result<After, Failure> {
-    if exchange.is_captured {
+    // Of a form only the answer is text, and without what was asked nothing is kept.
+    if exchange.is_captured && request.view.form.is_none() {
         let body = down.input().get(request.head.len..request.head.len + request.body_len);
         exchange.capture_request(body.unwrap_or_default());
     }
@@ -161,6 +162,7 @@ async fn send(
     let edits = edits(target, request, body, hide_usage);
     let outgoing = Outgoing {
         endpoint: request.endpoint,
+        form: request.view.form.as_deref(),
         edits: &edits,
         body: request.head.len..request.head.len + request.body_len,
         tracestate: request.head.tracestate.filter(|_| exchange.trace.is_continued()),
@@ -172,6 +174,10 @@ async fn send(
 /// What is changed in the client's body; everything else goes out as the same bytes.
 fn edits<'a>(target: &'a Target, request: &'a Request<'_>, body: &[u8], ask_usage: bool) -> Edits<'a> {
     let mut edits = Edits::new();
+    if let Some(form) = &request.view.form {
+        edits.set_form_model(form, target.labels.model.as_bytes());
+        return edits;
+    }
     edits.set_model(request.view, &target.model_json);
     if let Some((tokens, text)) = &request.cap {
         edits.cap_output(request.endpoint, (request.view, body), (*tokens, text));

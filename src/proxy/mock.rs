@@ -8,7 +8,7 @@ use crate::{
     metrics::Outcome,
     provider::{Draw, Mock},
     usage::{Credential, CredentialAs},
-    wire::{Endpoint, RequestView, StreamErrorAt, tell_cost, view_answer},
+    wire::{AnswerFormat, Endpoint, RequestView, StreamErrorAt, tell_cost, view_answer},
 };
 
 use super::{
@@ -38,6 +38,7 @@ pub(super) async fn answer_mock(
         id: u64::try_from(exchange.context.random() >> 64).unwrap_or(0),
         created: unix_time().seconds(),
         request_bytes: body.len(),
+        audio_seconds: exchange.heard.map_or(0, |heard| heard.length.millis.div_ceil(1_000)),
     };
     let wants_usage = view.wants_usage(body);
     exchange.begin_attempt(now());
@@ -45,14 +46,24 @@ pub(super) async fn answer_mock(
     exchange.decided.credential = CredentialAs::OnlyOwn;
     pause(exchange, down, mock.latency()).await?;
     exchange.upstream_wait += mock.latency();
-    let whole = mock.answer(endpoint, draw);
-    exchange.tokens = view_answer(endpoint, &whole).ok().and_then(|view| view.usage).unwrap_or_default();
+    let is_text = exchange.heard.is_some_and(|heard| heard.format == AnswerFormat::Text) && !view.stream;
+    let whole = if is_text { mock.plain_transcript() } else { mock.answer(endpoint, draw) };
+    let stated = view_answer(endpoint, &whole).ok();
+    let usage = stated.and_then(|view| view.usage);
+    match exchange.heard {
+        Some(_) => {
+            let said_bytes = || u64::try_from(whole.len()).unwrap_or(u64::MAX);
+            exchange.account_heard((usage, stated.and_then(|view| view.audio_millis)), said_bytes);
+        }
+        None => exchange.tokens = usage.unwrap_or_default(),
+    }
     exchange.note_finish(endpoint, &whole);
     if !view.stream {
         exchange.price();
         exchange.count_attempt(Outcome::Success);
         exchange.content_seen(now());
-        let local = Local { status: 200, content_type: "application/json", body: &whole, fields: b"" };
+        let content_type = if is_text { "text/plain; charset=utf-8" } else { "application/json" };
+        let local = Local { status: 200, content_type, body: &whole, fields: b"" };
         send_local(exchange, down, &local, after).await.map_err(|_| Failure::ClientGone)?;
         return Ok(after);
     }

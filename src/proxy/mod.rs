@@ -13,7 +13,9 @@ mod connect;
 mod context;
 mod exchange;
 mod fault;
+mod form;
 mod forward;
+mod heard;
 mod mock;
 mod models;
 mod outlet;
@@ -38,7 +40,7 @@ pub use context::Context;
 pub use reply::After;
 
 use crate::{
-    http::{Downstream, Framing, HeadError, Method, NoBody, NoHead, Part, RequestHead},
+    http::{BodyKind, Downstream, Framing, HeadError, Method, NoBody, NoHead, Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, Outcome, ProtocolError},
     snapshot::{Grant, NoRoute},
     usage::Annotations,
@@ -148,25 +150,29 @@ async fn post(
     let grant = authenticate(exchange, down, head)?;
     exchange.is_metered = true;
     admit_arrival(exchange)?;
-    check_content(down, head)?;
+    check_content(down, head, endpoint)?;
     exchange.annotations = read_options(down, head)?;
     if head.expects_continue && head.framing != Framing::None && down.send_continue().await.is_err() {
         return Ok(After::Close);
     }
-    let body_len = match down.read_body(head).await {
+    let kind = if endpoint == Endpoint::Transcriptions { BodyKind::Form } else { BodyKind::Text };
+    let body_len = match down.read_body(head, kind).await {
         Ok(body_len) => body_len,
         Err(NoBody::Gone) => {
             exchange.cancelled = true;
             return Ok(After::Close);
         }
-        Err(none) => return Box::pin(refuse_body(exchange, down, none)).await,
+        Err(none) => return Box::pin(refuse_body(exchange, down, (none, kind))).await,
     };
     exchange.body_received(body_len, down.received_at());
     fault::point(exchange, "body");
     let body = down.input().get(head.len..head.len + body_len).unwrap_or_default();
     let refused = |refusal: Refusal| Refused { refusal, body_read: true };
-    let viewed = view_request(endpoint, body, &exchange.context.shared.settings.json)
-        .map_err(|error| refused(Refusal::new(error.case(), error.to_string()).param(error.param())));
+    let viewed = match kind {
+        BodyKind::Text => view_request(endpoint, body, &exchange.context.shared.settings.json),
+        BodyKind::Form => form::view(exchange, content_type(down, head), body),
+    };
+    let viewed = viewed.map_err(|error| refused(Refusal::new(error.case(), error.to_string()).param(error.param())));
     let looked_up = viewed.and_then(|view| {
         exchange.stream = view.stream;
         exchange.names_route_alone = !view.model_name(body).contains('/');
@@ -256,10 +262,16 @@ fn authenticate(exchange: &mut Exchange<'_>, down: &Downstream, head: &RequestHe
     Ok(grant)
 }
 
-fn check_content(down: &Downstream, head: &RequestHead) -> Result<(), Refusal> {
-    let content_type = head.content_type.map(|part| part.of(down.input())).unwrap_or_default();
+fn content_type<'a>(down: &'a Downstream, head: &RequestHead) -> &'a [u8] {
+    head.content_type.map(|part| part.of(down.input())).unwrap_or_default()
+}
+
+fn check_content(down: &Downstream, head: &RequestHead, endpoint: Endpoint) -> Result<(), Refusal> {
+    let content_type = content_type(down, head);
     let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    if !media_type.eq_ignore_ascii_case(b"application/json") {
+    if endpoint == Endpoint::Transcriptions {
+        form::check_type(content_type)?;
+    } else if !media_type.eq_ignore_ascii_case(b"application/json") {
         return Err(Refusal::new(ErrorCase::UnsupportedMediaType, "the body must be `content-type: application/json`"));
     }
     if head.content_encoding.is_some() {
@@ -360,12 +372,19 @@ async fn answer_fault(exchange: &mut Exchange<'_>, down: &mut Downstream) -> Aft
     After::Linger
 }
 
-async fn refuse_body(exchange: &mut Exchange<'_>, down: &mut Downstream, none: NoBody) -> Result<After, Refused> {
+async fn refuse_body(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    (none, kind): (NoBody, BodyKind),
+) -> Result<After, Refused> {
     let (kind, refusal) = match none {
-        NoBody::TooLarge => (
-            ProtocolError::BodyTooLarge,
-            Refusal::new(ErrorCase::BodyTooLarge, "the body is larger than `limits.body_bytes` allows"),
-        ),
+        NoBody::TooLarge => {
+            let message = match kind {
+                BodyKind::Text => "the body is larger than `limits.body_bytes` allows",
+                BodyKind::Form => "the form is larger than `limits.audio_bytes` allows",
+            };
+            (ProtocolError::BodyTooLarge, Refusal::new(ErrorCase::BodyTooLarge, message))
+        }
         NoBody::TooSlow => {
             (ProtocolError::Timeout, Refusal::new(ErrorCase::RequestTimeout, "the body came too slowly"))
         }

@@ -85,8 +85,7 @@ fn decode_slash(id: &str) -> Cow<'_, str> {
 }
 
 fn model(route: &Route) -> serde_json::Value {
-    let organization =
-        route.chat.as_ref().or(route.embedding.as_ref()).map_or("", |target| &*target.labels.organization);
+    let organization = route.all_targets().next().map_or("", |target| &*target.labels.organization);
     json!({"id": &*route.full_name, "object": "model", "created": route.created, "owned_by": organization})
 }
 

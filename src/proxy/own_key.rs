@@ -65,7 +65,12 @@ fn limits(grant: &Grant, at: Moment, now: UnixTime) -> Vec<Value> {
 fn limit(state: &LimitState, now: UnixTime) -> Value {
     let amount = |units: u64| match state.kind {
         Kind::Money => Value::from(NanoUsd(i64::try_from(units).unwrap_or(i64::MAX)).to_string()),
+        Kind::AudioMillis => Value::from(units.div_ceil(1_000)),
         _ => Value::from(units),
+    };
+    let remaining = match state.kind {
+        Kind::AudioMillis => Value::from(state.remaining / 1_000),
+        _ => amount(state.remaining),
     };
     let resets_in = state.resets_in.filter(|left| !left.is_zero());
     let mut shown = json!({
@@ -74,7 +79,7 @@ fn limit(state: &LimitState, now: UnixTime) -> Value {
         "algorithm": state.window.algorithm(),
         "window_seconds": state.window.length().map(|length| length.as_secs()),
         "limit": amount(state.max),
-        "remaining": amount(state.remaining),
+        "remaining": remaining,
         "resets_at": resets_in.map(|left| UnixTime(now.0.saturating_add(left)).rfc3339()),
     });
     if let (Scope::Key, Some(fields)) = (state.scope, shown.as_object_mut()) {

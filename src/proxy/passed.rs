@@ -7,6 +7,8 @@ use crate::{
     http::{Part, ResponseHead},
 };
 
+use super::heard::passable_type;
+
 /// Longest value that is kept.
 const VALUE_BYTES_MAX: usize = 64;
 /// A provider's wish to wait longer is not passed on in full: SDKs give up above two minutes.
@@ -21,6 +23,8 @@ pub(super) struct Passed {
     pub version: SmallVec<[u8; 16]>,
     /// How long the provider wants us to wait, in milliseconds, at most 60,000: `retry-after-ms`, else `retry-after`.
     pub pause_ms: Option<u64>,
+    /// `content-type` of an answer that may be something else than JSON; none where it is no type, and of all other answers.
+    pub content_type: Option<Box<str>>,
 }
 
 impl Passed {
@@ -37,7 +41,22 @@ impl Passed {
             processing_ms: value(head.processing_ms),
             version: value(head.version),
             pause_ms: pause_ms(text(head.retry_after_ms), text(head.retry_after), unix_time),
+            content_type: None,
         }
+    }
+}
+
+impl Passed {
+    /// Keeps the type of the answer too.
+    #[must_use]
+    pub(super) fn with_type(bytes: &[u8], head: &ResponseHead) -> Self {
+        // Looked for here, so that no other answer pays for it; the parser has accepted every line.
+        let mut fields = bytes.split(|byte| *byte == b'\n').filter_map(|line| {
+            let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
+            name.eq_ignore_ascii_case(b"content-type").then_some(value.get(1..)?.trim_ascii())
+        });
+        let content_type = fields.next().and_then(passable_type);
+        Self { content_type, ..Self::of(bytes, head) }
     }
 }
 
@@ -108,6 +127,23 @@ mod tests {
             ("Wed, 21 Oct 2026 07:28:09 CET", None),
         ] {
             assert_eq!(pause_ms(None, Some(text), clock), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn type_of_an_answer_is_kept_where_it_is_one() {
+        for (line, want) in [
+            ("content-type: text/vtt", Some("text/vtt")),
+            ("Content-Type:text/plain; charset=utf-8 ", Some("text/plain; charset=utf-8")),
+            ("content-type: nonsense", None),
+            ("content-type: text/\u{e9}", None),
+            ("x-content-type: text/vtt", None),
+            (&format!("content-type: x/{}", "y".repeat(70)), None),
+        ] {
+            let head = format!("HTTP/1.1 200 OK\r\nserver: x\r\n{line}\r\ncontent-length: 1\r\n\r\n");
+            let parsed = crate::http::parse_response(head.as_bytes()).unwrap();
+            let kept = Passed::with_type(head.as_bytes(), &parsed).content_type;
+            assert_eq!(kept.as_deref(), want, "{line}");
         }
     }
 

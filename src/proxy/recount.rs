@@ -35,7 +35,8 @@ pub(super) struct Recount<'a> {
 impl<'a> Recount<'a> {
     /// A request that was not counted yet. It can be where the provider's table is known and all that is read stands in the body.
     pub(super) fn new(target: &'a Target, asked: &'a Asked<'a>, demand: Option<(Demand, MadeMost)>) -> Self {
-        let is_bounded = demand.is_some_and(|(demand, _)| demand.unseen == 0 && !demand.is_open);
+        let is_bounded =
+            asked.view.form.is_none() && demand.is_some_and(|(demand, _)| demand.unseen == 0 && !demand.is_open);
         let made = demand.map(|(_, made)| made).unwrap_or_default();
         let is_possible = target.encoding.is_some() && is_bounded && !target.defaults.open_input();
         Self { target, asked, made, is_possible }

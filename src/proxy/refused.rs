@@ -84,7 +84,9 @@ fn message(refused: &Refused) -> String {
         let (asked, free) = (amount(refused.kind, refused.asked), amount(refused.kind, refused.free));
         let _ = write!(text, "; this request may need {asked}, {free} free");
     }
-    if refused.never_fits() && refused.terms.max > 0 {
+    if refused.never_fits() && refused.terms.max > 0 && refused.kind == Kind::AudioMillis {
+        text.push_str("; it will never fit: send a shorter file or have the limit raised");
+    } else if refused.never_fits() && refused.terms.max > 0 {
         text.push_str("; it will never fit: ask for fewer tokens (`max_tokens`) or have the limit raised");
     } else if refused.reason == Reason::Reserved && refused.kind == Kind::Money {
         text.push_str("; try again with a smaller `max_tokens`, or later");

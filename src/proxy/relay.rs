@@ -16,6 +16,7 @@ use super::{
     attempt::{Answer, Failure, failure},
     exchange::{Exchange, Sent},
     fault,
+    heard::pass_transcript,
     passed::Passed,
     reply::{After, Kind, Length, Refusal, close_head, open, passed_on, pause, served_by},
 };
@@ -27,6 +28,7 @@ const ERROR_BYTES_MAX: usize = 256 * 1024;
 /// Largest body after decompression, and largest ratio to its compressed size.
 const DECODED_BYTES_MAX: usize = 32 << 20;
 const DECODED_RATIO_MAX: usize = 100;
+const JSON: &str = "application/json";
 /// Told to a client whose provider refuses for its rate and names no time, or none that makes sense.
 const PAUSE_MS: u64 = 1_000;
 
@@ -75,6 +77,9 @@ async fn pass(
     endpoint: Endpoint,
     after: After,
 ) -> Result<Result<(), Gone>, Failure> {
+    if endpoint == Endpoint::Transcriptions {
+        return Box::pin(pass_transcript(exchange, down, (status, passed, body), after)).await;
+    }
     let view = view_answer(endpoint, body).map_err(|_| invalid("the provider's answer is not a JSON object"))?;
     if view.error.is_some() && endpoint != Endpoint::Responses {
         return Err(no_answer("the provider answered 200 with an error object"));
@@ -83,7 +88,7 @@ async fn pass(
     exchange.note_finish(endpoint, body);
     exchange.price();
     exchange.count_attempt(Outcome::Success);
-    Ok(send(exchange, down, (status, passed, body), (after, None)).await)
+    Ok(send(exchange, down, (status, passed, (JSON, body)), (after, None)).await)
 }
 
 async fn pass_error(
@@ -104,13 +109,13 @@ async fn pass_error(
     let mut text = Vec::with_capacity(512);
     error.write_body(&mut text);
     let retry = error.should_retry();
-    Ok(send(exchange, down, (error.client_status(), passed, &text), (after, retry)).await)
+    Ok(send(exchange, down, (error.client_status(), passed, (JSON, &text)), (after, retry)).await)
 }
 
-async fn send(
+pub(super) async fn send(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
-    (status, passed, body): (u16, &Passed, &[u8]),
+    (status, passed, (kind, body)): (u16, &Passed, (&str, &[u8])),
     (after, retry): (After, Option<bool>),
 ) -> Result<(), Gone> {
     exchange.capture_answer(body);
@@ -127,7 +132,7 @@ async fn send(
     if status == 429 {
         pause(&mut out, passed.pause_ms.unwrap_or(PAUSE_MS));
     }
-    close_head(&mut out, Kind::Whole("application/json"), Length::Known(body.len()), after);
+    close_head(&mut out, Kind::Whole(kind), Length::Known(body.len()), after);
     exchange.bytes_out += u64::try_from(out.len() + body.len()).unwrap_or(0);
     fault::point(exchange, "reply");
     exchange.sent = Sent::Bytes;
@@ -175,11 +180,11 @@ pub(super) fn is_stream(exchange: &Exchange<'_>, answer: &Answer) -> Result<bool
 }
 
 /// The provider says in its own way that there is no answer, so that there is nothing to bill.
-fn no_answer(message: &'static str) -> Failure {
+pub(super) fn no_answer(message: &'static str) -> Failure {
     Failure::Target(Outcome::ServerError, Refusal::new(ErrorCase::UpstreamError, message))
 }
 
-fn invalid(message: &'static str) -> Failure {
+pub(super) fn invalid(message: &'static str) -> Failure {
     Failure::Target(Outcome::Invalid, Refusal::new(ErrorCase::UpstreamError, message))
 }
 

@@ -117,6 +117,9 @@ impl Exchange<'_> {
     /// Tokens of a stream: as stated by the provider, else estimated from what arrived. It is priced anew.
     pub(super) fn account(&mut self, watch: &StreamWatch) {
         self.cost = None;
+        if self.heard.is_some() {
+            return self.account_heard((watch.usage(), watch.audio_millis()), || watch.content_bytes());
+        }
         match watch.usage() {
             Some(tokens) => {
                 self.tokens = tokens;
@@ -140,7 +143,10 @@ impl Exchange<'_> {
     /// Estimates the tokens of a request whose provider states none.
     pub(super) fn estimate_input(&mut self) {
         self.estimated = true;
-        self.tokens.input = self.input_estimate();
+        match self.heard {
+            None => self.tokens.input = self.input_estimate(),
+            Some(heard) => self.estimate_heard(heard),
+        }
     }
 
     /// About how many tokens the request has.
@@ -220,7 +226,7 @@ impl Exchange<'_> {
             input_tokens: self.tokens.input,
             output_tokens: self.tokens.output,
             money_nano: self.cost.unwrap_or_default().saturating_add(self.fee).units(),
-            audio_millis: 0,
+            audio_millis: self.tokens.audio_millis,
         };
         let mut charges = Vec::new();
         let block = Arc::clone(&self.context.block);

@@ -286,7 +286,7 @@ async fn await_body_end(down: &mut Downstream, answer: &mut Answer) {
 }
 
 fn broken(exchange: &Exchange<'_>, cut: Cut, watch: &mut StreamWatch) -> Ended {
-    if cut == (Cut::Closed { orderly: true }) && watch.end() == End::AddDone {
+    if cut == (Cut::Closed { orderly: true }) && matches!(watch.end(), End::AddDone | End::Clean) {
         return Ended::Complete;
     }
     if cut == Cut::TimedOut && exchange.is_outdated() && !exchange.context.shared.is_stopping() {

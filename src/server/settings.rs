@@ -196,6 +196,7 @@ pub(super) fn data_path_settings(server: &Server, connections_max: u32) -> Setti
             head_timeout: limits.header_timeout,
             idle_timeout: limits.keepalive_timeout,
             body_bytes_max: limits.body_bytes.0,
+            form_bytes_max: limits.audio_bytes.0,
             body_timeout: limits.body_timeout,
             body_rate_min: limits.body_rate_min_bytes.0,
             body_rate_grace: std::time::Duration::from_secs(5),

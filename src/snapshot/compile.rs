@@ -158,15 +158,21 @@ impl Compiler<'_> {
             }
         };
         let (chat, embedding) = (first(&route.chat), first(&route.embedding));
+        let transcription = first(&route.transcription);
         problems.extend(unpriced_under_budget(
             route,
-            &[(&route.chat, chat.as_deref()), (&route.embedding, embedding.as_deref())],
+            &[
+                (&route.chat, chat.as_deref()),
+                (&route.embedding, embedding.as_deref()),
+                (&route.transcription, transcription.as_deref()),
+            ],
         ));
         Route {
             full_name: format!("{}/{}", self.project.slug, route.name.value).into(),
             created: self.project.created,
             chat,
             embedding,
+            transcription,
             bounds,
             place: RoutePlace::default(),
         }
@@ -187,11 +193,7 @@ impl Compiler<'_> {
     /// Compiles the models that no route names, to find what would be wrong once one does.
     fn unused_models(&self, problems: &mut Vec<Problem>) {
         let routes = &self.project.config.routes;
-        let used: HashSet<usize> = routes
-            .iter()
-            .flat_map(|route| route.chat.iter().chain(&route.embedding))
-            .map(|index| index.value)
-            .collect();
+        let used: HashSet<usize> = routes.iter().flat_map(RouteConfig::references).map(|index| index.value).collect();
         let models = self.project.config.models.iter().enumerate();
         let unused = models.filter(|(index, _)| !used.contains(index)).map(|(_, model)| model);
         problems.extend(

@@ -17,7 +17,7 @@ const TARGET_BYTES: u64 = 4 << 10;
 /// Text of one request head beside address and key.
 const HEAD_BYTES: u64 = 512;
 /// Heads of one target, one an endpoint.
-const HEADS: u64 = 4;
+const HEADS: u64 = 5;
 /// A number of the mock provider's vector, as text.
 const VECTOR_NUMBER_BYTES: u64 = 12;
 
@@ -32,7 +32,7 @@ pub(super) fn too_large(project: &ProjectSource) -> Option<Problem> {
     let mut sum = 0_u64;
     let mut largest: Option<(u64, &RouteConfig)> = None;
     for route in &config.routes {
-        let targets: u64 = route.chat.iter().chain(&route.embedding).map(&mut cost_of).sum();
+        let targets: u64 = route.references().map(&mut cost_of).sum();
         let bytes = ROUTE_BYTES.saturating_add(targets);
         sum = sum.saturating_add(bytes);
         if largest.is_none_or(|(most, _)| bytes > most) {

@@ -16,6 +16,7 @@ fn rule(limit: &RouteLimit) -> Rule {
         LimitUnit::InputTokens => Kind::InputTokens,
         LimitUnit::OutputTokens => Kind::OutputTokens,
         LimitUnit::Money => Kind::Money,
+        LimitUnit::Audio => Kind::AudioMillis,
         LimitUnit::Concurrent => Kind::Concurrent,
     };
     let window = match limit.algorithm {

@@ -200,6 +200,7 @@ fn numbered(routes: &mut [Route]) -> Facts {
             route: u32::try_from(number).unwrap_or(u32::MAX),
             chat: window(route.chat.as_slice()),
             embedding: window(route.embedding.as_slice()),
+            transcription: window(route.transcription.as_slice()),
         };
     }
     Facts { routes: names.into(), targets: targets.into() }
@@ -215,6 +216,7 @@ mod tests {
             created: 0,
             chat: None,
             embedding: None,
+            transcription: None,
             bounds: Arc::default(),
             place: RoutePlace::default(),
         }

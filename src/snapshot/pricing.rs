@@ -63,7 +63,7 @@ fn entry<'a>(prices: &'a [PriceEntry], model: &Model) -> Option<&'a PriceEntry> 
 
 fn listed_price(entry: &PriceEntry, source: PriceSource) -> Option<Arc<Price>> {
     let price = Price::new(stated(&entry.costs), source, None)?;
-    let price = price.with_request_fee(entry.per_request);
+    let price = price.with_request_fee(entry.per_request).with_audio_minute(entry.per_audio_minute);
     Some(Arc::new(price.with_search_fee(entry.per_web_search).with_image_fee(entry.per_image)))
 }
 
@@ -84,7 +84,11 @@ pub fn unpriced(project: &ProjectSource, part: &ProjectPart) -> Vec<Problem> {
     let mut problems = Vec::new();
     for written in &project.config.routes {
         let Some(route) = part.route(&written.name.value) else { continue };
-        for (references, target) in [(&written.chat, &route.chat), (&written.embedding, &route.embedding)] {
+        for (references, target) in [
+            (&written.chat, &route.chat),
+            (&written.embedding, &route.embedding),
+            (&written.transcription, &route.transcription),
+        ] {
             let unpriced = target.as_ref().filter(|target| target.price.is_none());
             if let (Some(target), Some(reference)) = (unpriced, references.first()) {
                 let full_name = format!("{}/{}", target.labels.provider, target.labels.model);

@@ -27,6 +27,8 @@ pub struct Route {
     pub chat: Option<Arc<Target>>,
     /// Serves embeddings.
     pub embedding: Option<Arc<Target>>,
+    /// Serves transcriptions.
+    pub transcription: Option<Arc<Target>>,
     /// What its requests are held to.
     pub bounds: Arc<Bounds>,
     /// Where rules find it; given by the project.
@@ -55,6 +57,8 @@ pub struct RoutePlace {
     pub chat: Window,
     /// The targets of [`Route::embedding`].
     pub embedding: Window,
+    /// The targets of [`Route::transcription`].
+    pub transcription: Window,
 }
 
 impl Route {
@@ -64,7 +68,13 @@ impl Route {
         match endpoint {
             Endpoint::Embeddings => self.embedding.as_slice(),
             Endpoint::Chat | Endpoint::Completions | Endpoint::Responses => self.chat.as_slice(),
+            Endpoint::Transcriptions => self.transcription.as_slice(),
         }
+    }
+
+    /// Its targets, of every list.
+    pub fn all_targets(&self) -> impl Iterator<Item = &Arc<Target>> {
+        [&self.chat, &self.embedding, &self.transcription].into_iter().flatten()
     }
 }
 
@@ -178,8 +188,8 @@ impl HttpTarget {
         server_name: Option<ServerName>,
         mut head: impl FnMut(Endpoint) -> Result<Secret, E>,
     ) -> Result<Self, E> {
-        let [first, second, third, fourth] = Endpoint::ALL;
-        let heads = [head(first)?, head(second)?, head(third)?, head(fourth)?];
+        let [first, second, third, fourth, fifth] = Endpoint::ALL;
+        let heads = [head(first)?, head(second)?, head(third)?, head(fourth)?, head(fifth)?];
         Ok(Self { origin, server_name, credential: None, heads })
     }
 

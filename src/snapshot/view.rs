@@ -63,6 +63,7 @@ impl Found<'_> {
         let targets = match endpoint {
             Endpoint::Embeddings => place.embedding,
             Endpoint::Chat | Endpoint::Completions | Endpoint::Responses => place.chat,
+            Endpoint::Transcriptions => place.transcription,
         };
         let own = grant.policy.as_deref();
         // Numbers of another configuration would mean other targets. `Edit` sees to it that this is never so.

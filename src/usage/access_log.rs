@@ -75,6 +75,9 @@ fn tokens(record: &Record, line: &mut JsonLine<'_>) {
     line.uint("tokens_cache_read", tokens.cache_read);
     line.uint("tokens_cache_write", tokens.cache_write);
     line.uint("tokens_reasoning", tokens.reasoning);
+    if tokens.audio_millis > 0 {
+        line.uint("audio_ms", tokens.audio_millis);
+    }
     if record.estimated {
         line.flag("estimated", true);
     }

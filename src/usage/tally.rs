@@ -98,4 +98,5 @@ fn add_tokens(sum: &mut TokenCounts, more: &TokenCounts) {
     add(&mut sum.image_output, more.image_output);
     sum.searches = sum.searches.saturating_add(more.searches);
     sum.images = sum.images.saturating_add(more.images);
+    add(&mut sum.audio_millis, more.audio_millis);
 }

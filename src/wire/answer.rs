@@ -7,7 +7,7 @@ use super::endpoint::Endpoint;
 use super::json::{self, Scanner};
 use super::json_place::{JsonFault, Span};
 use super::made::Used;
-use super::usage::scan_usage;
+use super::usage::{parse_seconds, scan_usage};
 use crate::base::TokenCounts;
 
 /// What we read in an answer. Spans are of that body.
@@ -15,6 +15,8 @@ use crate::base::TokenCounts;
 pub struct AnswerView {
     /// Tokens as the provider stated them, if it did so validly.
     pub usage: Option<TokenCounts>,
+    /// What a transcription heard, in milliseconds, as the provider stated it: in its usage, else as the length of the sound.
+    pub audio_millis: Option<u64>,
     /// Value of `model`: a string with its quotes.
     pub model: Option<Span>,
     /// Value of a top-level `error` that is not `null`: the answer is a failure whatever its status.
@@ -52,15 +54,22 @@ pub fn view_answer(endpoint: Endpoint, body: &[u8]) -> Result<AnswerView, Answer
     if scanner.at() == body.len() {
         return Err(AnswerError::Empty);
     }
-    let mut view = AnswerView { usage: None, model: None, error: None };
+    let mut view = AnswerView { usage: None, audio_millis: None, model: None, error: None };
     let mut used = Used::default();
     if scanner.open_object()? {
         loop {
             let name = scanner.name()?.span.inner_of(body);
             match name {
-                b"usage" => used.usage = scan_usage(&mut scanner, body)?,
+                b"usage" => {
+                    used.usage = scan_usage(&mut scanner, body)?;
+                    view.audio_millis = used.usage.audio_millis().or(view.audio_millis);
+                }
                 b"output" if endpoint == Endpoint::Responses => used.output = scanner.value()?.span.of(body),
                 b"tool_usage" if endpoint == Endpoint::Responses => used.tool_usage = scanner.value()?.span.of(body),
+                b"duration" if endpoint == Endpoint::Transcriptions => {
+                    let value = scanner.value()?;
+                    view.audio_millis = view.audio_millis.or_else(|| parse_seconds(value.span.of(body)));
+                }
                 b"model" => {
                     let value = scanner.value()?;
                     view.model = (value.first == b'"').then_some(value.span);
@@ -87,7 +96,7 @@ fn counts(endpoint: Endpoint, used: &Used<'_>) -> Option<TokenCounts> {
     match endpoint {
         Endpoint::Embeddings => used.usage.counts_of_embedding(),
         Endpoint::Responses => used.counts(),
-        Endpoint::Chat | Endpoint::Completions => used.usage.counts(),
+        Endpoint::Chat | Endpoint::Completions | Endpoint::Transcriptions => used.usage.counts(),
     }
 }
 
@@ -122,6 +131,39 @@ mod tests {
         let usage = view_answer(Endpoint::Embeddings, body).unwrap().usage;
         assert_eq!(usage.map(|u| (u.input, u.output)), Some((7, 0)));
         assert_eq!(view_answer(Endpoint::Chat, body).unwrap().usage, None);
+    }
+
+    #[test]
+    fn transcription_states_tokens_or_seconds() {
+        for (name, body, tokens, millis) in [
+            ("whisper", r#"{"text":"a","usage":{"type":"duration","seconds":9}}"#, None, Some(9_000)),
+            ("verbose", r#"{"task":"transcribe","duration":8.470000057220459,"text":"a"}"#, None, Some(8_471)),
+            ("older verbose", r#"{"duration":"8.5","text":"a"}"#, None, Some(8_500)),
+            ("usage wins", r#"{"duration":8.5,"usage":{"type":"duration","seconds":9},"text":"a"}"#, None, Some(9_000)),
+            ("usage first", r#"{"usage":{"type":"duration","seconds":9},"duration":8.5}"#, None, Some(9_000)),
+            (
+                "tokens",
+                r#"{"text":"a","usage":{"type":"tokens","input_tokens":14,"input_token_details":{"text_tokens":0,"audio_tokens":14},"output_tokens":45,"total_tokens":59}}"#,
+                Some((14, 45, 14)),
+                None,
+            ),
+            (
+                "both",
+                r#"{"text":"a","usage":{"prompt_tokens":4,"completion_tokens":27,"total_tokens":406,"prompt_audio_seconds":203}}"#,
+                Some((4, 27, 0)),
+                Some(203_000),
+            ),
+            ("none", r#"{"text":"a"}"#, None, None),
+            ("nothing valid", r#"{"duration":-1,"usage":{"type":"duration","seconds":1e3}}"#, None, None),
+            ("null", r#"{"duration":null,"usage":null}"#, None, None),
+        ] {
+            let view = view_answer(Endpoint::Transcriptions, body.as_bytes()).unwrap();
+            let counts = view.usage.map(|usage| (usage.input, usage.output, usage.audio_input));
+            assert_eq!((counts, view.audio_millis), (tokens, millis), "{name}");
+        }
+        // Of other endpoints the same names mean nothing.
+        let chat = view_answer(Endpoint::Chat, br#"{"duration":8.5,"usage":{"prompt_tokens":1}}"#).unwrap();
+        assert_eq!(chat.audio_millis, None);
     }
 
     #[test]

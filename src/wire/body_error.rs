@@ -20,10 +20,14 @@ pub struct BodyError {
 pub enum BodyFault {
     /// Not strict JSON, or nested or filled beyond the limits.
     Json(JsonFault),
+    /// No form, or one that two readers could read differently.
+    Form(FormFault),
     /// JSON, but not an object.
     NotAnObject,
     /// `model` is missing.
     ModelMissing,
+    /// `file` is missing.
+    FileMissing,
     /// `model` is no string of the allowed form.
     ModelForm,
     /// The named field has a wrong type; what is expected follows.
@@ -34,6 +38,44 @@ pub enum BodyFault {
     Spelling(&'static str),
     /// The named array has too many elements.
     TooMany(&'static str),
+}
+
+/// What is wrong with a form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FormFault {
+    /// Something stands before the first delimiter.
+    #[error("it must begin with its boundary")]
+    Start,
+    /// The boundary stands where it delimits nothing, or is followed by something.
+    #[error("its boundary stands where it delimits nothing")]
+    Delimiter,
+    /// No last delimiter.
+    #[error("it ends before its last boundary")]
+    End,
+    /// Something stands behind the last delimiter.
+    #[error("something stands behind its last boundary")]
+    Trailing,
+    /// A line of a part's head is none, or stands twice.
+    #[error("the head of a part is malformed")]
+    Head,
+    /// The head of a part is too long.
+    #[error("the head of a part is too long")]
+    HeadBytes,
+    /// Not one plain name.
+    #[error("a part needs one `content-disposition: form-data` with one plain `name`")]
+    Disposition,
+    /// A part is encoded.
+    #[error("a part must not be encoded")]
+    Encoding,
+    /// A field that would change how text is read.
+    #[error("`_charset_` is not accepted; fields are UTF-8")]
+    Charset,
+    /// Too many parts.
+    #[error("it has too many parts")]
+    Parts,
+    /// Too much text beside the file.
+    #[error("its fields are too long")]
+    TextBytes,
 }
 
 impl BodyError {
@@ -55,7 +97,8 @@ impl BodyError {
     #[must_use]
     pub const fn param(self) -> Option<&'static str> {
         match self.fault {
-            BodyFault::Json(_) | BodyFault::NotAnObject => None,
+            BodyFault::Json(_) | BodyFault::NotAnObject | BodyFault::Form(_) => None,
+            BodyFault::FileMissing => Some("file"),
             BodyFault::ModelMissing | BodyFault::ModelForm => Some("model"),
             BodyFault::Type(name, _)
             | BodyFault::Duplicate(name)
@@ -70,6 +113,8 @@ impl fmt::Display for BodyError {
         match self.fault {
             BodyFault::Json(fault) => write!(f, "the body is not valid JSON: {fault}")?,
             BodyFault::NotAnObject => write!(f, "the body must be a JSON object")?,
+            BodyFault::Form(fault) => write!(f, "the form is malformed: {fault}")?,
+            BodyFault::FileMissing => return write!(f, "`file` is missing"),
             BodyFault::ModelMissing => return write!(f, "`model` is missing"),
             BodyFault::ModelForm => write!(
                 f,

@@ -21,7 +21,7 @@ pub fn tell_cost(endpoint: Endpoint, event: &[u8], (cost, fee): (NanoUsd, NanoUs
             let response = member(text, Span::new(0, text.len()), b"response")?;
             member(text, response, b"usage")?
         }
-        Endpoint::Chat | Endpoint::Completions | Endpoint::Embeddings => {
+        Endpoint::Chat | Endpoint::Completions | Endpoint::Embeddings | Endpoint::Transcriptions => {
             member(text, Span::new(0, text.len()), b"usage")?
         }
     };

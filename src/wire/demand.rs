@@ -105,8 +105,10 @@ impl RequestView {
     /// # Errors
     /// [`BodyError`] when one of the fields is no whole number in its range: such a body could cost anything.
     pub fn demand(&self, endpoint: Endpoint, body: &[u8]) -> Result<Demand, BodyError> {
-        if endpoint == Endpoint::Embeddings {
-            return Ok(Demand { output_cap: Some(0), answers: 1, unseen: 0, is_open: false });
+        if !endpoint.has_output_cap() {
+            // Of what was heard nobody knows how much is said: the model's own bound holds.
+            let output_cap = (endpoint == Endpoint::Embeddings).then_some(0);
+            return Ok(Demand { output_cap, answers: 1, unseen: 0, is_open: false });
         }
         let spans = &self.demand;
         let caps = match endpoint {
@@ -209,7 +211,7 @@ impl<'a> Edits<'a> {
         let (tokens, text) = cap;
         let spans = &view.demand;
         let written = match endpoint {
-            Endpoint::Embeddings => return,
+            Endpoint::Embeddings | Endpoint::Transcriptions => return,
             Endpoint::Responses => [spans.max_output_tokens, None],
             Endpoint::Completions => [spans.max_tokens, None],
             Endpoint::Chat => [spans.max_tokens, spans.max_completion_tokens],

@@ -6,6 +6,7 @@
 use smallvec::SmallVec;
 
 use super::endpoint::Endpoint;
+use super::form::Form;
 use super::json_place::Span;
 use super::json_text::push_json_string;
 use super::request::RequestView;
@@ -80,7 +81,7 @@ impl Defaults {
     /// The cap on an answer that these members set, where it is a whole number.
     #[must_use]
     pub fn output_cap(&self, endpoint: Endpoint) -> Option<u64> {
-        if endpoint == Endpoint::Embeddings {
+        if !endpoint.has_output_cap() {
             return None;
         }
         let caps = self.members.iter().filter(|member| OUTPUT_CAPS.contains(&&*member.name));
@@ -136,6 +137,11 @@ impl<'a> Edits<'a> {
     /// Replaces the value of `model`; `quoted` is a JSON string with its quotes.
     pub fn set_model(&mut self, view: &RequestView, quoted: &'a [u8]) {
         self.push(view.model, quoted);
+    }
+
+    /// Replaces the value of `model` in a form; `name` is plain text.
+    pub fn set_form_model(&mut self, form: &Form, name: &'a [u8]) {
+        self.push(form.model, name);
     }
 
     /// Makes `stream_options.include_usage` true, whatever the client wrote.

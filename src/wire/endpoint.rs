@@ -11,11 +11,13 @@ pub enum Endpoint {
     Embeddings,
     /// `POST /v1/responses`, without stored state.
     Responses,
+    /// `POST /v1/audio/transcriptions`: a form with a file.
+    Transcriptions,
 }
 
 impl Endpoint {
     /// Every endpoint.
-    pub const ALL: [Self; 4] = [Self::Chat, Self::Completions, Self::Embeddings, Self::Responses];
+    pub const ALL: [Self; 5] = [Self::Chat, Self::Completions, Self::Embeddings, Self::Responses, Self::Transcriptions];
 
     /// Names the endpoint in labels, logs and metrics.
     #[must_use]
@@ -25,6 +27,7 @@ impl Endpoint {
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
             Self::Responses => "responses",
+            Self::Transcriptions => "transcriptions",
         }
     }
 
@@ -36,6 +39,7 @@ impl Endpoint {
             Self::Completions => "/v1/completions",
             Self::Embeddings => "/v1/embeddings",
             Self::Responses => "/v1/responses",
+            Self::Transcriptions => "/v1/audio/transcriptions",
         }
     }
 
@@ -47,7 +51,20 @@ impl Endpoint {
             Self::Completions => "/completions",
             Self::Embeddings => "/embeddings",
             Self::Responses => "/responses",
+            Self::Transcriptions => "/audio/transcriptions",
         }
+    }
+
+    /// Whether its streams are chunks of the Chat wire, with choices.
+    #[must_use]
+    pub const fn has_chunks(self) -> bool {
+        matches!(self, Self::Chat | Self::Completions | Self::Embeddings)
+    }
+
+    /// Whether an answer is text of the model's own, whose length a request can bound.
+    #[must_use]
+    pub const fn has_output_cap(self) -> bool {
+        matches!(self, Self::Chat | Self::Completions | Self::Responses)
     }
 
     /// Finds the endpoint of a request path, compared exactly and without a query.

@@ -46,7 +46,7 @@ struct Item<'a> {
 /// Finds why a whole answer ended; of several choices the first says it.
 #[must_use]
 pub fn finish_of_answer(endpoint: Endpoint, body: &[u8]) -> Finish {
-    if endpoint == Endpoint::Embeddings {
+    if !endpoint.has_output_cap() {
         return Finish::Completed;
     }
     if body.len() > ANSWER_BYTES_MAX {

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::body_error::{BodyError, BodyFault};
 use super::demand::{DemandSpans, ItemKind};
 use super::endpoint::Endpoint;
+use super::form::Form;
 use super::json::{self, Scanner};
 use super::json_place::{JsonFault, Span, Text, Value, offset};
 use super::json_text;
@@ -53,6 +54,8 @@ pub struct RequestView {
     pub needs_state: bool,
     /// What multiplies the cost of an answer, as the client wrote it.
     pub demand: DemandSpans,
+    /// The form, where the body is one: then no other span than this view's `model` is of it, which has no quotes there.
+    pub form: Option<Box<Form>>,
     /// Offset of the outer `{`.
     pub open: u32,
     /// Offset of the outer `}`.
@@ -61,10 +64,34 @@ pub struct RequestView {
 }
 
 impl RequestView {
+    /// The view of a form.
+    #[must_use]
+    pub fn of_form(form: Form) -> Self {
+        Self { model: form.model, stream: form.stream, form: Some(Box::new(form)), ..Self::empty() }
+    }
+
+    fn empty() -> Self {
+        Self {
+            model: Span::default(),
+            stream: false,
+            stream_options: None,
+            include_usage: None,
+            messages: None,
+            instructions: None,
+            needs_state: false,
+            demand: DemandSpans::default(),
+            form: None,
+            open: 0,
+            close: 0,
+            names: SmallVec::new(),
+        }
+    }
+
     /// Gives the name in `model`, without quotes.
     #[must_use]
     pub fn model_name<'a>(&self, body: &'a [u8]) -> &'a str {
-        std::str::from_utf8(self.model.inner_of(body)).unwrap_or_default()
+        let name = if self.form.is_some() { self.model.of(body) } else { self.model.inner_of(body) };
+        std::str::from_utf8(name).unwrap_or_default()
     }
 
     /// Tells whether the client asked for a usage chunk: `stream_options.include_usage` is `true`.
@@ -189,19 +216,7 @@ pub fn view_request(endpoint: Endpoint, body: &[u8], limits: &Limits) -> Result<
         body,
         messages_max: limits.messages_max,
         scanner: Scanner::new(body, 0, limits.depth_max, limits.nodes_max),
-        view: RequestView {
-            model: Span::default(),
-            stream: false,
-            stream_options: None,
-            include_usage: None,
-            messages: None,
-            instructions: None,
-            needs_state: false,
-            demand: DemandSpans::default(),
-            open: 0,
-            close: 0,
-            names: SmallVec::new(),
-        },
+        view: RequestView::empty(),
         seen: 0,
     };
     match pass.run() {
@@ -425,8 +440,12 @@ impl Pass<'_> {
 
 fn is_model(value: Value, body: &[u8]) -> bool {
     let name = value.span.inner_of(body);
-    value.first == b'"'
-        && (1..=MODEL_BYTES_MAX).contains(&name.len())
+    value.first == b'"' && is_model_text(name)
+}
+
+/// Whether a text can be the name of a model.
+pub(super) fn is_model_text(name: &[u8]) -> bool {
+    (1..=MODEL_BYTES_MAX).contains(&name.len())
         && name.iter().all(|b| matches!(b, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'/' | b'-'))
 }
 

@@ -45,7 +45,7 @@ fn is_said(byte: u8) -> bool {
 /// Counts the characters of all texts of a whole answer; 0 where that is not known.
 #[must_use]
 pub fn said_in_answer(endpoint: Endpoint, body: &[u8]) -> u64 {
-    if endpoint == Endpoint::Embeddings || body.len() > ANSWER_BYTES_MAX {
+    if !endpoint.has_output_cap() || body.len() > ANSWER_BYTES_MAX {
         return 0;
     }
     let Ok(answer) = serde_json::from_slice::<Value>(body) else {

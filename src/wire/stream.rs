@@ -12,6 +12,7 @@ use super::json::Scanner;
 use super::json_place::JsonFault;
 use super::made::read_response;
 use super::said::said_chars;
+use super::transcript::{self, Said};
 use super::upstream_error::{Meaning, view_upstream_error};
 use crate::base::{Finish, TokenCounts};
 
@@ -60,6 +61,7 @@ pub struct StreamWatch {
     tells_usage: bool,
     phase: Phase,
     usage: Option<TokenCounts>,
+    audio_millis: Option<u64>,
     /// Choices seen and choices finished, a bit each.
     seen: u64,
     finished: u64,
@@ -86,6 +88,7 @@ impl StreamWatch {
             tells_usage: false,
             phase: Phase::Open,
             usage: None,
+            audio_millis: None,
             seen: 0,
             finished: 0,
             finish: Finish::Unknown,
@@ -109,7 +112,7 @@ impl StreamWatch {
         if self.phase != Phase::Open {
             return Action::Drop;
         }
-        if self.endpoint != Endpoint::Responses
+        if self.endpoint.has_chunks()
             && let Some(text) = event::plain_message(event)
             && let Ok(chunk) = chunk::read_chunk(self.endpoint, text, &mut self.frame)
         {
@@ -168,6 +171,11 @@ impl StreamWatch {
         if event.name == b"error" {
             return self.fail(text);
         }
+        if self.endpoint == Endpoint::Transcriptions
+            && let Ok(said) = transcript::read_event(text)
+        {
+            return self.take_transcript(&said, text);
+        }
         match chunk::read_chunk(self.endpoint, text, &mut self.frame) {
             Ok(chunk) => self.take_chunk(&chunk, text),
             Err(_) => {
@@ -211,6 +219,22 @@ impl StreamWatch {
             return Action::PassUsage;
         }
         Action::Pass
+    }
+
+    fn take_transcript(&mut self, said: &Said, text: &[u8]) -> Action {
+        if let Some(error) = said.error {
+            return self.fail(error.of(text));
+        }
+        self.content_bytes += said.content_bytes as u64;
+        self.said_chars += said.said_chars as u64;
+        self.usage = said.usage.or(self.usage);
+        self.audio_millis = said.audio_millis.or(self.audio_millis);
+        self.seen |= u64::from(said.is_known);
+        if said.is_last {
+            (self.seen, self.finished, self.finish) = (1, 1, Finish::Completed);
+        }
+        let is_stated = said.usage.is_some() || said.audio_millis.is_some();
+        if self.tells_usage && is_stated && said.is_last { Action::PassUsage } else { Action::Pass }
     }
 
     #[cold]
@@ -289,6 +313,8 @@ impl StreamWatch {
         match self.phase {
             Phase::Done => End::Clean,
             Phase::Failed => End::Failed,
+            // What ends a transcription is its last event; a marker behind it is the provider's own.
+            Phase::Open if self.is_complete() && self.endpoint == Endpoint::Transcriptions => End::Clean,
             Phase::Open if self.is_complete() => End::AddDone,
             Phase::Open => End::Truncated,
         }
@@ -315,6 +341,12 @@ impl StreamWatch {
     #[must_use]
     pub fn usage(&self) -> Option<TokenCounts> {
         self.usage.map(|usage| TokenCounts { images: usage.images.max(self.images), ..usage })
+    }
+
+    /// Gives what a transcription heard, in milliseconds, where the provider states it.
+    #[must_use]
+    pub fn audio_millis(&self) -> Option<u64> {
+        self.audio_millis
     }
 
     /// Says why it ended, as far as the provider said so.

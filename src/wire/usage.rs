@@ -40,6 +40,8 @@ pub(super) struct Found {
     image_output: u64,
     searches: Option<u64>,
     images: u64,
+    /// What a transcription heard, in milliseconds.
+    audio_millis: Option<u64>,
     /// Cached tokens stand in Anthropic's names.
     names_cache: bool,
     /// Input stands in the name that Anthropic and the Responses API use.
@@ -65,6 +67,7 @@ impl Found {
             image_output: self.image_output,
             searches: count_of(self.searches.unwrap_or(0)),
             images: count_of(self.images),
+            audio_millis: 0,
         };
         let sum = counts.input.saturating_add(counts.output);
         if self.total.is_some_and(|total| total > sum) || (self.names_cache && self.names_input) {
@@ -99,6 +102,11 @@ impl Found {
     /// Whether it states how often the provider searched.
     pub(super) fn states_searches(&self) -> bool {
         self.searches.is_some()
+    }
+
+    /// Gives what a transcription heard, in milliseconds, where the provider states it.
+    pub(super) fn audio_millis(&self) -> Option<u64> {
+        self.audio_millis
     }
 
     /// Gives the counts of an embedding, where some providers state a total alone: all of it is input.
@@ -148,6 +156,10 @@ pub(super) fn scan_usage(scanner: &mut Scanner<'_>, body: &[u8]) -> Result<Found
                 found.reasoning = found.reasoning.max(count.unwrap_or(0));
             }
             Some(Field::Queries) => found.add_searches(scanner, body)?,
+            Some(Field::Seconds) => {
+                let value = scanner.value()?;
+                found.audio_millis = parse_seconds(value.span.of(body)).or(found.audio_millis);
+            }
             _ => {
                 scanner.value()?;
             }
@@ -191,6 +203,8 @@ enum Field {
     Queries,
     /// Pictures made, in such an object.
     Pictures,
+    /// Seconds of audio, outside the details only.
+    Seconds,
 }
 
 impl Field {
@@ -198,6 +212,7 @@ impl Field {
     fn find(name: &[u8]) -> Option<Self> {
         // By length first, so that a name is compared once or twice.
         match name.len() {
+            7 if name == b"seconds" => Some(Self::Seconds),
             12 if name == b"input_tokens" => Some(Self::Input),
             12 if name == b"total_tokens" => Some(Self::Total),
             12 if name == b"audio_tokens" => Some(Self::Audio),
@@ -215,6 +230,8 @@ impl Field {
             18 if name == b"cache_write_tokens" => Some(Self::CacheWrite),
             18 if name == b"num_search_queries" => Some(Self::Queries),
             19 if name == b"web_search_requests" => Some(Self::Searches),
+            19 if name == b"input_token_details" => Some(Self::InputDetails),
+            20 if name == b"prompt_audio_seconds" => Some(Self::Seconds),
             20 if name == b"input_tokens_details" => Some(Self::InputDetails),
             21 if name == b"prompt_tokens_details" => Some(Self::InputDetails),
             21 if name == b"output_tokens_details" => Some(Self::OutputDetails),
@@ -315,6 +332,22 @@ impl Found {
 /// A count of things that are no tokens.
 pub(super) fn count_of(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Reads seconds as milliseconds, rounded up: a plain decimal number, or one in quotes. None for signs, exponents and overflow.
+pub(super) fn parse_seconds(literal: &[u8]) -> Option<u64> {
+    let text = literal.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")).unwrap_or(literal);
+    let (whole, fraction) = match memchr::memchr(b'.', text) {
+        Some(point) => (text.get(..point)?, text.get(point + 1..).filter(|digits| !digits.is_empty())?),
+        None => (text, &b"0"[..]),
+    };
+    if !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let digit = |at: usize| fraction.get(at).map_or(0, |byte| u64::from(byte - b'0'));
+    let more = fraction.iter().skip(3).any(|byte| *byte != b'0');
+    let millis = digit(0) * 100 + digit(1) * 10 + digit(2) + u64::from(more);
+    parse_count(whole)?.checked_mul(1_000)?.checked_add(millis)
 }
 
 /// Reads an unsigned integer; `None` for anything else, signs, fractions and overflow included.

@@ -16,11 +16,11 @@ import certificates
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("MILLRACE_BIN", ROOT / "target/debug/millrace"))
 KEY = "mr_test_000000000000AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA359g7Y"
-CHAT, EMBED = "demo/chat", "demo/embed"
+CHAT, EMBED, TRANSCRIBE = "demo/chat", "demo/embed", "demo/transcribe"
 
 
 class Gateway:
-    """`millrace demo` with both routes on one OpenAI-compatible upstream."""
+    """`millrace demo` with its routes on one OpenAI-compatible upstream."""
 
     def __init__(self, upstream, model, workers=2):
         self._run(
@@ -67,7 +67,7 @@ class Gateway:
 
 
 class EdgeGateway(Gateway):
-    """The same two routes from files, and TLS with HTTP/2 in front of them. `url` is that of the edge."""
+    """The same routes from files, and TLS with HTTP/2 in front of them. `url` is that of the edge."""
 
     def __init__(self, upstream, model, workers=2):
         self.folder = tempfile.TemporaryDirectory(prefix="millrace-edge-")
@@ -79,7 +79,9 @@ class EdgeGateway(Gateway):
         (at / "projects/demo.yaml").write_text(
             f"chat_models: [{{model_id: chat, {target}}}]\n"
             f"embedding_models: [{{model_id: embed, {target}}}]\n"
-            "routes: {chat: {chat_models: [chat]}, embed: {embedding_models: [embed]}}\n"
+            f"transcription_models: [{{model_id: transcribe, {target}}}]\n"
+            "routes: {chat: {chat_models: [chat]}, embed: {embedding_models: [embed]}, "
+            "transcribe: {transcription_models: [transcribe]}}\n"
         )
         digest = hashlib.sha256(KEY.encode()).hexdigest()
         write_private(at / "keys.yaml", f'keys: [{{id: tests, digest: "sha256:{digest}", projects: [demo]}}]\n')

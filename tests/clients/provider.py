@@ -10,6 +10,8 @@ Scripts, as the text of the last user message:
 """
 
 import base64
+import email
+import email.policy
 import hashlib
 import json
 import struct
@@ -133,8 +135,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, act):
         self.chunked = False
         try:
-            length = int(self.headers.get("content-length", 0))
-            raw = self.rfile.read(length)
+            raw = self.body()
             with self.server.lock:
                 self.server.seen.append((self.path, dict(self.headers.items()), raw))
             given = self.headers.get("authorization")
@@ -145,6 +146,17 @@ class Handler(BaseHTTPRequestHandler):
             self.json(refusal.body(), refusal.status)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
+
+    def body(self):
+        """The body, which some SDKs send in chunks when it is a form."""
+        if "chunked" not in self.headers.get("transfer-encoding", ""):
+            return self.rfile.read(int(self.headers.get("content-length", 0)))
+        whole = b""
+        while length := int(self.rfile.readline(), 16):
+            whole += self.rfile.read(length)
+            self.rfile.readline()
+        self.rfile.readline()
+        return whole
 
     def json(self, value, status=200):
         body = json.dumps(value).encode()
@@ -179,6 +191,8 @@ class Handler(BaseHTTPRequestHandler):
         raise Refusal(404, "no such model")
 
     def post(self, raw):
+        if self.path == "/v1/audio/transcriptions":
+            return self.transcribe(raw)
         try:
             body = json.loads(raw)
         except ValueError:
@@ -194,6 +208,50 @@ class Handler(BaseHTTPRequestHandler):
         if act is None:
             raise Refusal(404, f"Invalid URL (POST {self.path})")
         act(body)
+
+    # Transcriptions
+
+    def transcribe(self, raw):
+        head = f"content-type: {self.headers['content-type']}\r\n\r\n".encode()
+        form = email.message_from_bytes(head + raw, policy=email.policy.HTTP)
+        fields, content = {}, None
+        for part in form.iter_parts():
+            name = part.get_param("name", header="content-disposition")
+            if name == "file":
+                content = part.get_payload(decode=True)
+            else:
+                fields[name] = part.get_payload(decode=True).decode()
+        if fields.get("model") != MODEL:
+            raise Refusal(404, f"The model `{fields.get('model')}` does not exist", "model")
+        if not content:
+            raise Refusal(400, "the file is empty", "file")
+        # What is said depends on every byte of the file, and on every field but the name of the model.
+        fields.pop("model")
+        self.server.run_script(fields.get("prompt", ""))
+        said = f"heard {hashlib.sha256(content).hexdigest()[:8]} {ident('with ', fields)}"
+        usage = {"type": "duration", "seconds": 4}
+        form = fields.get("response_format", "json")
+        if fields.get("stream") == "true":
+            self.open_stream()
+            for piece in pieces(said):
+                self.event({"type": "transcript.text.delta", "delta": piece})
+            self.event({"type": "transcript.text.done", "text": said, "usage": usage})
+            return self.close_stream()
+        if form in ("text", "srt", "vtt"):
+            cues = {"text": "", "srt": "1\n00:00:00,000 --> 00:00:03,300\n", "vtt": "WEBVTT\n\n00:00.000 --> 00:03.300\n"}
+            return self.text(f"{cues[form]}{said}\n")
+        answer = {"text": said, "usage": usage}
+        if form == "verbose_json":
+            answer |= {"task": "transcribe", "language": "english", "duration": 3.3, "segments": [], "words": []}
+        self.json(answer)
+
+    def text(self, value):
+        body = value.encode()
+        self.send_response(200)
+        self.send_header("content-type", "text/plain; charset=utf-8")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     # Chat Completions
 

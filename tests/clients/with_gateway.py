@@ -1,7 +1,7 @@
 """Runs a command beside a scripted provider and a gateway: with_gateway.py COMMAND...
 
 It runs three times: through the plain port, and through the edge over HTTP/1.1 and over HTTP/2. The command finds both ends
-in PROVIDER_URL, PROVIDER_KEY, PROVIDER_MODEL, GATEWAY_URL, GATEWAY_KEY, GATEWAY_CHAT and GATEWAY_EMBED; through the edge
+in PROVIDER_URL, PROVIDER_KEY, PROVIDER_MODEL, GATEWAY_URL, GATEWAY_KEY, GATEWAY_CHAT, GATEWAY_EMBED and GATEWAY_TRANSCRIBE; through the edge
 also the protocol to speak in GATEWAY_ALPN and the certificate to trust in NODE_EXTRA_CA_CERTS. The exit status is the first
 of the command that is not 0.
 """
@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import provider
-from gateway import CHAT, EMBED, KEY, EdgeGateway, Gateway
+from gateway import CHAT, EMBED, KEY, TRANSCRIBE, EdgeGateway, Gateway
 
 
 def main():
@@ -43,6 +43,7 @@ def run(gateway, upstream):
         "GATEWAY_KEY": KEY,
         "GATEWAY_CHAT": CHAT,
         "GATEWAY_EMBED": EMBED,
+        "GATEWAY_TRANSCRIBE": TRANSCRIBE,
         **gateway,
     }
     status = subprocess.run(sys.argv[1:], env=environment, check=False).returncode

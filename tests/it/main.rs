@@ -14,6 +14,7 @@
 mod alerts;
 mod api_crash;
 mod api_faults;
+mod audio;
 mod bit_rot;
 mod blocked;
 mod canary;

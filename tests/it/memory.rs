@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Client, DEADLINE, Gateway, Mock, Settings, chat_with, eventually, project};
+use crate::harness::{Client, Gateway, Mock, Settings, chat_with, eventually, project};
 
 /// Streams of the burst.
 const STREAMS: usize = 1_500;

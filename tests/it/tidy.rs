@@ -31,6 +31,7 @@ const ROWS: &[(&str, u8)] = &[
     ("metrics", 3),
     ("http", 2),
     ("wire", 2),
+    ("sound", 2),
     ("config", 2),
     ("base", 1),
 ];

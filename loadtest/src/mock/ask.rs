@@ -51,6 +51,8 @@ pub(crate) struct Options {
     pub(crate) picture_tokens: u64,
     /// Searches beside the tokens.
     pub(crate) searches: u64,
+    /// Seconds that a transcription says it heard.
+    pub(crate) seconds: u64,
     /// Numbers in one embedding.
     pub(crate) dims: usize,
 }
@@ -77,6 +79,7 @@ impl Options {
             reasoning_tokens: script.number("reasoning", 0, u64::MAX)?,
             picture_tokens: script.number("pictures", 0, u64::MAX)?,
             searches: script.number("searches", 0, u64::MAX)?,
+            seconds: script.number("seconds", 1, u64::MAX)?,
             dims: script.number("dims", 16, 65_536)?,
         })
     }
@@ -107,6 +110,10 @@ impl<'a> Ask<'a> {
 
     /// Input and output tokens that an honest answer claims.
     pub(crate) fn usage(&self) -> (u64, u64) {
+        // A transcription states seconds instead.
+        if self.endpoint == Endpoint::Transcriptions {
+            return (0, 0);
+        }
         let output = if self.endpoint == Endpoint::Embeddings { 0 } else { self.options.completion_tokens };
         (self.options.prompt_tokens, output)
     }

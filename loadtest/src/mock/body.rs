@@ -41,6 +41,7 @@ pub(crate) fn body_with(ask: &Ask<'_>, usage: Option<&str>) -> Vec<u8> {
             ),
             r#""}]}]"#,
         ),
+        Endpoint::Transcriptions => (r#"{"text":""#.to_owned(), "\""),
     };
     let tail = usage.map_or_else(|| "}".to_owned(), |usage| format!(r#","usage":{usage}}}"#));
     let fixed = before.len() + after.len() + tail.len();
@@ -64,6 +65,7 @@ pub(crate) fn usage(ask: &Ask<'_>, (input, output): (u64, u64)) -> String {
         Endpoint::Responses => format!(
             r#"{{"input_tokens":{input},"input_tokens_details":{{"cached_tokens":{cached}}},"output_tokens":{output},"output_tokens_details":{{"reasoning_tokens":{reasoning}{pictures}}},"total_tokens":{total}{searches}}}"#
         ),
+        Endpoint::Transcriptions => format!(r#"{{"type":"duration","seconds":{}}}"#, ask.options.seconds),
         Endpoint::Chat | Endpoint::Completions => format!(
             r#"{{"prompt_tokens":{input},"completion_tokens":{output},"total_tokens":{total},"prompt_tokens_details":{{"cached_tokens":{cached}}},"completion_tokens_details":{{"reasoning_tokens":{reasoning}{pictures}}}{searches}}}"#
         ),

@@ -58,6 +58,9 @@ fn template(ask: &Ask<'_>) -> String {
             ),
             "\"}\n\n",
         ),
+        Endpoint::Transcriptions => {
+            (format!(r#"data: {{"type":"transcript.text.delta"{stamp},"delta":"w{NUMBER} "#), "\"}\n\n")
+        }
     };
     let padding = ask.options.bytes.saturating_sub(before.len() + after.len());
     let padding = if ask.options.echo { content(ask, 0) } else { "x".repeat(padding) };
@@ -96,6 +99,7 @@ pub(crate) fn opening(ask: &Ask<'_>) -> Event {
         Endpoint::Completions => {
             choice_event(ask, r#"{"text":"","index":0,"logprobs":null,"finish_reason":null}"#, None)
         }
+        Endpoint::Transcriptions => transcript_event("delta", "\"delta\":\"\""),
         Endpoint::Chat | Endpoint::Embeddings => choice_event(
             ask,
             r#"{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}"#,
@@ -109,7 +113,7 @@ pub(crate) fn opening(ask: &Ask<'_>) -> Event {
 pub(crate) fn closing(ask: &Ask<'_>) -> Vec<Event> {
     let usage = usage(ask, ask.usage());
     let mut events = vec![finish(ask, Some(&usage))];
-    if ask.endpoint != Endpoint::Responses {
+    if !matches!(ask.endpoint, Endpoint::Responses | Endpoint::Transcriptions) {
         if ask.include_usage {
             events.push(usage_event(ask, &usage));
         }
@@ -126,6 +130,10 @@ pub(crate) fn finish(ask: &Ask<'_>, usage: Option<&str>) -> Event {
         }
         Endpoint::Completions => {
             choice_event(ask, r#"{"text":"","index":0,"logprobs":null,"finish_reason":"stop"}"#, None)
+        }
+        Endpoint::Transcriptions => {
+            let usage = usage.map_or_else(String::new, |usage| format!(r#","usage":{usage}"#));
+            transcript_event("done", &format!("\"text\":\"w\"{usage}"))
         }
         Endpoint::Chat | Endpoint::Embeddings => {
             choice_event(ask, r#"{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}"#, None)
@@ -156,6 +164,10 @@ pub(crate) fn choice_event(ask: &Ask<'_>, choice: &str, usage: Option<&str>) -> 
         ask.connection, ask.request
     )
     .into_bytes()
+}
+
+fn transcript_event(kind: &str, rest: &str) -> Vec<u8> {
+    format!("data: {{\"type\":\"transcript.text.{kind}\",{rest}}}\n\n").into_bytes()
 }
 
 fn response_event(ask: &Ask<'_>, kind: &str, sequence: u64, status: &str, usage: Option<&str>) -> Vec<u8> {

@@ -63,7 +63,8 @@ impl Handler for Mock {
         if request.method() != "POST" {
             return refuse(405, "wrong method");
         }
-        let fields = match Fields::read(request.body()) {
+        let read = if endpoint == Endpoint::Transcriptions { Fields::of_form } else { Fields::read };
+        let fields = match read(request.body()) {
             Ok(fields) => fields,
             Err(reason) => return refuse(400, &reason),
         };

@@ -29,6 +29,7 @@ pub(crate) const COMMON_KEYS: &[&str] = &[
     "reasoning",
     "pictures",
     "searches",
+    "seconds",
     "dims",
     "request_bytes",
 ];

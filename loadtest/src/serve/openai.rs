@@ -9,6 +9,7 @@ pub(crate) enum Endpoint {
     Completions,
     Embeddings,
     Responses,
+    Transcriptions,
 }
 
 impl Endpoint {
@@ -20,6 +21,7 @@ impl Endpoint {
             "completions" => Some(Self::Completions),
             "embeddings" => Some(Self::Embeddings),
             "responses" => Some(Self::Responses),
+            "audio/transcriptions" => Some(Self::Transcriptions),
             _ => None,
         }
     }
@@ -47,6 +49,19 @@ impl Fields {
     /// Reads a JSON body. A repeated key is an error, since two readers could differ about it.
     pub(crate) fn read(body: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(body).map_err(|error| format!("malformed body: {error}"))
+    }
+
+    /// Reads the fields of a form as gateways send it: what stands between a name and the next line end.
+    pub(crate) fn of_form(body: &[u8]) -> Result<Self, String> {
+        let field = |name: &str| {
+            let head = format!("name=\"{name}\"\r\n\r\n");
+            let rest = body.get(memchr::memmem::find(body, head.as_bytes())? + head.len()..)?;
+            let value = rest.get(..memchr::memchr(b'\r', rest)?)?;
+            Some(String::from_utf8_lossy(value).into_owned())
+        };
+        let model = field("model").ok_or("malformed form: no `model`")?;
+        let stream = field("stream").map(|value| value == "true");
+        Ok(Self { model: Some(model), stream, ..Self::default() })
     }
 
     /// Whether the usage of a stream was asked for.

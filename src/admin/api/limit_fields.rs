@@ -128,9 +128,10 @@ pub(super) fn usd_text(nano: u64) -> String {
     NanoUsd(i64::try_from(nano).unwrap_or(i64::MAX)).to_string()
 }
 
-/// An amount as a limit of this kind shows it.
+/// An amount as a limit of this kind shows it; seconds that have begun are whole ones.
 pub(super) fn amount_json(kind: LimitKind, amount: u64) -> Value {
     match kind {
+        LimitKind::Audio => Value::from(amount.div_ceil(1_000)),
         LimitKind::Usd | LimitKind::Credits => Value::from(usd_text(amount)),
         _ => Value::from(amount),
     }
@@ -146,6 +147,10 @@ pub(super) fn read_amount(kind: LimitKind, amount: &Value) -> Result<u64, ApiErr
         (LimitKind::Usd | LimitKind::Credits, _) => {
             Err(ApiError::field("amount", "expected USD as a text, such as `\"12.50\"`"))
         }
+        (LimitKind::Audio, amount) => {
+            let millis = amount.as_u64().and_then(|seconds| seconds.checked_mul(1_000));
+            millis.ok_or_else(|| ApiError::field("amount", "expected a whole number of seconds, 0 or more"))
+        }
         (_, amount) => amount.as_u64().ok_or_else(|| ApiError::field("amount", "expected a whole number, 0 or more")),
     }
 }
@@ -154,6 +159,6 @@ pub(super) fn read_amount(kind: LimitKind, amount: &Value) -> Result<u64, ApiErr
 pub(super) fn amount_schema() -> Schema {
     let usd = ObjectBuilder::new().schema_type(Type::String).max_length(Some(32));
     let count = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
-    let said = "USD as a decimal text for `usd`, a whole number for all else.";
+    let said = "USD as a decimal text for `usd`, a whole number for all else: of seconds for `audio`.";
     Schema::OneOf(OneOfBuilder::new().item(usd).item(count).description(Some(said)).build())
 }

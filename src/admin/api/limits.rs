@@ -244,7 +244,11 @@ impl From<LimitUse> for LimitView {
             limit: amount(limit.amount),
             posted: amount(read(|state| state.posted)),
             pending: amount(read(|state| state.pending)),
-            remaining: amount(read(|state| state.remaining)),
+            // What has not begun yet is left: used and left never make more than there is.
+            remaining: match limit.kind {
+                LimitKind::Audio => Value::from(read(|state| state.remaining) / 1_000),
+                _ => amount(read(|state| state.remaining)),
+            },
             resets_at,
             created_by: limit.created_by.into(),
             created_at: limit.created_at.into(),

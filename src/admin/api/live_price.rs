@@ -32,6 +32,8 @@ struct LivePriceView {
     per_image: Money,
     /// Each search that the provider makes for an answer.
     per_web_search: Money,
+    /// Each minute of audio, in USD.
+    per_audio_minute: Money,
     /// A million tokens by class; the first for every prompt, each other for prompts that are longer than it says.
     tiers: Vec<PriceTierView>,
 }
@@ -94,6 +96,7 @@ impl From<&Price> for LivePriceView {
             per_request: Money(price.per_request()),
             per_image: Money(price.per_image()),
             per_web_search: Money(price.per_search()),
+            per_audio_minute: Money(price.per_audio_minute()),
             tiers: tiers.map(tier).collect(),
         }
     }

@@ -64,6 +64,7 @@ const COLUMNS: &[&str] = &[
     "/tokens/image_output",
     "/tokens/images",
     "/tokens/web_searches",
+    "/tokens/audio_ms",
     "/bytes_in",
     "/bytes_out",
     "/credential",

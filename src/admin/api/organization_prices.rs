@@ -73,6 +73,9 @@ struct OrganizationPriceInput {
     /// Each search that the provider makes for an answer. Default 0.
     #[schema(pattern = "^[0-9]+([.][0-9]{1,9})?$", max_length = 24)]
     per_web_search: Option<String>,
+    /// Each minute of audio beside its tokens, by the millisecond. Default 0.
+    #[schema(pattern = "^[0-9]+([.][0-9]{1,9})?$", max_length = 24)]
+    per_audio_minute: Option<String>,
 }
 
 /// Prices of an organization.
@@ -99,6 +102,7 @@ struct OrganizationPriceView {
     per_request: String,
     per_image: String,
     per_web_search: String,
+    per_audio_minute: String,
     /// As rows of requests name it: `organization`.
     source: &'static str,
 }
@@ -157,6 +161,7 @@ impl OrganizationPriceInput {
             per_request: some("per_request", self.per_request)?.unwrap_or_default(),
             per_image: some("per_image", self.per_image)?.unwrap_or_default(),
             per_web_search: some("per_web_search", self.per_web_search)?.unwrap_or_default(),
+            per_audio_minute: some("per_audio_minute", self.per_audio_minute)?.unwrap_or_default(),
             model: self.model,
         })
     }
@@ -184,6 +189,7 @@ impl From<OrganizationPrice> for OrganizationPriceView {
             per_request: text(price.per_request),
             per_image: text(price.per_image),
             per_web_search: text(price.per_web_search),
+            per_audio_minute: text(price.per_audio_minute),
             source: crate::usage::PriceSource::Organization.as_str(),
         }
     }

@@ -286,8 +286,9 @@ async fn explain(
     Body(body): Body<ExplainQuestion>,
 ) -> Result<Plain<ExplanationView>, ApiError> {
     let named = |text: &str| WireEndpoint::ALL.into_iter().find(|endpoint| endpoint.as_str() == text);
-    let endpoint = named(body.endpoint.as_deref().unwrap_or("chat"))
-        .ok_or_else(|| ApiError::field("endpoint", "expected `chat`, `completions`, `embeddings` or `responses`"))?;
+    let endpoint = named(body.endpoint.as_deref().unwrap_or("chat")).ok_or_else(|| {
+        ApiError::field("endpoint", "expected `chat`, `completions`, `embeddings`, `responses` or `transcriptions`")
+    })?;
     let address = body.client_ip.as_deref().map(|text| {
         let address = text.parse::<IpAddr>();
         address.map_err(|_| ApiError::field("client_ip", "expected an address such as `192.0.2.7` or `2001:db8::7`"))

@@ -218,6 +218,8 @@ struct RouteView {
     chat: Option<TargetView>,
     /// Serves embeddings.
     embedding: Option<TargetView>,
+    /// Serves transcriptions.
+    transcription: Option<TargetView>,
 }
 
 /// One address with one credential of one provider model.
@@ -416,6 +418,7 @@ impl From<LiveRoute> for RouteView {
             version: live.version,
             chat: live.route.chat.as_ref().map(target),
             embedding: live.route.embedding.as_ref().map(target),
+            transcription: live.route.transcription.as_ref().map(target),
             model,
         }
     }

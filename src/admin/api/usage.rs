@@ -148,6 +148,8 @@ pub(super) struct TokensView {
     images: u64,
     /// No tokens: searches that the provider made.
     web_searches: u64,
+    /// Milliseconds of audio that transcriptions heard; no tokens.
+    audio_ms: u64,
 }
 
 impl From<TokenCounts> for TokensView {
@@ -164,6 +166,7 @@ impl From<TokenCounts> for TokensView {
             image_output: tokens.image_output,
             images: tokens.images.into(),
             web_searches: tokens.searches.into(),
+            audio_ms: tokens.audio_millis,
         }
     }
 }

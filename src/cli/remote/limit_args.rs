@@ -26,7 +26,7 @@ pub(crate) enum LimitCommand {
 #[derive(Debug, Args)]
 pub(crate) struct LimitSetArgs {
     /// What it counts. `credits`, at a project only: what it may draw of its organization's credits.
-    #[arg(value_name = "KIND", value_parser = ["usd", "credits", "requests", "tokens_input", "tokens_output", "tokens", "concurrent"])]
+    #[arg(value_name = "KIND", value_parser = ["usd", "credits", "requests", "tokens_input", "tokens_output", "tokens", "audio", "concurrent"])]
     pub(crate) kind: String,
     /// Most in one window: USD such as `12.50` for `usd` and `credits`, a whole number for all else. 0 blocks everything.
     #[arg(value_name = "AMOUNT")]

@@ -16,6 +16,7 @@ const PRICES: &[Column] = &[
     ("PER REQUEST", "/per_request"),
     ("PER IMAGE", "/per_image"),
     ("PER SEARCH", "/per_web_search"),
+    ("PER AUDIO MINUTE", "/per_audio_minute"),
     ("SOURCE", "/source"),
 ];
 
@@ -66,6 +67,9 @@ pub(crate) struct SetPriceArgs {
     /// USD for each search that the provider makes.
     #[arg(long, value_name = "USD")]
     per_web_search: Option<String>,
+    /// USD for each minute of audio beside its tokens.
+    #[arg(long, value_name = "USD")]
+    per_audio_minute: Option<String>,
 }
 
 /// Runs a command about the prices of an organization.
@@ -88,6 +92,7 @@ pub(super) fn run(desk: &Desk, command: OrganizationPricesCommand) -> Result<(),
                 ("per_request", args.per_request.map(Value::from)),
                 ("per_image", args.per_image.map(Value::from)),
                 ("per_web_search", args.per_web_search.map(Value::from)),
+                ("per_audio_minute", args.per_audio_minute.map(Value::from)),
             ]));
             let answer = put(desk, &path, (after, etag))?;
             desk.done(&format!("`{}` has a price of the organization", args.model), &answer)

@@ -8,7 +8,6 @@ use crate::{
     base::Id,
     snapshot::{ProjectPart, Snapshot},
     store::{LimitKind, LimitMode, Member, OrganizationRole, PolicyPlace, ProjectRole, StoredLimit, Tx},
-    wire::Endpoint,
 };
 
 /// Targets that a refusal names, at most.
@@ -119,8 +118,7 @@ fn concerns(tx: &dyn Tx, member: &Member, project: &Id) -> Result<bool, ControlE
 fn unpriced_targets(part: &ProjectPart) -> Vec<String> {
     let mut found = Vec::new();
     for route in part.routes() {
-        let targets = [Endpoint::Chat, Endpoint::Embeddings].into_iter().flat_map(|endpoint| route.targets(endpoint));
-        for target in targets.filter(|target| target.price.is_none()) {
+        for target in route.all_targets().filter(|target| target.price.is_none()) {
             found.push(format!("`{}/{}` of route `{}`", target.labels.provider, target.labels.model, route.full_name));
         }
     }

@@ -83,6 +83,7 @@ pub(super) fn kind_of(kind: LimitKind) -> Kind {
         LimitKind::TokensInput => Kind::InputTokens,
         LimitKind::TokensOutput => Kind::OutputTokens,
         LimitKind::Tokens => Kind::TotalTokens,
+        LimitKind::Audio => Kind::AudioMillis,
         LimitKind::Concurrent => Kind::Concurrent,
     }
 }

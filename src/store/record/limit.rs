@@ -18,6 +18,8 @@ text_enum! {
         TokensOutput = "tokens_output",
         /// Tokens of both.
         Tokens = "tokens",
+        /// Audio that transcriptions hear; its amount is milliseconds, where it is shown seconds.
+        Audio = "audio",
         /// Requests that are open now.
         Concurrent = "concurrent",
     }

@@ -36,6 +36,9 @@ pub struct OrganizationPrice {
     /// What each search of the provider costs.
     #[serde(default)]
     pub per_web_search: NanoUsd,
+    /// What each minute of audio costs beside its tokens.
+    #[serde(default)]
+    pub per_audio_minute: NanoUsd,
 }
 
 /// All prices of one organization: changed as a whole.

@@ -46,6 +46,7 @@ fn list(tokens: &TokenCounts) -> Vec<u64> {
         tokens.image_output,
         tokens.images.into(),
         tokens.searches.into(),
+        tokens.audio_millis,
     ];
     let end = all.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
     all.truncate(end);
@@ -69,6 +70,7 @@ fn counts(list: &[u64]) -> TokenCounts {
         image_output: at(9),
         images: small(10),
         searches: small(11),
+        audio_millis: at(12),
     }
 }
 

@@ -32,7 +32,7 @@ const FALLBACK: u8 = 16;
 
 const ROW: &str = "SELECT requests.id, at, request_id, trace_id, generation, version, requests.status, client_ip, \
     duration_us, ttft_us, overhead_us, upstream_us, attempts, input, output, cache_read, cache_write, cache_write_1h, \
-    reasoning, audio_input, audio_output, image_input, image_output, images, searches, bytes_in, bytes_out, cost, fee, \
+    reasoning, audio_input, audio_output, image_input, image_output, images, searches, audio_ms, bytes_in, bytes_out, cost, fee, \
     price_source, price_date, flags, tags, metadata, tried, finish, decided, first_byte_us, requested_model, user_agent, refused_by, costs, organization, \
     dimensions.project, route, key, member, \"group\", provider, model, target, endpoint, dimensions.status, error, stream, \
     credential FROM requests JOIN dimensions ON dimensions.id = dimension";
@@ -46,9 +46,9 @@ impl Requests for SqliteTx<'_> {
         self.change(
             "INSERT INTO requests (at, project, dimension, request_id, trace_id, generation, version, status, client_ip, \
              duration_us, ttft_us, overhead_us, upstream_us, attempts, input, output, cache_read, cache_write, \
-             cache_write_1h, reasoning, audio_input, audio_output, image_input, image_output, images, searches, bytes_in, \
+             cache_write_1h, reasoning, audio_input, audio_output, image_input, image_output, images, searches, audio_ms, bytes_in, \
              bytes_out, cost, fee, price_source, price_date, flags, tags, metadata, tried, finish, decided, first_byte_us, requested_model, user_agent, refused_by, \
-             costs) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             costs) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 record.at,
                 project,
@@ -76,6 +76,7 @@ impl Requests for SqliteTx<'_> {
                 signed(tokens.image_output),
                 tokens.images,
                 tokens.searches,
+                signed(tokens.audio_millis),
                 signed(record.bytes_in),
                 signed(record.bytes_out),
                 record.cost.map(|cost| cost.0),
@@ -191,6 +192,7 @@ fn row(columns: &mut Columns<'_, '_>) -> rusqlite::Result<RequestRow> {
             image_output: columns.take()?,
             images: columns.take()?,
             searches: columns.take()?,
+            audio_millis: columns.take()?,
         },
         bytes_in: columns.take()?,
         bytes_out: columns.take()?,

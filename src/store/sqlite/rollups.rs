@@ -39,28 +39,28 @@ macro_rules! tables {
                 "INSERT INTO ",
                 $table,
                 " (project, bucket, dimension, requests, cancelled, estimated, unpriced, attempts, input, output, \
-                 cache_read, cache_write, reasoning, audio_input, audio_output, image_input, image_output, images, searches, cost, \
+                 cache_read, cache_write, reasoning, audio_input, audio_output, image_input, image_output, images, searches, audio_ms, cost, \
                  fee, saved, duration, ttft, overhead) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET \
                  requests = excluded.requests, cancelled = excluded.cancelled, estimated = excluded.estimated, \
                  unpriced = excluded.unpriced, attempts = excluded.attempts, input = excluded.input, \
                  output = excluded.output, cache_read = excluded.cache_read, cache_write = excluded.cache_write, \
                  reasoning = excluded.reasoning, audio_input = excluded.audio_input, \
                  audio_output = excluded.audio_output, image_input = excluded.image_input, \
-                 image_output = excluded.image_output, images = excluded.images, searches = excluded.searches, \
+                 image_output = excluded.image_output, images = excluded.images, searches = excluded.searches, audio_ms = excluded.audio_ms, \
                  cost = excluded.cost, fee = excluded.fee, saved = excluded.saved, duration = excluded.duration, ttft = excluded.ttft, \
                  overhead = excluded.overhead"
             ),
             one: concat!(
                 "SELECT bucket, dimension, requests, cancelled, estimated, unpriced, attempts, input, output, cache_read, \
-                 cache_write, reasoning, audio_input, audio_output, image_input, image_output, images, searches, cost, fee, saved, \
+                 cache_write, reasoning, audio_input, audio_output, image_input, image_output, images, searches, audio_ms, cost, fee, saved, \
                  duration, ttft, overhead FROM ",
                 $table,
                 " WHERE project = ? AND bucket = ? AND dimension = ?"
             ),
             between: concat!(
                 "SELECT bucket, dimension, requests, cancelled, estimated, unpriced, attempts, input, output, cache_read, \
-                 cache_write, reasoning, audio_input, audio_output, image_input, image_output, images, searches, cost, fee, saved, \
+                 cache_write, reasoning, audio_input, audio_output, image_input, image_output, images, searches, audio_ms, cost, fee, saved, \
                  duration, ttft, overhead FROM ",
                 $table,
                 " WHERE project = ? AND bucket >= ? AND bucket < ?"
@@ -89,7 +89,7 @@ tables!(DAY, "rollups_day");
 
 /// As `MINUTE.between`, behind a mark.
 const UNFOLDED: &str = "SELECT bucket, dimension, requests, cancelled, estimated, unpriced, attempts, input, output, cache_read, \
-    cache_write, reasoning, audio_input, audio_output, image_input, image_output, images, searches, cost, fee, saved, \
+    cache_write, reasoning, audio_input, audio_output, image_input, image_output, images, searches, audio_ms, cost, fee, saved, \
     duration, ttft, overhead FROM rollups_minute \
     WHERE project = ? AND (bucket, dimension) > (?, ?) AND bucket < ? ORDER BY bucket, dimension LIMIT ?";
 
@@ -292,6 +292,7 @@ impl SqliteTx<'_> {
                 signed(tally.tokens.image_output),
                 tally.tokens.images,
                 tally.tokens.searches,
+                signed(tally.tokens.audio_millis),
                 tally.cost.0,
                 tally.fee.0,
                 tally.saved.0,
@@ -379,6 +380,7 @@ fn read_rollup(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Rollup> {
                 image_output: columns.take()?,
                 images: columns.take()?,
                 searches: columns.take()?,
+                audio_millis: columns.take()?,
                 ..TokenCounts::default()
             },
             cost: columns.take()?,

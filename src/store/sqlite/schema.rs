@@ -25,6 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_moving.sql"),
     include_str!("schema_decisions.sql"),
     include_str!("schema_searches.sql"),
+    include_str!("schema_audio.sql"),
 ];
 
 /// Refuses a file of another program or of a newer version.

@@ -16,7 +16,7 @@
 //! - A row has names, then prices. In a name `*` is any text and `#` a digit; a name without `*` beats one with it, else the
 //!   first row wins.
 //! - Prices: `in`, `out`, `read`, `write`, `write1h`, `audio_in`, `audio_out`, `reasoning`, `image_in`, `image_out`; and of one
-//!   `request`, `search` or `image` made (USD, or nano-USD beside pico-USD). `over=N` begins the prices of prompts of more than N tokens. `context`, `max_out` (tokens) and `since`
+//!   `request`, `search` or `image` made, or `audio_minute` heard (USD, or nano-USD beside pico-USD). `over=N` begins the prices of prompts of more than N tokens. `context`, `max_out` (tokens) and `since`
 //!   (a date) describe the model.
 //! - Other lines that begin with `#` are comments. Spaces and tabs are the same.
 
@@ -217,6 +217,7 @@ struct Reading<'t> {
     per_request: NanoUsd,
     per_search: NanoUsd,
     per_image: NanoUsd,
+    per_audio_minute: NanoUsd,
     context_window: Option<u64>,
     output_max: Option<u64>,
     since: Option<&'t str>,
@@ -240,10 +241,14 @@ impl<'t> Reading<'t> {
             "request" => self.per_request = self.unit.fee(value)?,
             "search" => self.per_search = self.unit.fee(value)?,
             "image" => self.per_image = self.unit.fee(value)?,
+            "audio_minute" => self.per_audio_minute = self.unit.fee(value)?,
             _ => {
                 let class = PriceClass::of_name(name).ok_or_else(|| {
                     let known = PriceClass::ALL.map(|class| format!("`{}=`", class.name())).join(", ");
-                    format!("unknown price `{}`; known: {known}, `request=`, `search=`, `image=`", shown(name))
+                    format!(
+                        "unknown price `{}`; known: {known}, `request=`, `search=`, `image=`, `audio_minute=`",
+                        shown(name)
+                    )
                 })?;
                 let place = self.tiers.last_mut().map_or(&mut self.base, |(_, stated)| stated);
                 if place.get(class).is_some() {
@@ -259,6 +264,7 @@ impl<'t> Reading<'t> {
         let price = Price::new(self.base, source, Some(self.since.unwrap_or(date)));
         let price = price.ok_or("a row needs `in=` and `out=`")?.with_request_fee(self.per_request);
         let price = price.with_search_fee(self.per_search).with_image_fee(self.per_image);
+        let price = price.with_audio_minute(self.per_audio_minute);
         let price = self.tiers.into_iter().fold(price, |price, (over, stated)| price.with_tier(over, stated));
         Ok(PriceRow { price: Arc::new(price), context_window: self.context_window, output_max: self.output_max })
     }

@@ -65,6 +65,7 @@ pub struct Price {
     per_request: NanoUsd,
     per_search: NanoUsd,
     per_image: NanoUsd,
+    per_audio_minute: NanoUsd,
     source: PriceSource,
     date: Option<Box<str>>,
     /// The digits of the date as one number; 0 without one.
@@ -87,8 +88,18 @@ impl Price {
         let digits = date.iter().flat_map(|date| date.bytes()).filter(u8::is_ascii_digit).take(8);
         let day = digits.fold(0, |day, digit| day * 10 + u32::from(digit - b'0'));
         let date = date.map(Box::from);
-        let (per_request, per_search, per_image) = (NanoUsd::ZERO, NanoUsd::ZERO, NanoUsd::ZERO);
-        Some(Self { stated, base, tiers: Box::default(), per_request, per_search, per_image, source, date, day })
+        Some(Self {
+            stated,
+            base,
+            tiers: Box::default(),
+            per_request: NanoUsd::ZERO,
+            per_search: NanoUsd::ZERO,
+            per_image: NanoUsd::ZERO,
+            per_audio_minute: NanoUsd::ZERO,
+            source,
+            date,
+            day,
+        })
     }
 
     /// Adds a fee for each request, whatever its tokens.
@@ -107,6 +118,12 @@ impl Price {
     #[must_use]
     pub fn with_image_fee(self, per_image: NanoUsd) -> Self {
         Self { per_image, ..self }
+    }
+
+    /// Adds what each minute of audio costs, beside its tokens.
+    #[must_use]
+    pub fn with_audio_minute(self, per_audio_minute: NanoUsd) -> Self {
+        Self { per_audio_minute, ..self }
     }
 
     /// Adds rates for prompts of more than `over` tokens: they hold for every token of such a request. What the tier
@@ -140,6 +157,7 @@ impl Price {
             per_request: fee(self.per_request),
             per_search: fee(self.per_search),
             per_image: fee(self.per_image),
+            per_audio_minute: fee(self.per_audio_minute),
             source,
             date: self.date.clone(),
             day: self.day,
@@ -188,7 +206,11 @@ impl Price {
             rates.input.times(plain),
             rates.cache_read.times(read),
             rates.cache_write_1h.times(hour).saturating_add(rates.cache_write.times(write)),
-            rates.audio_input.times(sound).saturating_add(rates.audio_output.times(spoken)),
+            rates
+                .audio_input
+                .times(sound)
+                .saturating_add(rates.audio_output.times(spoken))
+                .saturating_add(self.audio_pico(tokens.audio_millis)),
             rates.output.times(rest),
             rates.reasoning.times(thought),
             self.fee_pico(),
@@ -239,10 +261,25 @@ impl Price {
         NanoUsd::from_pico_up(most.saturating_add(self.fee_pico()))
     }
 
+    /// The most that a transcription of so much audio can cost beside its tokens, of which it has at most so many.
+    #[must_use]
+    pub fn upper_bound_with_audio(&self, (input_tokens, output_tokens): (u64, u64), audio_millis: u64) -> NanoUsd {
+        let audio = NanoUsd::from_pico_up(self.audio_pico(audio_millis));
+        self.upper_bound(input_tokens, output_tokens).saturating_add(audio)
+    }
+
     /// Whether nothing costs anything.
     #[must_use]
     pub fn is_free(&self) -> bool {
-        self.upper_bound(u64::MAX, u64::MAX) == NanoUsd::ZERO && !self.has_fees_beside()
+        self.upper_bound(u64::MAX, u64::MAX) == NanoUsd::ZERO
+            && self.per_audio_minute == NanoUsd::ZERO
+            && !self.has_fees_beside()
+    }
+
+    /// What each minute of audio costs.
+    #[must_use]
+    pub fn per_audio_minute(&self) -> NanoUsd {
+        self.per_audio_minute
     }
 
     /// The price of a million plain tokens of a short prompt.
@@ -307,6 +344,11 @@ impl Price {
     fn rates(&self, input_tokens: u64) -> &Rates {
         let reached = self.tiers.iter().take_while(|tier| input_tokens > tier.over);
         reached.last().map_or(&self.base, |tier| &tier.rates)
+    }
+
+    /// By the millisecond, in pico-USD rounded up.
+    fn audio_pico(&self, millis: u64) -> u128 {
+        (u128::from(self.per_audio_minute.units()) * u128::from(millis)).div_ceil(60)
     }
 
     fn fee_pico(&self) -> u128 {
@@ -509,9 +551,33 @@ mod tests {
                     image_output,
                     searches,
                     images,
+                    audio_millis: 0,
                 }
             },
         )
+    }
+
+    #[test]
+    fn minutes_of_audio_are_paid_by_the_millisecond() {
+        let free = price(&[(PriceClass::Input, 0), (PriceClass::Output, 0)]);
+        // 0.006 USD a minute is 100,000 nano-USD a second.
+        let whisper = free.clone().with_audio_minute(NanoUsd(6_000_000));
+        let heard = |audio_millis| TokenCounts { audio_millis, ..TokenCounts::default() };
+        for (name, millis, want) in [
+            ("nothing", 0, 0),
+            ("a millisecond", 1, 100),
+            ("a second", 1_000, 100_000),
+            ("a minute", 60_000, 6_000_000),
+            ("rounded up", 7, 700),
+        ] {
+            assert_eq!(whisper.cost(&heard(millis)), NanoUsd(want), "{name}");
+            assert_eq!(whisper.upper_bound_with_audio((9, 9), millis), NanoUsd(want), "{name}");
+            assert_eq!(whisper.parts(&heard(millis)).audio, NanoUsd(want), "{name}");
+        }
+        let odd = free.clone().with_audio_minute(NanoUsd(1));
+        assert_eq!((odd.cost(&heard(1)), odd.cost(&heard(60_001))), (NanoUsd(1), NanoUsd(2)), "never rounded down");
+        assert!(free.is_free() && !whisper.is_free());
+        assert_eq!(whisper.cost(&heard(u64::MAX)), NanoUsd(i64::MAX), "stops at what can be held");
     }
 
     proptest! {

@@ -5,6 +5,7 @@
 mod corpus;
 mod edit;
 mod error;
+mod form;
 mod json;
 mod recorded;
 mod request;

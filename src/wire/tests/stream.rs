@@ -265,3 +265,40 @@ fn a_stream_says_why_it_ended() {
         assert_eq!(watch.finish(), want, "{name}");
     }
 }
+
+#[test]
+fn transcription_ends_with_its_last_event() {
+    let delta = r#"data: {"type":"transcript.text.delta","delta":"Hello","logprobs":[]}"#;
+    let segment = r#"data: {"type":"transcript.text.segment","id":"s","text":"Hello","speaker":"A","start":0,"end":1}"#;
+    let tokens_used = r#"{"type":"tokens","input_tokens":30,"input_token_details":{"text_tokens":4,"audio_tokens":26},"output_tokens":7,"total_tokens":37}"#;
+    let by_tokens = format!(r#"data: {{"type":"transcript.text.done","text":"Hello","usage":{tokens_used}}}"#);
+    let by_time = r#"data: {"type":"transcript.text.done","text":"Hello","usage":{"type":"duration","seconds":3.1}}"#;
+    let named = format!("event: transcript.text.done\n{by_time}");
+    let chunk =
+        r#"data: {"object":"transcription.chunk","choices":[{"delta":{"content":"Hello"},"finish_reason":"stop"}]}"#;
+    let error = r#"data: {"error":{"message":"x","code":500}}"#;
+    let typed = r#"data: {"type":"error","message":"x"}"#;
+    let heard = TokenCounts { audio_input: 26, ..tokens(30, 7).unwrap() };
+    for (name, events, end, usage, millis) in [
+        ("tokens", vec![delta, &by_tokens], End::Clean, Some(heard), None),
+        ("seconds", vec![delta, delta, by_time], End::Clean, None, Some(3_100)),
+        ("named event", vec![delta, &named], End::Clean, None, Some(3_100)),
+        ("segments", vec![segment, by_time], End::Clean, None, Some(3_100)),
+        ("marker behind it", vec![delta, by_time, DONE], End::Clean, None, Some(3_100)),
+        ("chunks of another server", vec![chunk, DONE], End::Clean, None, None),
+        ("chunks without their marker", vec![chunk], End::Truncated, None, None),
+        ("cut off", vec![delta, segment], End::Truncated, None, None),
+        ("nothing", vec![], End::Truncated, None, None),
+        ("error", vec![delta, error], End::Failed, None, None),
+        ("error as an event", vec![delta, typed], End::Failed, None, None),
+    ] {
+        let (_, watch) = run(Endpoint::Transcriptions, false, &events);
+        assert_eq!((watch.end(), watch.usage(), watch.audio_millis()), (end, usage, millis), "{name}");
+    }
+    let (_, watch) = run(Endpoint::Transcriptions, false, &[delta]);
+    assert_eq!((watch.content_bytes(), watch.messages_count()), (5, 1));
+    let mut watch = StreamWatch::new(Endpoint::Transcriptions, false);
+    watch.tell_usage();
+    let actions = [delta, by_time, DONE].map(|event| watch.observe(format!("{event}\n\n").as_bytes()));
+    assert_eq!(actions, [Action::Pass, Action::PassUsage, Action::Pass]);
+}

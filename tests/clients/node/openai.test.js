@@ -90,7 +90,7 @@ test("models list and retrieve", async () => {
   const sdk = client(through);
   const names = [];
   for await (const model of sdk.models.list()) names.push(model.id);
-  assert.deepEqual(names.sort(), [through.chat, through.embed].sort());
+  assert.deepEqual(names.sort(), [through.chat, through.embed, through.transcribe].sort());
   assert.equal((await sdk.models.retrieve(through.chat)).id, through.chat);
 });
 

@@ -28,6 +28,7 @@ export const direct = {
   key: need("PROVIDER_KEY"),
   chat: need("PROVIDER_MODEL"),
   embed: need("PROVIDER_MODEL"),
+  transcribe: need("PROVIDER_MODEL"),
 };
 
 export const through = {
@@ -36,6 +37,7 @@ export const through = {
   key: need("GATEWAY_KEY"),
   chat: need("GATEWAY_CHAT"),
   embed: need("GATEWAY_EMBED"),
+  transcribe: need("GATEWAY_TRANSCRIBE"),
 };
 
 /** Runs a case on both sides, asserts that they agree, and returns what both said. */

@@ -10,17 +10,18 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import provider as scripted  # noqa: E402
-from gateway import CHAT, EMBED, KEY, EdgeGateway, Gateway  # noqa: E402
+from gateway import CHAT, EMBED, KEY, TRANSCRIBE, EdgeGateway, Gateway  # noqa: E402
 
 
 PLAIN, EDGE_1, EDGE_2 = "plain port", "edge, HTTP/1.1", "edge, HTTP/2"
 
 
 class Side:
-    """One way to the provider: its address, a key, and what the two models are called there."""
+    """One way to the provider: its address, a key, and what the models are called there."""
 
-    def __init__(self, name, url, key, chat, embed):
+    def __init__(self, name, url, key, chat, embed, transcribe):
         self.name, self.url, self.key, self.chat, self.embed = name, url, key, chat, embed
+        self.transcribe = transcribe
 
     def options(self):
         """What an SDK is told beside address and key."""
@@ -38,7 +39,7 @@ class EdgeSide(Side):
     """Through the edge, over one protocol and no other. Counts the answers of each version."""
 
     def __init__(self, gateway, version):
-        super().__init__(f"edge-{version}", gateway.url, KEY, CHAT, EMBED)
+        super().__init__(f"edge-{version}", gateway.url, KEY, CHAT, EMBED, TRANSCRIBE)
         self.tls = ssl.create_default_context(cafile=gateway.authority)
         self.protocols = {"http1": version == 1, "http2": version == 2}
         self.versions = set()
@@ -85,13 +86,13 @@ def edge(provider):
 
 @pytest.fixture(scope="session")
 def direct(provider):
-    return Side("direct", provider.url, scripted.KEY, scripted.MODEL, scripted.MODEL)
+    return Side("direct", provider.url, scripted.KEY, scripted.MODEL, scripted.MODEL, scripted.MODEL)
 
 
 @pytest.fixture(scope="session", params=[PLAIN, EDGE_1, EDGE_2])
 def through(request):
     if request.param == PLAIN:
-        yield Side("through", request.getfixturevalue("gateway").url, KEY, CHAT, EMBED)
+        yield Side("through", request.getfixturevalue("gateway").url, KEY, CHAT, EMBED, TRANSCRIBE)
         return
     version = 1 if request.param == EDGE_1 else 2
     side = EdgeSide(request.getfixturevalue("edge"), version)

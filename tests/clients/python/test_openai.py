@@ -193,7 +193,7 @@ def test_responses_tool_and_structure(same):
 def test_models_list_and_retrieve(through):
     sdk = client(through)
     listed = {model.id: model for model in sdk.models.list()}
-    assert set(listed) == {through.chat, through.embed}
+    assert set(listed) == {through.chat, through.embed, through.transcribe}
     for name, model in listed.items():
         assert model.object == "model" and model.created > 0 and model.owned_by
         assert dump(sdk.models.retrieve(name)) == dump(model)

@@ -202,6 +202,7 @@ fn counts(reading: &Reading) -> TokenCounts {
         image_output: count(reading.image_output),
         searches: u32::try_from(reading.searches).unwrap(),
         images: u32::try_from(reading.images).unwrap(),
+        audio_millis: 0,
     }
 }
 

@@ -89,7 +89,7 @@ fn each_mistake_of_a_client_has_its_row() {
             Want { param: Some("model"), ..want(404, INVALID, Some("model_not_found")) },
         ),
         ("unknown path", request("POST /v1/nothing", &[&key], ""), want(404, INVALID, None)),
-        ("endpoint of later", request("POST /v1/audio/transcriptions", &[&key], ""), want(404, INVALID, None)),
+        ("endpoint of later", request("POST /v1/audio/speech", &[&key], ""), want(404, INVALID, None)),
         (
             "wrong method",
             request("GET /v1/chat/completions", &[&key], ""),
