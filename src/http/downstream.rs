@@ -20,7 +20,6 @@ use super::{
     chunk::{ChunkDecoder, Step},
     deadline::Deadline,
     head::{Framing, HeadError, HeadLimits, RequestHead, find_end, leading_blank, parse_request},
-    runtime::yield_now,
     socket::Socket,
 };
 
@@ -380,11 +379,6 @@ impl Downstream {
     /// # Errors
     /// [`Gone`] when the client is gone or takes nothing for the write timeout.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Gone> {
-        yield_now().await;
-        self.write_now(bytes).await
-    }
-
-    async fn write_now(&mut self, bytes: &[u8]) -> Result<(), Gone> {
         let mut rest = bytes;
         loop {
             match self.socket.try_write(rest) {
@@ -401,17 +395,16 @@ impl Downstream {
     /// # Errors
     /// As [`Self::write`].
     pub async fn write_both(&mut self, head: &[u8], body: &[u8]) -> Result<(), Gone> {
-        yield_now().await;
         let sent = match self.socket.try_write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(_) => return Err(Gone),
         };
         if sent < head.len() {
-            self.write_now(head.get(sent..).unwrap_or_default()).await?;
+            self.write(head.get(sent..).unwrap_or_default()).await?;
         }
         let rest = body.get(sent.saturating_sub(head.len())..).unwrap_or_default();
-        if rest.is_empty() { Ok(()) } else { self.write_now(rest).await }
+        if rest.is_empty() { Ok(()) } else { self.write(rest).await }
     }
 
     async fn wait_writable(&mut self) -> Result<(), Gone> {

@@ -7,7 +7,7 @@ use std::{io::Read as _, time::Duration};
 
 use crate::{
     base::{Instant, now},
-    http::{Buffer, Coding, Content, Cut, Downstream, Gone},
+    http::{Buffer, Coding, Content, Cut, Downstream, Gone, yield_now},
     metrics::Outcome,
     wire::{Endpoint, ErrorCase, Meaning, view_answer, view_upstream_error},
 };
@@ -136,6 +136,7 @@ pub(super) async fn send(
     exchange.bytes_out += u64::try_from(out.len() + body.len()).unwrap_or(0);
     fault::point(exchange, "reply");
     exchange.sent = Sent::Bytes;
+    yield_now().await;
     if body.len() <= COPY_BYTES_MAX {
         out.extend(body);
         return down.write(out.filled()).await;

@@ -81,7 +81,7 @@ pub fn spawn(future: impl Future<Output = ()> + 'static) {
     }
 }
 
-/// Waits so long, or a millisecond longer.
+/// Waits at least so long: the kernel counts whole milliseconds, and a busy thread comes later.
 pub async fn sleep(time: Duration) {
     match local() {
         None => monoio::time::sleep(time).await,
@@ -89,7 +89,7 @@ pub async fn sleep(time: Duration) {
     }
 }
 
-/// Waits for a future, which the caller has pinned, so long at most.
+/// Waits for a future so long at most. A large one is boxed by the caller, or it takes its room twice.
 ///
 /// # Errors
 /// [`Elapsed`].
@@ -104,9 +104,10 @@ pub async fn timeout<F: Future>(time: Duration, future: F) -> Result<F::Output, 
 
 /// Lets every other task that can go on do so first.
 ///
-/// Whoever is about to send waits so. What many connections send then leaves in one go, after all have read: the threads
-/// on the other side are woken once for many messages, and the code that reads and the code that sends stay in the
-/// caches. It is no system call, and alone on its thread a task loses nothing by it.
+/// Whoever is about to send a request or a whole answer waits so. What many connections send then leaves in one go, after
+/// all have read: the threads on the other side are woken once for many messages, and the code that reads and the code
+/// that sends stay in the caches. It is no system call. Events of streams do not wait: they come one by one, so there is
+/// nothing to be sent together, and each turn of a task costs.
 pub async fn yield_now() {
     let mut has_yielded = false;
     poll_fn(|context| {
