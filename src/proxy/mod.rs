@@ -175,17 +175,17 @@ async fn post(
     let viewed = viewed.map_err(|error| refused(Refusal::new(error.case(), error.to_string()).param(error.param())));
     let looked_up = viewed.and_then(|view| {
         exchange.stream = view.stream;
-        exchange.names_route_alone = !view.model_name(body).contains('/');
+        let model = view.model_name(body);
+        exchange.names_route_alone = !model.contains('/');
         // Let go with the end of this closure.
         let snapshot = exchange.snapshot.take();
-        let found =
-            snapshot.as_ref().map_or(Err(NoRoute::Unknown), |snapshot| snapshot.route(&grant, view.model_name(body)));
+        let found = snapshot.as_ref().map_or(Err(NoRoute::Unknown), |snapshot| snapshot.route(&grant, model));
         let found = found.map_err(|none| {
-            exchange.note_unknown_model(view.model_name(body));
+            exchange.note_unknown_model(model);
             refused(models::no_route(none))
         })?;
         let allowed = rules::first_allowed(exchange, &found, &grant, endpoint).map_err(|refusal| {
-            exchange.note_unknown_model(view.model_name(body));
+            exchange.note_unknown_model(model);
             refused(refusal)
         })?;
         let target = Arc::clone(allowed.ok_or_else(|| refused(wrong_endpoint(endpoint)))?);
