@@ -17,13 +17,7 @@ use crate::{
 };
 
 use super::{
-    attempt::Failure,
-    exchange::Exchange,
-    heard::{Heard, price_heard},
-    overrun::Overrun,
-    recount::Recount,
-    refused::refusal_of,
-    reply::Refusal,
+    attempt::Failure, exchange::Exchange, overrun::Overrun, recount::Recount, refused::refusal_of, reply::Refusal,
 };
 
 /// Tokens that one picture can cost at most: the dearest price list counts somewhat less than 50,000 for the largest. What
@@ -157,10 +151,10 @@ pub(super) async fn admit(
         let output = if enforces { cap } else { target.learned.bound(cap) };
         let made = made_most(target, asked, (&demand, body));
         reserve(&mut claim, target, &demand, (asked.body_len, output));
-        price_claim(&mut claim, target, made);
         if let Some(heard) = &exchange.heard {
-            reserve_heard(&mut claim, target, heard);
+            heard.reserve(&mut claim);
         }
+        price_claim(&mut claim, target, made);
         asks = Some((demand, made));
     }
     if kinds == Kinds::NONE {
@@ -200,10 +194,10 @@ pub(super) async fn admit_paid(
     holds.is_open |= exchange.heard.is_some_and(|heard| heard.is_open());
     let made = made_most(target, asked, (&demand, body));
     reserve(&mut holds.claim, target, &demand, (asked.body_len, cap));
-    price_claim(&mut holds.claim, target, made);
     if let Some(heard) = &exchange.heard {
-        reserve_heard(&mut holds.claim, target, heard);
+        heard.reserve(&mut holds.claim);
     }
+    price_claim(&mut holds.claim, target, made);
     holds.input_most = holds.claim.input_tokens;
     if holds.credit_terms.is_some() {
         take(exchange, down, Kinds::of(Kind::Money), Recount::new(target, asked, Some((demand, made)))).await?;
@@ -263,12 +257,6 @@ fn made_most(target: &Target, asked: &Asked<'_>, (demand, body): (&Demand, &[u8]
     MadeMost { searches: searches.saturating_mul(answers), images: images.max(IMAGES_TAKEN).saturating_mul(answers) }
 }
 
-/// What a file can use instead of what its bytes could.
-fn reserve_heard(claim: &mut Claim, target: &Target, heard: &Heard) {
-    heard.reserve(claim);
-    price_heard(claim, target);
-}
-
 /// Tokens of input with all that the gateway and the provider add to a body of so many tokens, or bytes.
 pub(super) fn input_bound(target: &Target, body: usize) -> u64 {
     let prompt = target.prompt.as_ref().map_or(0, |prompt| prompt.len());
@@ -276,10 +264,10 @@ pub(super) fn input_bound(target: &Target, body: usize) -> u64 {
     u64::try_from(body.saturating_add(added)).unwrap_or(u64::MAX).saturating_add(FRAME_TOKENS)
 }
 
-/// The most that the tokens of a claim can cost, and what is made beside them.
+/// The most that the tokens and the audio of a claim can cost, and what is made beside them.
 pub(super) fn price_claim(claim: &mut Claim, target: &Target, made: MadeMost) {
     let most = |price: &Price| {
-        let beside = price.beside_bound(made.searches, made.images);
+        let beside = price.beside_bound(made.searches, made.images, claim.audio_millis);
         price.upper_bound(claim.input_tokens, claim.output_tokens).saturating_add(beside)
     };
     if let Some(price) = &target.price {

@@ -7,7 +7,6 @@ use crate::{
     http::{Downstream, Gone},
     limit::Claim,
     metrics::Outcome,
-    snapshot::Target,
     sound::Length,
     wire::{AnswerFormat, Endpoint, view_answer},
 };
@@ -50,7 +49,7 @@ impl Heard {
         self.length.millis_max > self.reserved_millis()
     }
 
-    /// Reserves what the file can use at most.
+    /// Reserves what the file can use at most, instead of what its bytes could.
     pub(super) fn reserve(&self, claim: &mut Claim) {
         claim.audio_millis = self.reserved_millis();
         let tokens = (claim.audio_millis / 1_000).saturating_mul(TOKENS_SECOND_MAX);
@@ -150,16 +149,4 @@ pub(super) fn passable_type(value: &[u8]) -> Option<Box<str>> {
     let is_plain = value.len() <= TYPE_BYTES_MAX && value.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
     let text = std::str::from_utf8(value).ok().filter(|text| is_plain && text.contains('/'))?;
     Some(text.trim().into())
-}
-
-/// The most that a claim with audio can cost.
-pub(super) fn price_heard(claim: &mut Claim, target: &Target) {
-    let tokens = (claim.input_tokens, claim.output_tokens);
-    if let Some(price) = &target.price {
-        claim.money_nano = price.upper_bound_with_audio(tokens, claim.audio_millis).units();
-    }
-    if let Some(paid) = &target.paid {
-        let cost = paid.price.upper_bound_with_audio(tokens, claim.audio_millis);
-        claim.money_nano = claim.money_nano.max(paid.with_fee(cost).units());
-    }
 }

@@ -237,11 +237,12 @@ impl Price {
         *search = times_pico(self.per_search, tokens.searches);
     }
 
-    /// The most that so many searches and pictures cost beside their tokens.
+    /// The most that so many searches and pictures, and so much audio, cost beside their tokens.
     #[must_use]
-    pub fn beside_bound(&self, searches: u32, images: u32) -> NanoUsd {
+    pub fn beside_bound(&self, searches: u32, images: u32, audio_millis: u64) -> NanoUsd {
         let times = |fee: NanoUsd, count: u32| NanoUsd(fee.0.saturating_mul(i64::from(count)));
-        times(self.per_search, searches).saturating_add(times(self.per_image, images))
+        let audio = NanoUsd::from_pico_up(self.audio_pico(audio_millis));
+        times(self.per_search, searches).saturating_add(times(self.per_image, images)).saturating_add(audio)
     }
 
     /// Whether searches or pictures cost anything beside their tokens.
@@ -259,13 +260,6 @@ impl Price {
         };
         let most = reachable.map(most).fold(most(&self.base), u128::max);
         NanoUsd::from_pico_up(most.saturating_add(self.fee_pico()))
-    }
-
-    /// The most that a transcription of so much audio can cost beside its tokens, of which it has at most so many.
-    #[must_use]
-    pub fn upper_bound_with_audio(&self, (input_tokens, output_tokens): (u64, u64), audio_millis: u64) -> NanoUsd {
-        let audio = NanoUsd::from_pico_up(self.audio_pico(audio_millis));
-        self.upper_bound(input_tokens, output_tokens).saturating_add(audio)
     }
 
     /// Whether nothing costs anything.
@@ -571,7 +565,8 @@ mod tests {
             ("rounded up", 7, 700),
         ] {
             assert_eq!(whisper.cost(&heard(millis)), NanoUsd(want), "{name}");
-            assert_eq!(whisper.upper_bound_with_audio((9, 9), millis), NanoUsd(want), "{name}");
+            let bound = whisper.upper_bound(9, 9).saturating_add(whisper.beside_bound(0, 0, millis));
+            assert_eq!(bound, NanoUsd(want), "{name}");
             assert_eq!(whisper.parts(&heard(millis)).audio, NanoUsd(want), "{name}");
         }
         let odd = free.clone().with_audio_minute(NanoUsd(1));
@@ -591,12 +586,12 @@ mod tests {
         ) {
             let cost = price.cost(&tokens);
             prop_assert!(cost >= NanoUsd::ZERO);
-            let beside = price.beside_bound(tokens.searches, tokens.images);
+            let beside = price.beside_bound(tokens.searches, tokens.images, tokens.audio_millis);
             prop_assert!(cost <= price.upper_bound(tokens.input, tokens.output).saturating_add(beside));
             prop_assert_eq!(price.parts(&tokens).list().iter().fold(NanoUsd::ZERO, |sum, part| sum.saturating_add(*part)), cost);
             // A reservation is made before the counts are known: more room never means a lower bound.
             let (input, output) = (tokens.input.saturating_add(spare.0), tokens.output.saturating_add(spare.1));
-            let beside = price.beside_bound(tokens.searches.saturating_add(1), tokens.images.saturating_add(1));
+            let beside = price.beside_bound(tokens.searches.saturating_add(1), tokens.images.saturating_add(1), tokens.audio_millis + 1);
             prop_assert!(cost <= price.upper_bound(input, output).saturating_add(beside));
         }
 

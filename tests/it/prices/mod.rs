@@ -239,7 +239,7 @@ fn every_recorded_usage_costs_what_the_list_of_prices_says() {
                 problems.push(format!("{} {}/{model}: costs {got:?}, not {want:?}", record.id, record.names.1));
             }
             if let Some(price) = price {
-                let beside = price.beside_bound(used.searches, used.images);
+                let beside = price.beside_bound(used.searches, used.images, used.audio_millis);
                 let most = price.upper_bound(used.input, used.output).saturating_add(beside);
                 assert!(price.cost(&used) <= most, "{}", record.id);
             }
