@@ -438,15 +438,19 @@ fn peer_that_does_not_read_stops_our_writes() {
         let stream = connect(&connector, address, "api.example").await.unwrap();
         let piece = [5; 10_000];
         let mut sent = 0;
-        let error = loop {
+        loop {
             match stream.try_write_vectored(&[IoSlice::new(&piece), IoSlice::new(&piece)]) {
                 Ok(count) => sent += count,
-                Err(error) => break error,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                    // The kernel may find room of its own accord, as it enlarges the peer's buffer; it does so a few times.
+                    if !is_ready_now(stream.writable()).await {
+                        break;
+                    }
+                }
             }
             assert!(sent < 64 << 20, "nothing stops the writes");
-        };
-        assert_eq!(error.kind(), ErrorKind::WouldBlock);
-        assert!(!is_ready_now(stream.writable()).await);
+        }
         go.send(()).unwrap();
         stream.writable().await.unwrap();
         stream.close();
