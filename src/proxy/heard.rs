@@ -67,11 +67,11 @@ impl Exchange<'_> {
         let Some(heard) = self.heard else { return };
         self.tokens = stated.unwrap_or_default();
         match audio_millis {
-            Some(millis) if millis > heard.length.millis_max => {
-                self.usage_suspect = true;
-                self.tokens.audio_millis = heard.length.millis_max;
+            Some(millis) => {
+                // What a file says of itself is no bound of what is paid for it: it is billed as stated, and flagged.
+                self.usage_suspect |= millis > heard.length.likely_max;
+                self.tokens.audio_millis = millis.min(heard.length.millis_max);
             }
-            Some(millis) => self.tokens.audio_millis = millis,
             None => {
                 self.estimated = true;
                 self.tokens.audio_millis = heard.length.millis;

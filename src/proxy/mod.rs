@@ -170,7 +170,8 @@ async fn post(
     let refused = |refusal: Refusal| Refused { refusal, body_read: true };
     let viewed = match kind {
         BodyKind::Text => view_request(endpoint, body, &exchange.context.shared.settings.json),
-        BodyKind::Form => form::view(exchange, content_type(down, head), body),
+        // On the heap, since few requests come here.
+        BodyKind::Form => Box::pin(form::view(exchange, content_type(down, head), body)).await,
     };
     let viewed = viewed.map_err(|error| refused(Refusal::new(error.case(), error.to_string()).param(error.param())));
     let looked_up = viewed.and_then(|view| {

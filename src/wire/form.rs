@@ -7,6 +7,8 @@
 use memchr::memmem;
 use smallvec::SmallVec;
 
+use crate::base::Turns;
+
 use super::body_error::{BodyError, BodyFault, FormFault};
 use super::form_head::{FormType, PartHead, read_head};
 use super::json_place::Span;
@@ -64,11 +66,11 @@ const NAMES: [(&str, Name); 5] = [
     ("_charset_", Name::Charset),
 ];
 
-/// Checks a whole form and says where the things stand that we read.
+/// Checks a whole form, in turns, and says where the things stand that we read.
 ///
 /// # Errors
 /// [`BodyError`] says what is wrong and where; nothing of the form's content is in it.
-pub fn view_form(form_type: FormType, body: &[u8]) -> Result<Form, BodyError> {
+pub async fn view_form(form_type: FormType, body: &[u8], turns: &mut Turns) -> Result<Form, BodyError> {
     let mut delimiter: SmallVec<[u8; 72]> = SmallVec::from_slice(b"--");
     delimiter.extend_from_slice(form_type.boundary());
     let finder = memmem::Finder::new(&delimiter);
@@ -90,12 +92,12 @@ pub fn view_form(form_type: FormType, body: &[u8]) -> Result<Form, BodyError> {
             return fail(if after.len() < 2 { FormFault::End } else { FormFault::Delimiter }, at);
         }
         let head = read_head(body, at + 2)?;
-        let Some(found) = finder.find(body.get(head.len_to..).unwrap_or_default()) else {
+        turns.spend(head.len_to - at).await;
+        let Some(next) = turns.find(&finder, body, head.len_to).await else {
             return fail(FormFault::End, body.len());
         };
-        let next = head.len_to + found;
         // Whatever looks like a delimiter has to be one, or two readers could find different parts.
-        if found < 2 || body.get(next - 2..next) != Some(b"\r\n") {
+        if next < head.len_to + 2 || body.get(next - 2..next) != Some(b"\r\n") {
             return fail(FormFault::Delimiter, next);
         }
         pass.take(&head, Span::new(head.len_to, next - 2))?;

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use crate::base::{TURN_BYTES, Turns, at_once};
 use crate::wire::{AnswerFormat, BodyFault, Edits, Form, FormFault, FormType, view_form};
 
 const BOUNDARY: &str = "d3adb33f";
@@ -29,7 +30,17 @@ fn form_type() -> FormType {
 }
 
 fn view(body: &[u8]) -> Result<Form, BodyFault> {
-    view_form(form_type(), body).map_err(|error| error.fault)
+    at_once(view_form(form_type(), body, &mut Turns::default())).0.map_err(|error| error.fault)
+}
+
+#[test]
+fn large_form_is_looked_at_in_turns() {
+    // What nearly is the boundary, all over: none of it stands behind a line end.
+    let content = "--d3adb33".repeat(20 * TURN_BYTES / 9);
+    let body = form(&[(&field("model"), "p/r"), (FILE.0, &content), (&field("language"), "de")]);
+    let (read, turns) = at_once(view_form(form_type(), &body, &mut Turns::default()));
+    assert_eq!(read.unwrap().file.of(&body), content.as_bytes());
+    assert!((20..=22).contains(&turns), "{turns} turns");
 }
 
 #[test]
