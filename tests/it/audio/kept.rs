@@ -1,4 +1,4 @@
-//! What is kept of forms and their answers, for projects with `log_payloads`.
+//! Forms and answers of projects with `log_payloads`.
 
 use serde_json::{Value, json};
 
