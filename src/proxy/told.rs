@@ -115,6 +115,7 @@ impl Exchange<'_> {
             first_byte: self.first_byte(),
             refused_by: self.refused_by.take().map(|refused| *refused),
             costs: self.cost_parts(),
+            phases: self.take_phases(),
         })
     }
 

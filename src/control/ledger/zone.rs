@@ -211,6 +211,44 @@ mod tests {
                 (vec![day; 2], Span::Day),
             ),
             (
+                "hours of an offset",
+                "-03:30",
+                Hour,
+                ("2026-03-28T01:40:00Z", "2026-03-28T03:30:00Z"),
+                (vec![60; 2], Span::Minute),
+            ),
+            (
+                "an hour that happens twice",
+                "Europe/Berlin",
+                Hour,
+                ("2026-10-25T00:00:00Z", "2026-10-25T03:00:00Z"),
+                (vec![60; 3], Span::Hour),
+            ),
+            (
+                "clocks that go on by half an hour",
+                "Australia/Lord_Howe",
+                Hour,
+                ("2026-10-03T14:30:00Z", "2026-10-03T17:00:00Z"),
+                (vec![60, 30, 60], Span::Minute),
+            ),
+            (
+                "months",
+                "Europe/Berlin",
+                Month,
+                ("2026-03-15T10:00:00Z", "2026-04-30T22:00:00Z"),
+                (vec![31 * day - 60, 30 * day], Span::Hour),
+            ),
+        ] {
+            assert_eq!(lengths(zone, granularity, time), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn days_off_the_full_hour_are_made_of_hours_as_far_as_those_are_cut() {
+        use Granularity::{Day, Hour};
+        let day = 24 * 60;
+        for (name, zone, granularity, time, want) in [
+            (
                 "quarters of hours",
                 "Asia/Kathmandu",
                 Day,
@@ -244,34 +282,6 @@ mod tests {
                 Hour,
                 ("2026-03-28T18:15:00Z", "2026-03-28T20:15:00Z"),
                 (vec![60; 2], Span::Minute),
-            ),
-            (
-                "hours of an offset",
-                "-03:30",
-                Hour,
-                ("2026-03-28T01:40:00Z", "2026-03-28T03:30:00Z"),
-                (vec![60; 2], Span::Minute),
-            ),
-            (
-                "an hour that happens twice",
-                "Europe/Berlin",
-                Hour,
-                ("2026-10-25T00:00:00Z", "2026-10-25T03:00:00Z"),
-                (vec![60; 3], Span::Hour),
-            ),
-            (
-                "clocks that go on by half an hour",
-                "Australia/Lord_Howe",
-                Hour,
-                ("2026-10-03T14:30:00Z", "2026-10-03T17:00:00Z"),
-                (vec![60, 30, 60], Span::Minute),
-            ),
-            (
-                "months",
-                "Europe/Berlin",
-                Month,
-                ("2026-03-15T10:00:00Z", "2026-04-30T22:00:00Z"),
-                (vec![31 * day - 60, 30 * day], Span::Hour),
             ),
         ] {
             assert_eq!(lengths(zone, granularity, time), want, "{name}");

@@ -27,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_searches.sql"),
     include_str!("schema_audio.sql"),
     include_str!("schema_cuts.sql"),
+    include_str!("schema_phases.sql"),
 ];
 
 /// Refuses a file of another program or of a newer version.
