@@ -225,9 +225,9 @@ impl<'a> Exchange<'a> {
     }
 
     /// How long each phase took, once it has ended; none where nobody counted.
-    pub(super) fn take_phases(&mut self) -> Option<Phases> {
+    pub(super) fn take_phases(&mut self, ended: Instant) -> Option<Phases> {
         let first_sent = self.first_sent;
-        self.laps.take().map(|laps| laps.end(first_sent, now()))
+        self.laps.take().map(|laps| laps.end(first_sent, ended))
     }
 
     /// When the whole request was here.
@@ -280,7 +280,7 @@ impl<'a> Exchange<'a> {
     /// Hands the record over: that of a request which a provider was sent in any case.
     fn hand_over(&mut self, mut record: Record) {
         if record.is_row() {
-            record.details = Some(self.details());
+            record.details = Some(self.details(self.arrived + record.duration));
         }
         let (block, shared) = (&self.context.block, &self.context.shared);
         if self.attempts > 0 {

@@ -70,9 +70,9 @@ impl Laps {
         self.since = at;
     }
 
-    /// Counts what went by since the last call for nothing.
+    /// Counts what went by until then for nothing. What was counted stays so: a body may be here before the key is known.
     pub fn skip(&mut self, at: Instant) {
-        self.since = at;
+        self.since = self.since.max(at);
     }
 
     /// Ends with the first byte of the answer, if one was sent, and the last.
@@ -110,7 +110,10 @@ mod tests {
         assert_eq!(Phases::of_list(phases.list()), phases);
         let mut refused = Laps::since(at(10));
         refused.lap(Phase::Auth, at(11));
-        assert_eq!(refused.end(Some(at(15)), at(16)).list().map(|time| time.as_millis()), [1, 0, 0, 0, 0, 0, 1]);
+        // The body was here before the key was known.
+        refused.skip(at(10));
+        refused.lap(Phase::Parse, at(13));
+        assert_eq!(refused.end(Some(at(15)), at(16)).list().map(|time| time.as_millis()), [1, 2, 0, 0, 0, 0, 1]);
         // Nothing was sent: nothing was written.
         assert_eq!(Laps::since(at(10)).end(None, at(20)), Phases::default());
     }
