@@ -24,6 +24,8 @@ use found::Found;
 const CLAIM_BYTES_MS: u64 = 64;
 /// Milliseconds of a byte in a file that nobody here can read: 8 kbit/s, the lowest rate that MP3 has.
 const UNKNOWN_BYTE_MS: u64 = 1;
+/// Milliseconds that decoders and their floating-point numbers add.
+const DECODED_MS_MORE: u64 = 100;
 /// How often a claim may be wrong before it is odd.
 const CLAIM_FACTOR: u64 = 4;
 /// Longest that anything lasts of which only its own claim is known, in milliseconds: a day. Silence needs next to no bytes, so
@@ -37,7 +39,7 @@ pub struct Length {
     pub millis: u64,
     /// What a provider may say before it is odd, in milliseconds.
     pub likely_max: u64,
-    /// What a provider may say before it cannot be true, in milliseconds.
+    /// What something odd counts for at most, in milliseconds: what is known of the file, if anything is.
     pub millis_max: u64,
 }
 
@@ -50,7 +52,7 @@ pub async fn measure(file: &[u8], turns: &mut Turns) -> Length {
         Some(Found::Proven(millis)) => {
             // Providers count whole seconds, rounded up.
             let whole = millis.div_ceil(1_000).saturating_mul(1_000);
-            return Length { millis, likely_max: whole, millis_max: whole };
+            return Length { millis, likely_max: whole + DECODED_MS_MORE, millis_max: whole };
         }
         Some(Found::Claimed(millis)) => {
             let millis = millis.max(bytes / CLAIM_BYTES_MS);

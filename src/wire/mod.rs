@@ -48,6 +48,7 @@ pub use said::said_in_answer;
 pub use searches::{Searches, searches_asked};
 pub use sse::{Splitter, SseError, SseLimits};
 pub use stream::{Action, End, StreamWatch};
+pub use transcript::last_cue_millis;
 pub use upstream_error::{Meaning, UpstreamError, view_upstream_error};
 pub use usage::read_usage;
 

@@ -94,6 +94,13 @@ fn file_that_lies_about_its_length_is_billed_as_the_provider_heard_it() {
     assert_eq!((reply.status, super::cost(&reply)), (200, Some("0.060000000")));
     assert_eq!(ask().status, 429, "the limit is passed once, by what was heard");
     limited.assert_idle();
+    // Without a figure the last cue of subtitles tells, and a text nothing: then it is the least that its size allows.
+    let free = gateway(&provider, "");
+    for (model, format, cost) in [("vtt", "vtt", "0.000330000"), ("text", "text", "0.000012500")] {
+        let parts = [field("model", &format!("demo/{model}")), field("response_format", format), file(&lie)];
+        let reply = free.ask(&post(&form(&parts)));
+        assert_eq!((reply.status, super::cost(&reply)), (200, Some(cost)), "{model}");
+    }
 }
 
 #[test]
