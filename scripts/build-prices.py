@@ -14,7 +14,7 @@ What the list says that the table does not:
 - prices of video, citations, cached sound and cached images are left out: no usage is counted in them. A model whose answers
   cost more where they are video is left out as a whole, and so is one of Google whose answers are images: on the OpenAI wire
   Google does not count their tokens apart, so they would be billed too little;
-- what some providers take for a search is no fact of the list: see SEARCHES;
+- what some providers take for a search is no fact of the list: see SEARCHES; nor is what a minute of audio costs: see MINUTES;
 - a model without any price is left out, because absent is not free. Names that end in `:free` are free.
 """
 
@@ -84,6 +84,9 @@ SEARCHES = {
     "x-ai": [(5, r"grok(?!.*(image|video))")],
     "openrouter": [(10, r"(anthropic|openai)/"), (5, r"x-ai/"), (7, r"")],
 }
+# USD per minute of audio that the list does not have: rows of models which it leaves out. OpenAI: its page
+# of the model (developers.openai.com/api/docs/models/whisper-1: $0.006 a minute, no tokens).
+MINUTES = {"openai": [("whisper-1", "0.006")]}
 # Answers in these are not counted apart, so a model with such a price would be billed too little.
 UNCOUNTED = ("output_video_mtok",)
 UNCOUNTED_OF_GOOGLE = (*UNCOUNTED, "output_image_mtok")
@@ -190,6 +193,10 @@ def table(providers, as_of):
     sections, count = ["@mock\n*\tin=0 out=0"], 1
     for theirs, (ours, hosts, fallback) in PROVIDERS.items():
         rows = [line for model in known[theirs]["models"] if (line := row(theirs, model, as_of))]
+        for name, usd in MINUTES.get(theirs, []):
+            if any(name in patterns(model["match"]) for model in known[theirs]["models"]):
+                sys.exit(f"the list has {name!r} now; take it out of MINUTES")
+            rows.append(f"{name}\tin=0 out=0 audio_minute={ceiling(Decimal(usd) * 1_000_000_000)}")
         count += len(rows)
         head = f"@{ours}\thosts={','.join(hosts)}" + (f" else={fallback}" if fallback else "")
         sections.append("\n".join([head, *rows]))

@@ -29,6 +29,7 @@ mod secret;
 mod stream_end;
 mod swap;
 mod tenure;
+mod turns;
 mod units;
 mod words;
 
@@ -57,5 +58,6 @@ pub use secret::Secret;
 pub use stream_end::{OnCancel, OnExhausted};
 pub use swap::Swap;
 pub use tenure::Tenure;
+pub use turns::{TURN_BYTES, Turns, at_once};
 pub use units::{ByteSize, UnitError, parse_byte_size, parse_duration};
 pub(crate) use words::words;

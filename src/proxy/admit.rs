@@ -12,7 +12,7 @@ use crate::{
     http::{Downstream, sleep},
     limit::{Claim, Held, Kind, Kinds, LimitSet, Moment, Reason, Refused, Waiting, take_all},
     snapshot::{CreditTerms, Paid, Target},
-    usage::{Credential, LimitsSaid, Price},
+    usage::{Credential, LimitsSaid, Phase, Price},
     wire::{CapText, Demand, Endpoint, ErrorCase, RequestView, Searches, searches_asked},
 };
 
@@ -167,8 +167,9 @@ pub(super) async fn admit(
     holds.is_open |= exchange.heard.is_some_and(|heard| heard.is_open());
     holds.keyed_set = keyed;
     holds.credit_terms = credit_terms;
-    take(exchange, down, kinds, Recount::new(target, asked, asks)).await?;
-    Ok(admitted)
+    let taken = take(exchange, down, kinds, Recount::new(target, asked, asks)).await;
+    exchange.lap(Phase::Limit);
+    taken.map(|()| admitted)
 }
 
 /// Takes the most that a request can cost from the credits of its organization, after the provider refused the own key.

@@ -8,6 +8,7 @@ use crate::{
     metrics::Outcome,
     snapshot::{HttpTarget, Target},
     upstream::Connection,
+    usage::Phase,
     wire::{Edits, Endpoint, ErrorCase, Form},
 };
 
@@ -81,6 +82,7 @@ pub(super) async fn attempt(
             Ok(connection) => connection,
             Err(failure) => break Err(failure),
         };
+        exchange.lap(Phase::Connect);
         fault::point(exchange, "attempt");
         exchange.is_sent = true;
         down.deadline.set(target.timeouts.first_byte.min(left));
@@ -105,6 +107,7 @@ pub(super) async fn attempt(
         }
     };
     let answered = now();
+    exchange.lap(Phase::Upstream);
     exchange.upstream_wait += answered.saturating_duration_since(started);
     exchange.answered = answered;
     result

@@ -10,7 +10,7 @@ use crate::{
     http::{Downstream, Method, Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, Observation},
     snapshot::{Grant, Snapshot, Target},
-    usage::{Annotations, Credential, Decided, Payload, PriceMark, Record, RefusedBy},
+    usage::{Annotations, Credential, Decided, Laps, Payload, Phase, Phases, PriceMark, Record, RefusedBy},
     wire::Endpoint,
 };
 
@@ -105,6 +105,8 @@ pub(super) struct Exchange<'a> {
     pub annotations: Option<Box<Annotations>>,
     /// Whether it becomes a row of its own whatever happens to it.
     pub is_sampled: bool,
+    /// Where its time goes, of a request that is sampled.
+    laps: Option<Box<Laps>>,
     /// How it was decided on so far.
     pub decided: Decided,
     /// The rule or limit that refused it.
@@ -144,6 +146,7 @@ impl<'a> Exchange<'a> {
         let at = context.unix_at(arrived);
         let request_id =
             part(head.request_id).and_then(RequestId::from_client).unwrap_or_else(|| RequestId::begun(at, draw));
+        let is_sampled = context.shared.settings.rows.samples(&request_id);
         context.block.inflight_requests.inc();
         let snapshot = context.shared.snapshot.load();
         Self {
@@ -181,7 +184,8 @@ impl<'a> Exchange<'a> {
             is_captured: false,
             payload: None,
             annotations: None,
-            is_sampled: context.shared.settings.rows.samples(&request_id),
+            is_sampled,
+            laps: is_sampled.then(|| Box::new(Laps::since(arrived))),
             decided: Decided::default(),
             refused_by: None,
             finish: Finish::Unknown,
@@ -207,6 +211,23 @@ impl<'a> Exchange<'a> {
         self.body_bytes = u64::try_from(body_len).unwrap_or(0);
         self.bytes_in += self.body_bytes;
         self.received = at;
+        if let Some(laps) = &mut self.laps {
+            laps.skip(at);
+        }
+    }
+
+    /// Counts what went by since the last call for a phase, if anybody will read it.
+    #[inline]
+    pub(super) fn lap(&mut self, phase: Phase) {
+        if let Some(laps) = &mut self.laps {
+            laps.lap(phase, now());
+        }
+    }
+
+    /// How long each phase took, once it has ended; none where nobody counted.
+    pub(super) fn take_phases(&mut self, ended: Instant) -> Option<Phases> {
+        let first_sent = self.first_sent;
+        self.laps.take().map(|laps| laps.end(first_sent, ended))
     }
 
     /// When the whole request was here.
@@ -259,7 +280,7 @@ impl<'a> Exchange<'a> {
     /// Hands the record over: that of a request which a provider was sent in any case.
     fn hand_over(&mut self, mut record: Record) {
         if record.is_row() {
-            record.details = Some(self.details());
+            record.details = Some(self.details(self.arrived + record.duration));
         }
         let (block, shared) = (&self.context.block, &self.context.shared);
         if self.attempts > 0 {

@@ -1,6 +1,7 @@
 //! Requests that are forms with a file.
 
 use crate::{
+    base::Turns,
     sound::measure,
     wire::{BodyError, BodyFault, ErrorCase, FormFault, FormType, RequestView, view_form},
 };
@@ -19,16 +20,21 @@ pub(super) fn check_type(content_type: &[u8]) -> Result<(), Refusal> {
     Err(Refusal::new(ErrorCase::UnsupportedMediaType, message))
 }
 
-/// Reads a form, and how long its file lasts.
+/// Reads a form, and how long its file lasts, in turns: other requests of the worker go on in between.
 ///
 /// # Errors
 /// [`BodyError`].
-pub(super) fn view(exchange: &mut Exchange<'_>, content_type: &[u8], body: &[u8]) -> Result<RequestView, BodyError> {
+pub(super) async fn view(
+    exchange: &mut Exchange<'_>,
+    content_type: &[u8],
+    body: &[u8],
+) -> Result<RequestView, BodyError> {
     // It was looked at before the body was read.
     let form_type =
         FormType::parse(content_type).ok_or(BodyError { fault: BodyFault::Form(FormFault::Start), at: 0 })?;
-    let form = view_form(form_type, body)?;
-    exchange.heard =
-        Some(Heard { length: measure(form.file.of(body)), format: form.format, text_bytes: form.text_bytes });
+    let mut turns = Turns::default();
+    let form = view_form(form_type, body, &mut turns).await?;
+    let length = measure(form.file.of(body), &mut turns).await;
+    exchange.heard = Some(Heard { length, format: form.format, text_bytes: form.text_bytes });
     Ok(RequestView::of_form(form))
 }

@@ -48,10 +48,13 @@ pub(super) async fn forward(
     request: &Request<'_>,
     after: After,
 ) -> Result<After, Failure> {
-    // Of a form only the answer is text, and without what was asked nothing is kept.
-    if exchange.is_captured && request.view.form.is_none() {
-        let body = down.input().get(request.head.len..request.head.len + request.body_len);
-        exchange.capture_request(body.unwrap_or_default());
+    if exchange.is_captured {
+        let body = down.input().get(request.head.len..request.head.len + request.body_len).unwrap_or_default();
+        match &request.view.form {
+            None => exchange.capture_request(body),
+            // On the heap, since few requests come here.
+            Some(form) => Box::pin(exchange.capture_form(form, body)).await,
+        }
     }
     let http = match &target.reach {
         Reach::Http(http) => http,

@@ -8,7 +8,7 @@ use crate::{
     limit::Claim,
     metrics::Outcome,
     sound::Length,
-    wire::{AnswerFormat, Endpoint, view_answer},
+    wire::{AnswerFormat, Endpoint, last_cue_millis, view_answer},
 };
 
 use super::{
@@ -67,11 +67,7 @@ impl Exchange<'_> {
         let Some(heard) = self.heard else { return };
         self.tokens = stated.unwrap_or_default();
         match audio_millis {
-            Some(millis) if millis > heard.length.millis_max => {
-                self.usage_suspect = true;
-                self.tokens.audio_millis = heard.length.millis_max;
-            }
-            Some(millis) => self.tokens.audio_millis = millis,
+            Some(millis) => self.tokens.audio_millis = self.plausible(heard.length, millis),
             None => {
                 self.estimated = true;
                 self.tokens.audio_millis = heard.length.millis;
@@ -79,6 +75,24 @@ impl Exchange<'_> {
         }
         if stated.is_none() && audio_millis.is_none() && self.estimate_heard_tokens(heard) {
             self.tokens.output = said_bytes().div_ceil(TOKEN_BYTES);
+        }
+    }
+
+    /// What is billed for so much audio. What a file says of itself is no bound of what is paid for it: more is billed as stated,
+    /// and flagged.
+    fn plausible(&mut self, length: Length, millis: u64) -> u64 {
+        if millis <= length.likely_max {
+            return millis;
+        }
+        self.usage_suspect = true;
+        millis.min(length.millis_max)
+    }
+
+    /// Bills no less than the time until the last cue of subtitles, whose provider states no length.
+    fn heard_until(&mut self, cue_millis: Option<u64>) {
+        let (Some(heard), Some(millis)) = (self.heard, cue_millis) else { return };
+        if millis > self.tokens.audio_millis {
+            self.tokens.audio_millis = self.plausible(heard.length, millis);
         }
     }
 
@@ -127,6 +141,7 @@ pub(super) async fn pass_transcript(
                 return Err(invalid("the provider's answer is a page and no transcription"));
             }
             exchange.account_heard((None, None), said_bytes);
+            exchange.heard_until(last_cue_millis(body));
             stated_type.unwrap_or("text/plain; charset=utf-8")
         }
     };

@@ -43,7 +43,7 @@ use crate::{
     http::{BodyKind, Downstream, Framing, HeadError, Method, NoBody, NoHead, Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, Outcome, ProtocolError},
     snapshot::{Grant, NoRoute},
-    usage::Annotations,
+    usage::{Annotations, Phase},
     wire::{Endpoint, ErrorCase, view_request},
 };
 
@@ -150,6 +150,7 @@ async fn post(
     let grant = authenticate(exchange, down, head)?;
     exchange.is_metered = true;
     admit_arrival(exchange)?;
+    exchange.lap(Phase::Limit);
     check_content(down, head, endpoint)?;
     exchange.annotations = read_options(down, head)?;
     if head.expects_continue && head.framing != Framing::None && down.send_continue().await.is_err() {
@@ -170,8 +171,10 @@ async fn post(
     let refused = |refusal: Refusal| Refused { refusal, body_read: true };
     let viewed = match kind {
         BodyKind::Text => view_request(endpoint, body, &exchange.context.shared.settings.json),
-        BodyKind::Form => form::view(exchange, content_type(down, head), body),
+        // On the heap, since few requests come here.
+        BodyKind::Form => Box::pin(form::view(exchange, content_type(down, head), body)).await,
     };
+    exchange.lap(Phase::Parse);
     let viewed = viewed.map_err(|error| refused(Refusal::new(error.case(), error.to_string()).param(error.param())));
     let looked_up = viewed.and_then(|view| {
         exchange.stream = view.stream;
@@ -204,6 +207,7 @@ async fn post(
             return Err(refused);
         }
     };
+    exchange.lap(Phase::Route);
     let asked = Asked { endpoint, view: &view, body_at: head.len, body_len };
     let forwarded = match admit(exchange, down, &target, &asked).await {
         Ok(Admitted { cap }) => {
@@ -256,6 +260,7 @@ fn authenticate(exchange: &mut Exchange<'_>, down: &Downstream, head: &RequestHe
         .ok_or_else(|| Refusal::new(ErrorCase::InvalidKey, "the API key is unknown, disabled or expired"))?;
     let is_archived = snapshot.is_some_and(|snapshot| snapshot.is_archived(&grant));
     exchange.grant = Some(Arc::clone(&grant));
+    exchange.lap(Phase::Auth);
     if is_archived {
         return Err(Refusal::new(ErrorCase::ProjectArchived, "the project of this API key is archived"));
     }

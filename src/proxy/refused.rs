@@ -6,6 +6,7 @@ use crate::{
     base::{Decimal, NanoUsd},
     http::Buffer,
     limit::{CalendarUnit, Kind, Kinds, LimitSet, Reason, Refused, Scope, Window},
+    metrics::Endpoint,
     usage::Credential,
     wire::ErrorCase,
 };
@@ -209,32 +210,51 @@ fn rate_fields(out: &mut Buffer, exchange: &Exchange<'_>) {
     let route = exchange.target.as_ref().map(|target| &target.bounds.limits);
     let sets = [Some(&grant.limits), route, keyed];
     let limited = sets.iter().flatten().fold(Kinds::NONE, |kinds, set| kinds.union(set.kinds()));
-    if !limited.meets(Kinds::of(Kind::Requests).union(Kinds::TOKENS)) {
+    if !limited.meets(Kinds::of(Kind::Requests).union(Kinds::TOKENS).and(Kind::AudioMillis)) {
         return;
     }
     let at = exchange.limit_moment(exchange.latest());
-    for (names, kinds) in [(&REQUESTS, Kinds::of(Kind::Requests)), (&TOKENS, Kinds::TOKENS)] {
-        if !limited.meets(kinds) {
-            continue;
-        }
+    let tightest = |kinds| {
         let states = sets.iter().flatten().filter_map(|set: &&LimitSet| set.tightest(kinds, at));
-        if let Some(state) = states.min_by_key(|state| state.remaining) {
-            let [limit, remaining, reset] = names;
-            out.extend(limit);
-            out.extend(Decimal::new(state.max).as_bytes());
-            out.extend(remaining);
-            out.extend(Decimal::new(state.remaining).as_bytes());
-            out.extend(reset);
-            push_go_duration(out, state.resets_in.unwrap_or_default());
-            out.extend(b"\r\n");
+        states.min_by_key(|state| state.remaining)
+    };
+    for (names, kinds) in [(&REQUESTS, Kinds::of(Kind::Requests)), (&TOKENS, Kinds::TOKENS)] {
+        if limited.meets(kinds)
+            && let Some(state) = tightest(kinds)
+        {
+            push_rate(out, names, (state.max, state.remaining, state.resets_in));
         }
     }
+    // A key may have such a limit and ask for no audio: then nobody wants to know.
+    if limited.has(Kind::AudioMillis)
+        && exchange.endpoint == Endpoint::Transcriptions
+        && let Some(state) = tightest(Kinds::of(Kind::AudioMillis))
+    {
+        push_rate(out, &AUDIO, (state.max / 1_000, state.remaining / 1_000, state.resets_in));
+    }
+}
+
+fn push_rate(out: &mut Buffer, names: &[&[u8]; 3], (max, remaining, resets_in): (u64, u64, Option<Duration>)) {
+    let [limit, left, reset] = names;
+    out.extend(limit);
+    out.extend(Decimal::new(max).as_bytes());
+    out.extend(left);
+    out.extend(Decimal::new(remaining).as_bytes());
+    out.extend(reset);
+    push_go_duration(out, resets_in.unwrap_or_default());
+    out.extend(b"\r\n");
 }
 
 const REQUESTS: [&[u8]; 3] =
     [b"x-ratelimit-limit-requests: ", b"\r\nx-ratelimit-remaining-requests: ", b"\r\nx-ratelimit-reset-requests: "];
 const TOKENS: [&[u8]; 3] =
     [b"x-ratelimit-limit-tokens: ", b"\r\nx-ratelimit-remaining-tokens: ", b"\r\nx-ratelimit-reset-tokens: "];
+/// OpenAI limits no audio. These are the names that Groq gives its limits of it, and clients read.
+const AUDIO: [&[u8]; 3] = [
+    b"x-ratelimit-limit-audio-seconds: ",
+    b"\r\nx-ratelimit-remaining-audio-seconds: ",
+    b"\r\nx-ratelimit-reset-audio-seconds: ",
+];
 
 #[cfg(test)]
 mod tests {

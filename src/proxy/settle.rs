@@ -128,6 +128,7 @@ impl Exchange<'_> {
             None => {
                 self.estimate_input();
                 self.tokens.output = watch.content_bytes().div_ceil(TOKEN_BYTES);
+                (self.tokens.searches, self.tokens.images) = watch.made_so_far();
             }
         }
     }

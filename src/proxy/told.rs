@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::{
-    base::Finish,
+    base::{Finish, Instant},
     iam::Denial,
     limit::Refused,
     usage::{ChosenAs, CostParts, CredentialAs, Details, LimitsSaid, RefusedBy, RulesSaid},
@@ -106,15 +106,16 @@ impl Exchange<'_> {
         }
     }
 
-    /// The texts of its row.
+    /// The texts of its row, and where its time went until it ended.
     #[cold]
-    pub(super) fn details(&mut self) -> Box<Details> {
+    pub(super) fn details(&mut self, ended: Instant) -> Box<Details> {
         Box::new(Details {
             requested_model: self.requested_model(),
             user_agent: self.agent.text(),
             first_byte: self.first_byte(),
             refused_by: self.refused_by.take().map(|refused| *refused),
             costs: self.cost_parts(),
+            phases: self.take_phases(ended),
         })
     }
 

@@ -3,6 +3,8 @@
 //! Recorders of browsers write neither a length nor the sizes of what they have not finished. So elements that hold others are
 //! entered and never left, all others are stepped over, and the latest time of a block is what there is.
 
+use crate::base::Turns;
+
 use super::found::{Found, bytes_at};
 
 const SEGMENT: u32 = 0x1853_8067;
@@ -16,12 +18,13 @@ const BLOCK: u32 = 0xa1;
 /// The last block lasts as long as nobody says: a packet of Opus has 120 ms at most.
 const LAST_BLOCK_MS: u64 = 120;
 
-pub(super) fn find(file: &[u8]) -> Option<Found> {
+pub(super) async fn find(file: &[u8], turns: &mut Turns) -> Option<Found> {
     if bytes_at(file, 0)? != [0x1a, 0x45, 0xdf, 0xa3] {
         return None;
     }
     let (mut at, mut scale_ns, mut cluster, mut last) = (0, 1_000_000, 0_u64, None);
     while let Some((id, size, content)) = element(file, at) {
+        turns.spend(content - at).await;
         let value = || file.get(content..content.checked_add(size?)?);
         match id {
             SEGMENT | INFO | CLUSTER | BLOCK_GROUP => {

@@ -3,12 +3,14 @@
 //! A frame cannot be stepped over without decoding it. So every place is taken for a frame that has the head of one, with its
 //! checksum: what a decoder plays is among them, and hardly anything else ever is.
 
+use crate::base::Turns;
+
 use super::{
     found::{Found, Sum, bytes_at},
     mpeg::behind_tag,
 };
 
-pub(super) fn find(file: &[u8]) -> Option<Found> {
+pub(super) async fn find(file: &[u8], turns: &mut Turns) -> Option<Found> {
     let file = behind_tag(file);
     if file.get(..4)? != b"fLaC" {
         return None;
@@ -20,10 +22,16 @@ pub(super) fn find(file: &[u8]) -> Option<Found> {
         return None;
     }
     let mut sum = Sum::default();
-    for at in memchr::memchr_iter(0xff, file) {
-        if let Some((samples, rate)) = file.get(at..).and_then(|bytes| frame(bytes, stated)) {
-            sum.add(samples, rate);
+    let mut at = 0;
+    while at < file.len() {
+        let over = turns.over_at(file, at);
+        for found in memchr::memchr_iter(0xff, file.get(at..over)?) {
+            if let Some((samples, rate)) = file.get(at + found..).and_then(|bytes| frame(bytes, stated)) {
+                sum.add(samples, rate);
+            }
         }
+        turns.spend(over - at).await;
+        at = over;
     }
     Some(Found::Proven(sum.millis()))
 }
@@ -61,11 +69,24 @@ fn frame(bytes: &[u8], stated: u64) -> Option<(u64, u64)> {
         14 => take(2)? * 10,
         code => *RATES.get(usize::from(code) - 1)?,
     };
-    let checksum = bytes.get(..at)?.iter().fold(0, |sum, byte| crc8(sum ^ byte));
+    let checksum = bytes.get(..at)?.iter().fold(0, |sum, byte| CRC8.get(usize::from(sum ^ byte)).copied().unwrap_or(0));
     (*bytes.get(at)? == checksum && rate > 0).then_some((samples, rate))
 }
 
-/// One step of the checksum with the polynomial x^8 + x^2 + x + 1.
-fn crc8(byte: u8) -> u8 {
-    (0..8).fold(byte, |sum, _| if sum & 0x80 == 0 { sum << 1 } else { (sum << 1) ^ 0x07 })
-}
+/// The checksum with the polynomial x^8 + x^2 + x + 1, of each single byte. A file may have a candidate at every second byte.
+static CRC8: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0_usize;
+    while let Some((slot, _)) = table.split_at_mut(byte).1.split_first_mut() {
+        #[expect(clippy::cast_possible_truncation, reason = "the table has 256 places")]
+        let mut sum = byte as u8;
+        let mut bit = 0;
+        while bit < 8 {
+            sum = if sum & 0x80 == 0 { sum << 1 } else { (sum << 1) ^ 0x07 };
+            bit += 1;
+        }
+        *slot = sum;
+        byte += 1;
+    }
+    table
+};

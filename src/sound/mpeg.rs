@@ -1,11 +1,13 @@
 //! MP3 and its kin: frame by frame.
 
+use crate::base::Turns;
+
 use super::found::{Found, Sum, bytes_at};
 
 /// Junk before the first frame, behind a tag.
 const LEAD_BYTES_MAX: usize = 4_096;
 
-pub(super) fn find(file: &[u8]) -> Option<Found> {
+pub(super) async fn find(file: &[u8], turns: &mut Turns) -> Option<Found> {
     let file = behind_tag(file);
     let first = memchr::memchr_iter(0xff, file.get(..file.len().min(LEAD_BYTES_MAX))?).find(|at| {
         let next = frame(file, *at).map(|(bytes, ..)| at + bytes);
@@ -13,15 +15,20 @@ pub(super) fn find(file: &[u8]) -> Option<Found> {
         next.is_some_and(|next| frame(file, next).is_some() || (*at == 0 && next >= file.len()))
     });
     let (mut at, mut sum) = (first?, Sum::default());
-    while let Some(found) = file.get(at..).and_then(|rest| memchr::memchr(0xff, rest)) {
-        at += found;
-        match frame(file, at) {
-            Some((bytes, samples, rate)) => {
-                sum.add(samples, rate);
-                at += bytes;
+    while at < file.len() {
+        let (from, over) = (at, turns.over_at(file, at));
+        while let Some(found) = file.get(at..over).and_then(|rest| memchr::memchr(0xff, rest)) {
+            at += found;
+            match frame(file, at) {
+                Some((bytes, samples, rate)) => {
+                    sum.add(samples, rate);
+                    at += bytes;
+                }
+                None => at += 1,
             }
-            None => at += 1,
         }
+        at = at.max(over);
+        turns.spend(at - from).await;
     }
     Some(Found::Claimed(sum.millis()))
 }

@@ -2,6 +2,8 @@
 
 use memchr::memmem;
 
+use crate::base::Turns;
+
 use super::found::{Found, Sum, bytes_at};
 
 /// Opus always counts at this rate.
@@ -9,20 +11,23 @@ const OPUS_RATE: u64 = 48_000;
 /// Packets before the sound: `OpusHead` and `OpusTags`.
 const OPUS_HEADS: u64 = 2;
 
-pub(super) fn find(file: &[u8]) -> Option<Found> {
+pub(super) async fn find(file: &[u8], turns: &mut Turns) -> Option<Found> {
     if file.get(..4)? != b"OggS" {
         return None;
     }
     let first = page(file, 0)?;
     let head = file.get(first.content..)?;
     if head.starts_with(b"OpusHead") {
-        return Some(Found::Proven(opus(file)));
+        return Some(Found::Proven(opus(file, turns).await));
     }
     if head.starts_with(b"\x01vorbis") {
         let rate = u64::from(u32::from_le_bytes(bytes_at(head, 12)?));
-        let last = pages(file).map(|page| page.position).filter(|position| *position != u64::MAX).max()?;
+        let (mut pages, mut last) = (Pages::new(file), None);
+        while let Some(page) = pages.next(turns).await {
+            last = last.max(Some(page.position).filter(|position| *position != u64::MAX));
+        }
         let mut sum = Sum::default();
-        sum.add(last, rate);
+        sum.add(last?, rate);
         return (rate > 0).then(|| Found::Claimed(sum.millis()));
     }
     None
@@ -51,27 +56,37 @@ fn page(file: &[u8], at: usize) -> Option<Page<'_>> {
 }
 
 /// Every page; junk between them is stepped over.
-fn pages(file: &[u8]) -> impl Iterator<Item = Page<'_>> {
-    let finder = memmem::Finder::new(b"OggS");
-    let mut at = 0;
-    std::iter::from_fn(move || {
+struct Pages<'a> {
+    file: &'a [u8],
+    at: usize,
+    finder: memmem::Finder<'static>,
+}
+
+impl<'a> Pages<'a> {
+    fn new(file: &'a [u8]) -> Self {
+        Self { file, at: 0, finder: memmem::Finder::new(b"OggS") }
+    }
+
+    async fn next(&mut self, turns: &mut Turns) -> Option<Page<'a>> {
         loop {
-            at += finder.find(file.get(at..)?)?;
-            match page(file, at) {
+            let at = turns.find(&self.finder, self.file, self.at).await?;
+            match page(self.file, at) {
                 Some(page) => {
-                    at = page.end;
+                    turns.spend(page.end - at).await;
+                    self.at = page.end;
                     return Some(page);
                 }
-                None => at += 4,
+                None => self.at = at + 4,
             }
         }
-    })
+    }
 }
 
 /// Milliseconds of all packets; each says in its first two bytes how long it is.
-fn opus(file: &[u8]) -> u64 {
+async fn opus(file: &[u8], turns: &mut Turns) -> u64 {
     let (mut packets, mut samples) = (0_u64, 0_u64);
-    for page in pages(file) {
+    let mut pages = Pages::new(file);
+    while let Some(page) = pages.next(turns).await {
         let (mut start, mut at) = (page.content, page.content);
         let mut is_rest = page.is_continued;
         for length in page.lengths {

@@ -29,7 +29,7 @@ pub use query::{AuditFilter, KeyFilter, Order, Page, PageRequest, ProjectFilter,
 pub use record::{
     Account, Activation, ActivationKind, ActorKind, AdminToken, Alert, AlertChannel, AlertCondition, AlertDelivery,
     AlertEvent, AlertMark, AlertNotice, AlertScope, AlertState, ApiKey, AttemptRow, AuditEntry, AuditEvent,
-    BucketLevel, ChannelKind, DecisionRow, DeliveryState, DetailsRow, Dimension, EgressRule, Invitation,
+    BucketLevel, ChannelKind, DecisionRow, DeliveryState, DetailsRow, Dimension, EgressRule, HOUR_CUTS, Invitation,
     InvitationStatus, KeptAnswer, KeyStatus, LedgerEntry, LedgerFilter, LedgerKind, Lifecycle, LimitAlgorithm,
     LimitKind, LimitMode, Member, Mode, Organization, OrganizationPrice, OrganizationPrices, OrganizationRole,
     OrganizationStatus, Owner, PolicyPlace, Project, ProjectGrant, ProjectRole, ProviderKey, RefusalRow, RequestFilter,

@@ -22,8 +22,10 @@ pub trait Rollups {
     /// Adds to a tag of an hour; more values of a project's tags than are kept in an hour count under
     /// [`super::OTHER_TAG`].
     fn add_tag(&mut self, organization: &str, place: &TagPlace, tally: &TagTally) -> Outcome<()>;
-    /// Calls `each` with the sums of a project from one time to before another, in buckets of `span`.
+    /// Calls `each` with the sums of a project from one time to before another, as [`Span::part_of`] keeps them.
     fn rollups(&self, project: &str, span: Span, between: (u64, u64), each: &mut dyn FnMut(Rollup)) -> Outcome<()>;
+    /// The minutes of a day at which hours are kept in parts, and since when, in seconds since 1970.
+    fn hour_cuts(&self) -> Outcome<Vec<(u64, u64)>>;
     /// Calls `each` with the sums of tags of a project from one time to before another.
     fn tags(&self, project: &str, between: (u64, u64), each: &mut dyn FnMut(TagPlace, TagTally)) -> Outcome<()>;
     /// Every dimension of a project.

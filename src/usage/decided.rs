@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::price::CostParts;
+use super::{phases::Phases, price::CostParts};
 use crate::base::words;
 
 words! {
@@ -145,6 +145,8 @@ pub struct Details {
     pub refused_by: Option<RefusedBy>,
     /// The cost in parts; none without a price.
     pub costs: Option<CostParts>,
+    /// Where its time went; none where it was not sampled.
+    pub phases: Option<Phases>,
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod attempt;
 mod decided;
 mod distribution;
 mod payload;
+mod phases;
 mod price;
 mod queue;
 mod record;
@@ -22,6 +23,7 @@ pub use attempt::Attempt;
 pub use decided::{ChosenAs, CredentialAs, Decided, Details, LimitsSaid, RefusedBy, RulesSaid};
 pub use distribution::Distribution;
 pub use payload::{Excerpt, Payload, PayloadLimits, PayloadRoom};
+pub use phases::{Laps, Phase, Phases};
 pub use price::{
     Catalogue, CostParts, ListedModel, Price, PriceClass, PriceMark, PriceRow, PriceSource, PriceTable,
     PriceTableError, PriceTableHead, StatedPrices,

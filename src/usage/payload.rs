@@ -103,6 +103,18 @@ impl Payload {
         has_room.then_some(payload)
     }
 
+    /// Adds to the request; false when there is no room, as for the answer.
+    #[must_use]
+    pub fn request(&mut self, bytes: &[u8]) -> bool {
+        let mut excerpt = std::mem::take(&mut self.request);
+        let has_room = self.push(&mut excerpt, bytes);
+        self.request = excerpt;
+        if !has_room {
+            self.room.count_dropped();
+        }
+        has_room
+    }
+
     /// Adds to the answer; false when there is no room, and then the payload is to be dropped, which is counted.
     #[must_use]
     pub fn answer(&mut self, bytes: &[u8]) -> bool {

@@ -3,6 +3,8 @@
 //! Chunks of one stream have the same bytes around the delta: id, object, time and model before it, `null`s after it. So
 //! both parts are remembered, and a chunk that has them is compared there and scanned only in its delta.
 
+use memchr::memmem;
+
 use super::endpoint::Endpoint;
 use super::json::Scanner;
 use super::json_place::{JsonFault, Span, Value};
@@ -33,6 +35,8 @@ pub(super) struct Chunk {
     pub(super) said_chars: usize,
     /// Pictures in the deltas.
     pub(super) images: u32,
+    /// A delta cites pages that a search found.
+    pub(super) cites: bool,
 }
 
 /// What the last chunk had around its delta.
@@ -283,6 +287,9 @@ impl<'a> Pass<'a> {
             match name {
                 b"content" => self.hear(value),
                 b"images" if value.first == b'[' => self.chunk.images += value.children,
+                b"annotations" if value.first == b'[' => {
+                    self.chunk.cites |= memmem::find(value.span.of(self.text), b"\"url_citation\"").is_some();
+                }
                 _ => {}
             }
             if !self.scanner.next_member()? {

@@ -5,7 +5,10 @@
 //! last, no line in between that only looks like one, plain names, no encodings. The form itself is forwarded as it came.
 
 use memchr::memmem;
+use sha2::{Digest as _, Sha256};
 use smallvec::SmallVec;
+
+use crate::base::{Digest, TURN_BYTES, Turns};
 
 use super::body_error::{BodyError, BodyFault, FormFault};
 use super::form_head::{FormType, PartHead, read_head};
@@ -64,25 +67,79 @@ const NAMES: [(&str, Name); 5] = [
     ("_charset_", Name::Charset),
 ];
 
-/// Checks a whole form and says where the things stand that we read.
+/// Checks a whole form, in turns, and says where the things stand that we read.
 ///
 /// # Errors
 /// [`BodyError`] says what is wrong and where; nothing of the form's content is in it.
-pub fn view_form(form_type: FormType, body: &[u8]) -> Result<Form, BodyError> {
-    let mut delimiter: SmallVec<[u8; 72]> = SmallVec::from_slice(b"--");
-    delimiter.extend_from_slice(form_type.boundary());
-    let finder = memmem::Finder::new(&delimiter);
+pub async fn view_form(form_type: FormType, body: &[u8], turns: &mut Turns) -> Result<Form, BodyError> {
+    let delimiter = delimiter(&form_type);
+    let mut parts = Parts::new(body, &delimiter)?;
     let mut pass = Pass { body, seen: 0, model: None, file: None, stream: false, format: AnswerFormat::Json, text: 0 };
-    let fail = |fault, at| Err(BodyError::new(BodyFault::Form(fault), at));
-    if !body.starts_with(&delimiter) {
-        return fail(FormFault::Start, 0);
+    while let Some((head, value)) = parts.next(turns).await? {
+        pass.take(&head, value)?;
     }
-    let mut at = delimiter.len();
-    for _ in 0..PARTS_MAX {
+    pass.finish(form_type, parts.at)
+}
+
+/// Gives a form that was checked to `tell`, piece by piece and as it was written, but for what is no text: of that the number of
+/// bytes and their SHA-256.
+pub async fn tell_form(form_type: &FormType, body: &[u8], turns: &mut Turns, mut tell: impl FnMut(&[u8])) {
+    let delimiter = delimiter(form_type);
+    let Ok(mut parts) = Parts::new(body, &delimiter) else { return };
+    let mut told = 0;
+    while let Ok(Some((head, value))) = parts.next(turns).await {
+        let content = value.of(body);
+        // Some send short samples of voices in fields.
+        let is_text = head.is_plain_text && !head.has_filename && !content.starts_with(b"data:");
+        if is_text && head.name.of(body) != b"file" {
+            continue;
+        }
+        tell(body.get(told..head.len_to).unwrap_or_default());
+        let mut hasher = Sha256::new();
+        for piece in content.chunks(TURN_BYTES) {
+            hasher.update(piece);
+            turns.spend(piece.len()).await;
+        }
+        let digest = Digest::from_bytes(hasher.finalize().into());
+        tell(format!("[{} bytes, {digest}]", content.len()).as_bytes());
+        told = value.end as usize;
+    }
+    tell(body.get(told..).unwrap_or_default());
+}
+
+fn delimiter(form_type: &FormType) -> SmallVec<[u8; 72]> {
+    let mut delimiter = SmallVec::from_slice(b"--");
+    delimiter.extend_from_slice(form_type.boundary());
+    delimiter
+}
+
+/// Steps through the parts of a form.
+struct Parts<'a> {
+    body: &'a [u8],
+    finder: memmem::Finder<'a>,
+    /// Behind the last delimiter so far.
+    at: usize,
+    left: usize,
+}
+
+impl<'a> Parts<'a> {
+    fn new(body: &'a [u8], delimiter: &'a [u8]) -> Result<Self, BodyError> {
+        if !body.starts_with(delimiter) {
+            return Err(BodyError::new(BodyFault::Form(FormFault::Start), 0));
+        }
+        Ok(Self { body, finder: memmem::Finder::new(delimiter), at: delimiter.len(), left: PARTS_MAX })
+    }
+
+    /// The head and the value of the next part; none behind the last one.
+    async fn next(&mut self, turns: &mut Turns) -> Result<Option<(PartHead, Span)>, BodyError> {
+        let (body, at) = (self.body, self.at);
+        let fail = |fault, at| Err(BodyError::new(BodyFault::Form(fault), at));
+        let Some(left) = self.left.checked_sub(1) else { return fail(FormFault::Parts, at) };
+        self.left = left;
         let after = body.get(at..).unwrap_or_default();
         if let Some(rest) = after.strip_prefix(b"--") {
             return match rest {
-                b"" | b"\r\n" => pass.finish(form_type, at),
+                b"" | b"\r\n" => Ok(None),
                 _ => fail(FormFault::Trailing, at),
             };
         }
@@ -90,18 +147,17 @@ pub fn view_form(form_type: FormType, body: &[u8]) -> Result<Form, BodyError> {
             return fail(if after.len() < 2 { FormFault::End } else { FormFault::Delimiter }, at);
         }
         let head = read_head(body, at + 2)?;
-        let Some(found) = finder.find(body.get(head.len_to..).unwrap_or_default()) else {
+        turns.spend(head.len_to - at).await;
+        let Some(next) = turns.find(&self.finder, body, head.len_to).await else {
             return fail(FormFault::End, body.len());
         };
-        let next = head.len_to + found;
         // Whatever looks like a delimiter has to be one, or two readers could find different parts.
-        if found < 2 || body.get(next - 2..next) != Some(b"\r\n") {
+        if next < head.len_to + 2 || body.get(next - 2..next) != Some(b"\r\n") {
             return fail(FormFault::Delimiter, next);
         }
-        pass.take(&head, Span::new(head.len_to, next - 2))?;
-        at = next + delimiter.len();
+        self.at = next + self.finder.needle().len();
+        Ok(Some((head, Span::new(head.len_to, next - 2))))
     }
-    fail(FormFault::Parts, at)
 }
 
 struct Pass<'a> {

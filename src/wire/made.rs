@@ -79,18 +79,64 @@ pub fn images_in_answer(body: &[u8]) -> u32 {
     count
 }
 
-/// Searches and pictures among the items of `output`. A page that was opened is no search.
+/// Searches and pictures among the items of `output`.
 fn calls(output: &[u8]) -> Result<(u32, u32), JsonFault> {
     let (mut searches, mut images) = (0, 0);
-    elements(output, |item, _| match text(item, b"type") {
-        Some(b"web_search_call" | b"x_search_call") => {
-            let action = member(item, b"action").and_then(|action| text(action, b"type"));
-            searches += u32::from(action.is_none_or(|action| action == b"search"));
-        }
-        Some(b"image_generation_call") => images += 1,
-        _ => {}
+    elements(output, |item, _| {
+        searches += u32::from(is_search(item));
+        images += u32::from(is_image(item));
     })?;
     Ok((searches, images))
+}
+
+/// Whether an item may be a search.
+fn is_search_call(item: &[u8]) -> bool {
+    matches!(text(item, b"type"), Some(b"web_search_call" | b"x_search_call"))
+}
+
+/// Whether an item is a search. A page that was opened is none.
+fn is_search(item: &[u8]) -> bool {
+    let action = || member(item, b"action").and_then(|action| text(action, b"type"));
+    is_search_call(item) && action().is_none_or(|action| action == b"search")
+}
+
+fn is_image(item: &[u8]) -> bool {
+    text(item, b"type") == Some(b"image_generation_call")
+}
+
+/// What the events of a stream have shown so far, for one that ends before its usage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct MadeSoFar {
+    searches: u32,
+    /// Calls that have begun and not ended: what cannot be told yet is a search.
+    open: u32,
+    images: u32,
+    /// Some text cites what was found, and nobody says how often was looked.
+    cites: bool,
+}
+
+impl MadeSoFar {
+    /// Notes the item of an event of the Responses wire; `item` is JSON text.
+    pub(super) fn begun(&mut self, item: &[u8]) {
+        self.open = self.open.saturating_add(u32::from(is_search_call(item)));
+    }
+
+    /// The same, once the item is whole.
+    pub(super) fn ended(&mut self, item: &[u8]) {
+        self.open = self.open.saturating_sub(u32::from(is_search_call(item)));
+        self.searches = self.searches.saturating_add(u32::from(is_search(item)));
+        self.images = self.images.saturating_add(u32::from(is_image(item)));
+    }
+
+    /// Notes that an answer of Chat cites what was found.
+    pub(super) fn cited(&mut self) {
+        self.cites = true;
+    }
+
+    /// Searches and pictures.
+    pub(super) fn counts(self) -> (u32, u32) {
+        (self.searches.saturating_add(self.open).max(u32::from(self.cites)), self.images)
+    }
 }
 
 /// Steps through the elements of an array.
@@ -170,6 +216,42 @@ mod tests {
             let mut watch = StreamWatch::new(Endpoint::Responses, false);
             watch.observe(event.as_bytes());
             assert_eq!(watch.usage().map(counted), Some(want), "{name}, as a stream");
+        }
+    }
+
+    /// What a client that left has seen of them is what it is billed for.
+    #[test]
+    fn stream_without_usage_has_made_what_its_events_showed() {
+        let event = |kind: &str, item: &str| {
+            format!(
+                "event: response.output_item.{kind}\ndata: {{\"type\":\"response.output_item.{kind}\",\"item\":{item}}}\n\n"
+            )
+        };
+        let mut watch = StreamWatch::new(Endpoint::Responses, false);
+        for (kind, item, want) in [
+            ("added", SAID, (0, 0)),
+            ("added", BARE, (1, 0)),
+            ("done", SEARCH, (1, 0)),
+            ("added", BARE, (2, 0)),
+            ("done", OPEN, (1, 0)),
+            ("added", PICTURE, (1, 0)),
+            ("done", PICTURE, (1, 1)),
+            ("done", SAID, (1, 1)),
+            ("done", BARE, (2, 1)),
+        ] {
+            assert_eq!(watch.observe(event(kind, item).as_bytes()), super::super::stream::Action::Pass);
+            assert_eq!((watch.usage(), watch.made_so_far()), (None, want), "{kind} {item}");
+        }
+
+        let mut watch = StreamWatch::new(Endpoint::Chat, false);
+        for (delta, want) in [
+            (r#"{"content":"a","annotations":[]}"#, (0, 0)),
+            (r#"{"annotations":[{"type":"file","file":{}}]}"#, (0, 0)),
+            (r#"{"annotations":[{"type":"url_citation","url_citation":{"url":"u"}}]}"#, (1, 0)),
+            (r#"{"annotations":[{"type":"url_citation","url_citation":{"url":"v"}}],"images":[{}]}"#, (1, 1)),
+        ] {
+            watch.observe(format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{delta}}}]}}\n\n").as_bytes());
+            assert_eq!((watch.usage(), watch.made_so_far()), (None, want), "{delta}");
         }
     }
 

@@ -39,7 +39,7 @@ pub use edit::{Defaults, Edits, Pieces, Prompt};
 pub use endpoint::Endpoint;
 pub use error::{ErrorCase, StreamErrorAt, write_error_body, write_stream_error};
 pub use finish::finish_of_answer;
-pub use form::{AnswerFormat, Form, view_form};
+pub use form::{AnswerFormat, Form, tell_form, view_form};
 pub use form_head::FormType;
 pub use json_place::{JsonFault, Span};
 pub use made::images_in_answer;
@@ -48,6 +48,7 @@ pub use said::said_in_answer;
 pub use searches::{Searches, searches_asked};
 pub use sse::{Splitter, SseError, SseLimits};
 pub use stream::{Action, End, StreamWatch};
+pub use transcript::last_cue_millis;
 pub use upstream_error::{Meaning, UpstreamError, view_upstream_error};
 pub use usage::read_usage;
 

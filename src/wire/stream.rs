@@ -10,7 +10,7 @@ use super::error::StreamErrorAt;
 use super::event::{self, Event};
 use super::json::Scanner;
 use super::json_place::JsonFault;
-use super::made::read_response;
+use super::made::{MadeSoFar, read_response};
 use super::said::said_chars;
 use super::transcript::{self, Said};
 use super::upstream_error::{Meaning, view_upstream_error};
@@ -71,6 +71,7 @@ pub struct StreamWatch {
     said_chars: u64,
     /// Pictures in the deltas.
     images: u32,
+    made: MadeSoFar,
     response_id: Box<str>,
     frame: Frame,
 }
@@ -96,6 +97,7 @@ impl StreamWatch {
             content_bytes: 0,
             said_chars: 0,
             images: 0,
+            made: MadeSoFar::default(),
             response_id: Box::default(),
             frame: Frame::default(),
         }
@@ -204,6 +206,9 @@ impl StreamWatch {
         self.content_bytes += chunk.content_bytes as u64;
         self.said_chars += chunk.said_chars as u64;
         self.images = self.images.saturating_add(chunk.images);
+        if chunk.cites {
+            self.made.cited();
+        }
         if chunk.usage.is_some() {
             self.usage = chunk.usage;
         }
@@ -269,9 +274,19 @@ impl StreamWatch {
                     self.said_chars += said_chars(text, memchr::memchr(b'\\', text).is_some()) as u64;
                 }
             }
-            _ => {}
+            _ => self.keep_item(kind, text),
         }
         Action::Pass
+    }
+
+    /// Only the final event states searches, and a client may leave before it.
+    fn keep_item(&mut self, kind: &[u8], text: &[u8]) {
+        let item = || find_member(text, b"item").unwrap_or_default();
+        match kind {
+            b"response.output_item.added" => self.made.begun(item()),
+            b"response.output_item.done" => self.made.ended(item()),
+            _ => {}
+        }
     }
 
     fn keep_response_id(&mut self, text: &[u8]) {
@@ -341,6 +356,13 @@ impl StreamWatch {
     #[must_use]
     pub fn usage(&self) -> Option<TokenCounts> {
         self.usage.map(|usage| TokenCounts { images: usage.images.max(self.images), ..usage })
+    }
+
+    /// Gives the searches and pictures that the events have shown so far, for a stream without a usage.
+    #[must_use]
+    pub fn made_so_far(&self) -> (u32, u32) {
+        let (searches, images) = self.made.counts();
+        (searches, images.max(self.images))
     }
 
     /// Gives what a transcription heard, in milliseconds, where the provider states it.

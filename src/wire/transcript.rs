@@ -1,12 +1,14 @@
-//! One event of a streamed transcription.
+//! One event of a streamed transcription, and subtitles.
 //!
 //! `transcript.text.delta`, `.segment` and `.done`, the last with usage. Some servers of the OpenAI wire send chunks with choices
 //! instead, and a `[DONE]`: both are read here.
 
+use memchr::memmem;
+
 use super::json::Scanner;
 use super::json_place::{JsonFault, Span};
 use super::said::said_chars;
-use super::usage::scan_usage;
+use super::usage::{parse_count, scan_usage};
 use crate::base::TokenCounts;
 
 /// What one event says.
@@ -48,6 +50,25 @@ pub(super) fn read_event(text: &[u8]) -> Result<Said, JsonFault> {
     Ok(said)
 }
 
+/// Reads when the last cue of subtitles ends, in milliseconds: `00:01:02,345` in SRT, in WebVTT `01:02.345` as well. None for what
+/// is none, or has no cue.
+#[must_use]
+pub fn last_cue_millis(body: &[u8]) -> Option<u64> {
+    const ARROW: &[u8] = b" --> ";
+    let rest = body.get(memmem::rfind(body, ARROW)? + ARROW.len()..)?;
+    let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+    let (time, fraction) = rest.get(..end)?.split_at_checked(end.checked_sub(4)?)?;
+    let millis = fraction.strip_prefix(b".").or_else(|| fraction.strip_prefix(b","))?;
+    let (mut seconds, mut parts) = (0_u64, 0);
+    for part in time.split(|byte| *byte == b':') {
+        (seconds, parts) = (seconds.checked_mul(60)?.checked_add(parse_count(part)?)?, parts + 1);
+    }
+    if !(2..=3).contains(&parts) {
+        return None;
+    }
+    seconds.checked_mul(1_000)?.checked_add(parse_count(millis)?)
+}
+
 fn member(scanner: &mut Scanner<'_>, text: &[u8], said: &mut Said) -> Result<(), JsonFault> {
     let name = scanner.name()?.span.inner_of(text);
     if name == b"usage" {
@@ -75,4 +96,29 @@ fn member(scanner: &mut Scanner<'_>, text: &[u8], said: &mut Said) -> Result<(),
         _ => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_cue_tells_how_far_was_heard() {
+        for (body, want) in [
+            ("WEBVTT\n\n00:00.000 --> 00:03.300\nHello\n", Some(3_300)),
+            ("WEBVTT\n\n00:00.000 --> 00:03.300\na\n\n01:00:00.000 --> 01:00:01.050 align:start\nb", Some(3_601_050)),
+            ("1\r\n00:00:00,000 --> 00:01:02,345\r\nHello\r\n", Some(62_345)),
+            ("1\n00:00:00,000 --> 00:01:02,345", Some(62_345)),
+            ("Hello\n", None),
+            ("", None),
+            ("a --> b\n", None),
+            ("00:00.000 --> 3.300\n", None),
+            ("00:00.000 --> 00:00:00:03.300\n", None),
+            ("00:00.000 --> 00:-3.300\n", None),
+            ("00:00.000 --> 99999999999999999999:03.300\n", None),
+            ("00:00.000 --> ", None),
+        ] {
+            assert_eq!(last_cue_millis(body.as_bytes()), want, "{body}");
+        }
+    }
 }

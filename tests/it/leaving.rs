@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::harness::{DEADLINE, Gateway, Settings, chat, chat_with, eventually, project};
+use crate::harness::{DEADLINE, Gateway, Settings, chat, chat_with, eventually, post, project};
 
 /// A provider in the hands of the test.
 struct Origin {
@@ -99,6 +99,36 @@ fn client_gone_within_a_stream_frees_the_provider() {
         assert_closed(&mut upstream);
     }
     gateway.assert_idle();
+}
+
+/// The final event alone states them, and it never comes.
+#[test]
+fn client_gone_within_a_stream_pays_for_the_searches_it_has_seen() {
+    let origin = Origin::new();
+    let address = origin.listener.local_addr().unwrap();
+    let prices = "prices:\n  - {model: \"openai/*\", input: 0, output: 0, per_web_search: 0.01}\n";
+    let gateway = Gateway::serve(&Settings::demo(format!("{prices}{}", project(&["any"], address, "")), address));
+    let mut client = gateway.client();
+    client.send(&post("/v1/responses", r#"{"model":"demo/r0","input":"hello","stream":true}"#));
+    let mut upstream = origin.request();
+    upstream.write_all(STREAM_HEAD).unwrap();
+    for (kind, item) in [
+        ("added", r#"{"id":"1","type":"web_search_call","status":"in_progress"}"#),
+        ("done", r#"{"id":"1","type":"web_search_call","status":"completed","action":{"type":"search","query":"q"}}"#),
+        ("added", r#"{"id":"2","type":"web_search_call","status":"in_progress"}"#),
+        ("done", r#"{"id":"2","type":"web_search_call","status":"completed","action":{"type":"open_page","url":"u"}}"#),
+        ("added", r#"{"id":"3","type":"web_search_call","status":"in_progress"}"#),
+    ] {
+        let kind = format!("response.output_item.{kind}");
+        let event = format!("event: {kind}\ndata: {{\"type\":\"{kind}\",\"item\":{item}}}\n\n");
+        upstream.write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes()).unwrap();
+    }
+    assert!(client.read_until(br#""id":"3""#));
+    client.reset();
+    assert_closed(&mut upstream);
+    gateway.assert_idle();
+    // One search, one page that was opened, and one call that nobody saw the end of.
+    assert_eq!(gateway.metric("millrace_cost_usd_total", "route=\"r0\""), Some(0.02));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::usage::Money;
 use crate::store::DecisionRow;
-use crate::usage::CostParts;
+use crate::usage::{CostParts, Phases};
 
 /// One step of the way from a request to what became of it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -29,6 +29,34 @@ pub(super) struct DecisionView {
 impl From<DecisionRow> for DecisionView {
     fn from(row: DecisionRow) -> Self {
         Self { step: row.step, outcome: row.outcome, subject: row.subject, reason: row.reason, rules: row.rules }
+    }
+}
+
+/// Where the time of a request went, in milliseconds. Waiting for its body is in none of them.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RequestPhases)]
+pub(super) struct PhasesView {
+    /// Finding the key.
+    auth_ms: f64,
+    /// Checking the body.
+    parse_ms: f64,
+    /// Finding route and target, and asking the rules.
+    route_ms: f64,
+    /// Taking from limits, with waits for a lease or in a queue.
+    limit_ms: f64,
+    /// Making the request ready, and finding or opening a connection.
+    connect_ms: f64,
+    /// From then to the first byte of the answer.
+    upstream_ms: f64,
+    /// From the first byte of the answer to the last.
+    write_ms: f64,
+}
+
+impl From<Phases> for PhasesView {
+    fn from(phases: Phases) -> Self {
+        let [auth_ms, parse_ms, route_ms, limit_ms, connect_ms, upstream_ms, write_ms] =
+            phases.list().map(|time| time.as_secs_f64() * 1_000.0);
+        Self { auth_ms, parse_ms, route_ms, limit_ms, connect_ms, upstream_ms, write_ms }
     }
 }
 

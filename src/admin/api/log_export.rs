@@ -49,6 +49,7 @@ const COLUMNS: &[&str] = &[
     "/ttft_ms",
     "/overhead_ms",
     "/upstream_ms",
+    "/phases",
     "/attempt_count",
     "/attempts",
     "/decisions",

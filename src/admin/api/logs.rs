@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::log_decisions::{CostPartsView, DecisionView};
+use super::log_decisions::{CostPartsView, DecisionView, PhasesView};
 use super::log_export::{Export, Form};
 use super::log_tail::tail;
 use super::projects::millis;
@@ -143,6 +143,8 @@ pub(super) struct RequestView {
     ttft_ms: Option<f64>,
     overhead_ms: f64,
     upstream_ms: f64,
+    /// Where the time went; null for a request that is a row for another reason than its sample.
+    phases: Option<PhasesView>,
     /// How many attempts were made; a silent resend is not counted.
     attempt_count: u32,
     /// Each attempt, in order; empty where none was made, or where it was stored by a version that kept none.
@@ -331,6 +333,7 @@ impl From<RequestRow> for RequestView {
             ttft_ms: row.ttft.map(ms),
             overhead_ms: ms(row.overhead),
             upstream_ms: ms(row.upstream_time),
+            phases: row.details.phases.map(PhasesView::from),
             attempt_count: row.attempts,
             attempts,
             decisions,

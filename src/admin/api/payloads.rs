@@ -29,9 +29,10 @@ struct PayloadView {
     request_id: String,
     /// When the first byte of the request arrived.
     at: Time,
-    /// The body of the request, as the client wrote it; the first 64 KiB, unless `usage.payload_bytes` says otherwise.
+    /// The body of the request, as the client wrote it; the first 64 KiB, unless `usage.payload_bytes` says otherwise. In a form
+    /// size and SHA-256 stand in the place of a file.
     request: String,
-    /// Length of the whole body.
+    /// Length of the whole body; of a form, of what is kept of it.
     request_bytes: u64,
     /// There was more of it.
     request_is_cut: bool,

@@ -69,7 +69,7 @@ struct UsageQuery {
     #[param(nullable = false, pattern = "^(minute|hour|day|month)$")]
     granularity: Option<String>,
     /// Where hours, days and months begin: `UTC`, an offset such as `+02:00`, or a name of the IANA database such as
-    /// `Europe/Berlin`. In a zone that is not whole hours from UTC an answer goes 7 days back.
+    /// `Europe/Berlin`. Hours of a zone that is not whole hours from UTC go 7 days back.
     #[param(nullable = false, max_length = 64)]
     timezone: Option<String>,
     /// Names with commas between: `project`, `route`, `key`, `member`, `group`, `provider`, `model`, `target`, `endpoint`,

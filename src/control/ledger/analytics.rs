@@ -1,7 +1,7 @@
 //! Sums over time and groups, made of roll-ups.
 //!
 //! A bucket of the answer is made of the widest roll-ups that fit into it: hours of UTC are hours of most other zones too,
-//! days are not, and where hours do not fit either, minutes do as long as they are kept. Counts and sums are exact;
+//! days are not. Hours are kept in parts where days of some zones begin; where no part fits, minutes do as long as they are kept. Counts and sums are exact;
 //! percentiles come from merged distributions.
 
 use std::{
@@ -207,34 +207,52 @@ impl UsageQuestion {
     /// What to ask for instead of what is gone.
     fn too_old(&self, kept: u64) -> ControlError {
         let days = kept / DAY;
-        let since = UnixTime(Duration::from_secs(unix_time().seconds().saturating_sub(kept))).rfc3339();
+        let since = unix_time().seconds().saturating_sub(kept);
         let instead = match (self.granularity, kept) {
             (Granularity::Minute, _) => format!("minutes are kept for {days} days; or for hours, days or months"),
+            (Granularity::Hour, MINUTES_KEPT) => format!(
+                "hours of a zone that is not whole hours from UTC are made of minutes, which are kept for {days} days; or for its \
+                 days or months"
+            ),
             (_, MINUTES_KEPT) => format!(
-                "hours and days of a zone that is not whole hours from UTC are made of minutes, which are kept for {days} days; or \
-                 for a zone that is, such as `timezone=UTC`"
+                "days of this offset are made of minutes, which are kept for {days} days; or for those of a zone, such as \
+                 `timezone=UTC`"
             ),
             (Granularity::Hour, _) => format!("hours are kept for {days} days; or for days or months in UTC"),
             _ => format!(
                 "days of a zone other than UTC are made of hours, which are kept for {days} days; or for `timezone=UTC`"
             ),
         };
-        ControlError::field("from", format!("ask for `{since}` or later: {instead}"))
+        too_early(since, &instead)
     }
 
     /// The roll-ups that the answer is made of.
     ///
     /// # Errors
     /// [`ControlError::Invalid`] if they are gone.
-    fn span(&self, buckets: &Buckets) -> Result<Span, ControlError> {
-        let span = buckets.span();
+    fn span(&self, buckets: &Buckets, cuts: &[(u64, u64)]) -> Result<Span, ControlError> {
+        let span = buckets.span(cuts);
         let age = unix_time().seconds().saturating_sub(self.from.seconds());
         match span {
-            Span::Minute if age > MINUTES_KEPT + DAY => Err(self.too_old(MINUTES_KEPT)),
+            Span::Minute if age > MINUTES_KEPT + DAY => {
+                let always: Vec<_> = cuts.iter().map(|(minute, _)| (*minute, 0)).collect();
+                let since = cuts.iter().map(|(_, since)| *since).max().unwrap_or_default();
+                let kept_since = unix_time().seconds() - MINUTES_KEPT;
+                // An older version has put together what this one keeps apart.
+                Err(match buckets.span(&always) {
+                    Span::Minute => self.too_old(MINUTES_KEPT),
+                    _ => too_early(kept_since.min(since + DAY), "from then on days of such zones are kept apart"),
+                })
+            }
             Span::Hour if age > HOURS_KEPT + DAY => Err(self.too_old(HOURS_KEPT)),
             span => Ok(span),
         }
     }
+}
+
+fn too_early(since: u64, instead: &str) -> ControlError {
+    let since = UnixTime(Duration::from_secs(since)).rfc3339();
+    ControlError::field("from", format!("ask for `{since}` or later: {instead}"))
 }
 
 /// Sums up what some projects used.
@@ -246,7 +264,7 @@ pub(super) fn answer(tx: &dyn Tx, projects: &[String], question: &UsageQuestion)
         return answer_by_tag(tx, projects, question);
     }
     let buckets = question.buckets()?;
-    let span = question.span(&buckets)?;
+    let span = question.span(&buckets, &tx.hour_cuts()?)?;
     let mut sums = Sums::default();
     for project in projects {
         let dimensions: HashMap<i64, Dimension> = tx.dimensions(project)?.into_iter().collect();
@@ -265,9 +283,9 @@ pub(super) fn answer(tx: &dyn Tx, projects: &[String], question: &UsageQuestion)
     Ok(sums.into_analytics(question))
 }
 
-/// Whole buckets of the roll-ups around the time.
+/// Whole roll-ups around the time.
 fn bounds(question: &UsageQuestion, span: Span) -> (u64, u64) {
-    (span.bucket_of(question.from.seconds()), question.to.seconds())
+    (span.part_of(question.from.seconds()), question.to.seconds())
 }
 
 #[derive(Default)]
@@ -308,16 +326,17 @@ fn is_error(dimension: &Dimension) -> bool {
 fn answer_by_tag(tx: &dyn Tx, projects: &[String], question: &UsageQuestion) -> Result<Analytics, ControlError> {
     let alone = question.group_by.len() == 1 && question.only == Only::default();
     let buckets = question.buckets()?;
-    if !alone || buckets.span() == Span::Minute {
+    if !alone || buckets.span(&[]) == Span::Minute {
         return Err(ControlError::field(
             "group_by",
             "`tag` stands alone, without filters, by hour, day or month, in a zone that is whole hours from UTC",
         ));
     }
-    question.span(&buckets)?;
+    question.span(&buckets, &[])?;
     let mut rows: BTreeMap<(u64, String), UsageRow> = BTreeMap::new();
     for project in projects {
-        tx.tags(project, bounds(question, Span::Hour), &mut |place, sum| {
+        let hours = (Span::Hour.bucket_of(question.from.seconds()), question.to.seconds());
+        tx.tags(project, hours, &mut |place, sum| {
             let text = if &*place.name == OTHER_TAG {
                 "(other)".to_owned()
             } else {

@@ -97,7 +97,7 @@ fn naive(records: &[Record], span: Span) -> Sums {
             class => format!("{class}xx"),
         };
         let route = record.labels.as_ref().unwrap().route.to_string();
-        sums.entry((span.bucket_of(ended), route, class)).or_default().add(record);
+        sums.entry((span.part_of(ended), route, class)).or_default().add(record);
     }
     sums
 }
@@ -346,6 +346,7 @@ fn answer_has_the_buckets_groups_and_errors_that_were_asked_for() {
         assert_eq!(all.rows[0].group, [(GroupBy::Project, project.as_str().to_owned())]);
         let ago = |days: u64| UnixTime(Duration::from_secs(unix_time().seconds() - days * 86_400));
         let (old, month_ago, kathmandu) = (ago(300), ago(30), Zone::parse("Asia/Kathmandu").unwrap());
+        assert!(ask(UsageQuestion { from: month_ago, zone: kathmandu.clone(), ..question(&[]) }).await.is_ok());
         let berlin = Zone::parse("Europe/Berlin").unwrap();
         assert!(ask(UsageQuestion { from: month_ago, zone: berlin, ..question(&[]) }).await.is_ok());
         for (name, says, refused) in [
@@ -367,9 +368,14 @@ fn answer_has_the_buckets_groups_and_errors_that_were_asked_for() {
                 UsageQuestion { from: old, zone: Zone::parse("+01:00").unwrap(), ..question(&[]) },
             ),
             (
+                "hours made of minutes are gone",
+                "made of minutes, which are kept for 7 days; or for its days or months",
+                UsageQuestion { from: month_ago, zone: kathmandu, granularity: Granularity::Hour, ..question(&[]) },
+            ),
+            (
                 "days made of minutes are gone",
-                "made of minutes, which are kept for 7 days; or for a zone that is, such as `timezone=UTC`",
-                UsageQuestion { from: month_ago, zone: kathmandu, ..question(&[]) },
+                "made of minutes, which are kept for 7 days; or for those of a zone, such as `timezone=UTC`",
+                UsageQuestion { from: month_ago, zone: Zone::parse("+05:17").unwrap(), ..question(&[]) },
             ),
         ] {
             let Err(ControlError::Invalid(problems)) = ask(refused).await else { panic!("{name}") };
@@ -377,6 +383,61 @@ fn answer_has_the_buckets_groups_and_errors_that_were_asked_for() {
             assert!(said.contains(says), "{name}: {said}");
             assert!(!said.contains("or later") || said.starts_with("ask for `20"), "{name}: {said}");
         }
+    });
+}
+
+/// A request a quarter of an hour for 40 days, whose minutes are gone but for the last week: days of zones off the full hour are
+/// the sums of their requests, back to the first, and the sums of UTC stay what they were.
+#[test]
+fn days_of_zones_off_the_full_hour_are_exact_when_their_minutes_are_gone() {
+    const QUARTERS: u64 = 40 * 96;
+    run(async {
+        let book = Book::new().await;
+        let (labels, caller) = (labels(0), caller());
+        let begins = unix_time().seconds() / 86_400 * 86_400 - 41 * 86_400;
+        let mut ended = Vec::new();
+        let mut batch = batch::Batch::default();
+        for number in 0..QUARTERS {
+            // Both sides of every quarter's beginning.
+            let at = begins + number * 900 + if number % 2 == 0 { 0 } else { 899 };
+            let told = Told { second: 0, route: 0, status: 200, cost: u32::try_from(number).unwrap(), fee: 0, ms: 0 };
+            let record = record(&told, usize::try_from(number).unwrap(), (&labels, &caller));
+            batch.add(Record { at: UnixTime(Duration::from_secs(at)), is_sampled: false, ..record });
+            ended.push((at, number));
+        }
+        let commit = Arc::new(commit::Commit { run: "run".into(), sequence: 1, batch, leases: Vec::new() });
+        let known = Arc::new(std::sync::Mutex::default());
+        book.store.write(move |tx| commit.store(tx, &known).map(drop)).await.unwrap();
+        book.keeper.fold().await.unwrap();
+        book.keeper.forget().await.unwrap();
+        let kept = stored(&book, Span::Minute).await.into_keys().map(|(bucket, ..)| bucket).min().unwrap();
+        assert!(kept > begins + 33 * 86_400, "the minutes are gone");
+        for name in ["UTC", "Asia/Kolkata", "Asia/Kathmandu", "America/St_Johns", "Pacific/Chatham", "Europe/Berlin"] {
+            let zone = Zone::parse(name).unwrap();
+            let (from, to) = (begins + 86_400, begins + 40 * 86_400);
+            let first = zone.buckets(Granularity::Day, (from, to)).begin_of(from);
+            let question = UsageQuestion {
+                from: UnixTime(Duration::from_secs(first)),
+                to: UnixTime(Duration::from_secs(to)),
+                zone: zone.clone(),
+                ..question(&[])
+            };
+            let projects = ["prj_a".to_owned()];
+            let buckets = zone.buckets(Granularity::Day, (first, to));
+            let got = book.store.read(move |tx| analytics::answer(tx, &projects, &question)).await.unwrap();
+            let mut want = BTreeMap::<u64, (u64, u64)>::new();
+            for (at, number) in ended.iter().filter(|(at, _)| (first..to).contains(at)) {
+                let day = want.entry(buckets.begin_of(*at)).or_default();
+                *day = (day.0 + 1, day.1 + number);
+            }
+            let got: BTreeMap<u64, (u64, u64)> = got
+                .rows
+                .iter()
+                .map(|row| (row.begins, (row.tally.requests, row.tally.cost.0.unsigned_abs())))
+                .collect();
+            assert_eq!(got, want, "{name}");
+        }
+        assert_eq!(book.keeper.compare().await.unwrap(), 0);
     });
 }
 

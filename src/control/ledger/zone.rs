@@ -16,6 +16,7 @@ use crate::{config::did_you_mean, store::Span};
 /// Most that offsets are away from UTC, in minutes.
 const OFFSET_MINUTES_MAX: i32 = 14 * 60;
 const HOUR: u64 = 3_600;
+const DAY: u64 = 86_400;
 
 type FirstDate = fn(Date) -> Date;
 type NextDate = fn(Date) -> Result<Date, jiff::Error>;
@@ -105,14 +106,18 @@ impl Buckets {
         self.begins.get(behind.saturating_sub(1)).copied().unwrap_or(at)
     }
 
-    /// The widest roll-ups of which none belongs to two buckets.
-    pub(super) fn span(&self) -> Span {
+    /// The widest roll-ups of which none belongs to two buckets; `cuts` are the minutes of a day at which hours are kept in
+    /// parts, and since when.
+    pub(super) fn span(&self, cuts: &[(u64, u64)]) -> Span {
         let widest = match self.granularity {
             Granularity::Minute => Span::Minute,
             Granularity::Hour => Span::Hour,
             Granularity::Day | Granularity::Month => Span::Day,
         };
-        let fits = |span: &Span| self.begins.iter().all(|begin| span.bucket_of(*begin) == *begin);
+        let is_cut = |begin: u64| cuts.iter().any(|(minute, since)| begin % DAY == minute * 60 && *since <= begin);
+        let begins_one =
+            |span: Span, begin: u64| span.bucket_of(begin) == begin || (span == Span::Hour && is_cut(begin));
+        let fits = |span: &Span| self.begins.iter().all(|begin| begins_one(*span, *begin));
         [Span::Day, Span::Hour].into_iter().filter(|span| *span <= widest).find(fits).unwrap_or(Span::Minute)
     }
 }
@@ -159,13 +164,16 @@ mod tests {
         seconds(text.parse().unwrap()).unwrap()
     }
 
+    /// As a store has them that is new, but for one that is younger.
+    const CUTS: [(u64, u64); 2] = [(1_095, 0), (1_110, 1_775_000_000)];
+
     /// The lengths of the buckets between two times, in minutes, and the roll-ups that they are made of.
     fn lengths(zone: &str, granularity: Granularity, (from, to): (&str, &str)) -> (Vec<u64>, Span) {
         let (from, to) = (at(from), at(to));
         let buckets = Zone::parse(zone).unwrap().buckets(granularity, (from, to));
         assert_eq!(buckets.begin_of(from), buckets.begins[0], "{zone}");
         let ends = buckets.begins.iter().skip(1).chain([&to]);
-        (buckets.begins.iter().zip(ends).map(|(begin, end)| (end - begin) / 60).collect(), buckets.span())
+        (buckets.begins.iter().zip(ends).map(|(begin, end)| (end - begin) / 60).collect(), buckets.span(&CUTS))
     }
 
     #[test]
@@ -203,13 +211,6 @@ mod tests {
                 (vec![day; 2], Span::Day),
             ),
             (
-                "quarters of hours",
-                "Asia/Kathmandu",
-                Day,
-                ("2026-03-28T18:15:00Z", "2026-03-30T18:15:00Z"),
-                (vec![day; 2], Span::Minute),
-            ),
-            (
                 "hours of an offset",
                 "-03:30",
                 Hour,
@@ -243,6 +244,51 @@ mod tests {
     }
 
     #[test]
+    fn days_off_the_full_hour_are_made_of_hours_as_far_as_those_are_cut() {
+        use Granularity::{Day, Hour};
+        let day = 24 * 60;
+        for (name, zone, granularity, time, want) in [
+            (
+                "quarters of hours",
+                "Asia/Kathmandu",
+                Day,
+                ("2026-03-28T18:15:00Z", "2026-03-30T18:15:00Z"),
+                (vec![day; 2], Span::Hour),
+            ),
+            (
+                "halves of hours before they were kept apart",
+                "Asia/Kolkata",
+                Day,
+                ("2026-03-28T18:30:00Z", "2026-03-30T18:30:00Z"),
+                (vec![day; 2], Span::Minute),
+            ),
+            (
+                "and since",
+                "Asia/Kolkata",
+                Day,
+                ("2026-04-28T18:30:00Z", "2026-04-30T18:30:00Z"),
+                (vec![day; 2], Span::Hour),
+            ),
+            (
+                "an offset that no zone has",
+                "+05:17",
+                Day,
+                ("2026-03-28T18:43:00Z", "2026-03-30T18:43:00Z"),
+                (vec![day; 2], Span::Minute),
+            ),
+            (
+                "hours of a zone that is off them",
+                "Asia/Kathmandu",
+                Hour,
+                ("2026-03-28T18:15:00Z", "2026-03-28T20:15:00Z"),
+                (vec![60; 2], Span::Minute),
+            ),
+        ] {
+            assert_eq!(lengths(zone, granularity, time), want, "{name}");
+        }
+    }
+
+    #[test]
     fn every_zone_cuts_time_without_gaps_and_finds_each_bucket() {
         let (from, to) = (at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z"));
         for name in TimeZoneDatabase::bundled().available() {
@@ -259,6 +305,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Hours are cut where some zone needs it, and nowhere else.
+    #[test]
+    fn days_of_every_zone_are_made_of_the_hours_as_they_are_kept() {
+        let cuts = crate::store::HOUR_CUTS.map(|minute| (minute, 0));
+        let mut needed = std::collections::BTreeSet::new();
+        for name in TimeZoneDatabase::bundled().available() {
+            let zone = Zone::parse(name.as_str()).unwrap();
+            for granularity in [Granularity::Day, Granularity::Month] {
+                let buckets = zone.buckets(granularity, (at("2026-01-01T00:00:00Z"), at("2028-01-01T00:00:00Z")));
+                assert!(buckets.span(&cuts) >= Span::Hour, "{name}");
+                needed.extend(buckets.begins.iter().filter(|begin| *begin % HOUR > 0).map(|begin| begin % DAY / 60));
+            }
+        }
+        assert_eq!(needed.into_iter().collect::<Vec<_>>(), crate::store::HOUR_CUTS);
     }
 
     #[test]

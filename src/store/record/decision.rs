@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::usage::RequestRow;
 use crate::{
     base::NanoUsd,
-    usage::{CostParts, CredentialAs, Decided, Details, LimitsSaid, Record, RefusedBy, RulesSaid},
+    usage::{CostParts, CredentialAs, Decided, Details, LimitsSaid, Phases, Record, RefusedBy, RulesSaid},
 };
 
 /// What only the row of a request tells.
@@ -25,6 +25,8 @@ pub struct DetailsRow {
     pub refused_by: Option<RefusalRow>,
     /// The cost in parts.
     pub costs: Option<CostParts>,
+    /// Where its time went.
+    pub phases: Option<Phases>,
 }
 
 /// The rule or limit that refused a request.
@@ -65,6 +67,7 @@ impl DetailsRow {
             first_byte: details.first_byte,
             refused_by: details.refused_by.as_ref().map(RefusalRow::from),
             costs: kept_costs(details.costs),
+            phases: details.phases,
         }
     }
 }

@@ -40,4 +40,4 @@ pub use place::PolicyPlace;
 pub use price::{OrganizationPrice, OrganizationPrices};
 pub use project::{Activation, ActivationKind, Lifecycle, Mode, Project, Version, VersionState};
 pub use rule::{Rule, RuleStatus};
-pub use usage::{Dimension, RequestFilter, RequestRow, Rollup, Span, TagPlace, TagTally};
+pub use usage::{Dimension, HOUR_CUTS, RequestFilter, RequestRow, Rollup, Span, TagPlace, TagTally};

@@ -19,6 +19,10 @@ pub enum Span {
     Day,
 }
 
+/// Minutes of a day of UTC at which days of zones begin that are not whole hours from UTC (India, Nepal, Newfoundland), in
+/// winter and in summer. Hours are kept in parts there, so that such days are made of them.
+pub const HOUR_CUTS: [u64; 13] = [150, 210, 570, 615, 675, 810, 870, 915, 1_050, 1_095, 1_110, 1_170, 1_230];
+
 impl Span {
     /// Seconds of one bucket.
     #[must_use]
@@ -34,6 +38,18 @@ impl Span {
     #[must_use]
     pub fn bucket_of(self, seconds: u64) -> u64 {
         seconds - seconds % self.seconds()
+    }
+
+    /// When the roll-up begins that holds a time: its bucket, of an hour that is cut the part.
+    #[must_use]
+    pub fn part_of(self, seconds: u64) -> u64 {
+        let begin = self.bucket_of(seconds);
+        if self != Self::Hour {
+            return begin;
+        }
+        let (day, minute) = (Self::Day.bucket_of(seconds), seconds % Self::Day.seconds() / 60);
+        let cut = HOUR_CUTS.iter().rev().find(|cut| **cut <= minute);
+        cut.map_or(begin, |cut| begin.max(day + cut * 60))
     }
 }
 

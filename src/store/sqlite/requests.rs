@@ -7,7 +7,7 @@ use rusqlite::params;
 use super::{
     attempts::{attempts_json, attempts_of},
     columns::{Columns, only},
-    decisions::{costs_json, costs_of, refusal_json, refusal_of},
+    decisions::{costs_json, costs_of, phases_json, phases_of, refusal_json, refusal_of},
     ledger::signed,
     rollups::dimension,
     select::{By, Select},
@@ -33,7 +33,7 @@ const FALLBACK: u8 = 16;
 const ROW: &str = "SELECT requests.id, at, request_id, trace_id, generation, version, requests.status, client_ip, \
     duration_us, ttft_us, overhead_us, upstream_us, attempts, input, output, cache_read, cache_write, cache_write_1h, \
     reasoning, audio_input, audio_output, image_input, image_output, images, searches, audio_ms, bytes_in, bytes_out, cost, fee, \
-    price_source, price_date, flags, tags, metadata, tried, finish, decided, first_byte_us, requested_model, user_agent, refused_by, costs, organization, \
+    price_source, price_date, flags, tags, metadata, tried, finish, decided, first_byte_us, requested_model, user_agent, refused_by, costs, phases, organization, \
     dimensions.project, route, key, member, \"group\", provider, model, target, endpoint, dimensions.status, error, stream, \
     credential FROM requests JOIN dimensions ON dimensions.id = dimension";
 
@@ -48,7 +48,7 @@ impl Requests for SqliteTx<'_> {
              duration_us, ttft_us, overhead_us, upstream_us, attempts, input, output, cache_read, cache_write, \
              cache_write_1h, reasoning, audio_input, audio_output, image_input, image_output, images, searches, audio_ms, bytes_in, \
              bytes_out, cost, fee, price_source, price_date, flags, tags, metadata, tried, finish, decided, first_byte_us, requested_model, user_agent, refused_by, \
-             costs) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             costs, phases) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 record.at,
                 project,
@@ -94,6 +94,7 @@ impl Requests for SqliteTx<'_> {
                 text(|details| &details.user_agent),
                 details.and_then(|details| refusal_json(details.refused_by.as_ref())),
                 details.and_then(|details| costs_json(details.costs)),
+                details.and_then(|details| phases_json(details.phases)),
             ],
         )
     }
@@ -140,7 +141,7 @@ impl Requests for SqliteTx<'_> {
     }
 }
 
-fn micros(duration: Duration) -> i64 {
+pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
@@ -225,6 +226,7 @@ fn row(columns: &mut Columns<'_, '_>) -> rusqlite::Result<RequestRow> {
     row.details.user_agent = columns.take::<Option<String>>()?.unwrap_or_default();
     row.details.refused_by = columns.take::<Option<String>>()?.and_then(|json| refusal_of(&json));
     row.details.costs = columns.take::<Option<String>>()?.and_then(|json| costs_of(&json));
+    row.details.phases = columns.take::<Option<String>>()?.and_then(|json| phases_of(&json));
     row.dimension = dimension(columns)?;
     Ok(row)
 }

@@ -211,10 +211,15 @@ impl Rollups for SqliteTx<'_> {
         self.between(span, project, between, each)?;
         self.between(Span::Minute, project, (between.0.max(mark.0), between.1), &mut |mut rollup| {
             if (rollup.bucket, rollup.dimension) > mark {
-                rollup.bucket = span.bucket_of(rollup.bucket);
+                rollup.bucket = span.part_of(rollup.bucket);
                 each(rollup);
             }
         })
+    }
+
+    fn hour_cuts(&self) -> Outcome<Vec<(u64, u64)>> {
+        let sql = "SELECT minute, since FROM hour_cuts ORDER BY minute";
+        self.all(sql, [], |columns| Ok((columns.take::<i64>()?.unsigned_abs(), columns.take::<i64>()?.unsigned_abs())))
     }
 
     fn tags(&self, project: &str, between: (u64, u64), each: &mut dyn FnMut(TagPlace, TagTally)) -> Outcome<()> {
@@ -266,7 +271,7 @@ impl Rollups for SqliteTx<'_> {
 impl SqliteTx<'_> {
     /// Adds to one row: read, merged and written, since durations are merged by us.
     fn add(&self, span: Span, project: &str, rollup: &Rollup) -> Outcome<()> {
-        let bucket = span.bucket_of(rollup.bucket);
+        let bucket = span.part_of(rollup.bucket);
         let place = params![project, signed(bucket), rollup.dimension];
         let mut tally = self.first(table(span).one, place, read_rollup)?.map(|found| found.tally).unwrap_or_default();
         tally.merge(&rollup.tally);
@@ -309,7 +314,7 @@ impl SqliteTx<'_> {
     }
 
     fn between(&self, span: Span, project: &str, between: (u64, u64), each: &mut dyn FnMut(Rollup)) -> Outcome<()> {
-        let values = params![project, signed(span.bucket_of(between.0)), signed(between.1)];
+        let values = params![project, signed(span.part_of(between.0)), signed(between.1)];
         self.each(table(span).between, values, read_rollup, each)
     }
 

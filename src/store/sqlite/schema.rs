@@ -26,6 +26,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_decisions.sql"),
     include_str!("schema_searches.sql"),
     include_str!("schema_audio.sql"),
+    include_str!("schema_cuts.sql"),
+    include_str!("schema_phases.sql"),
 ];
 
 /// Refuses a file of another program or of a newer version.
@@ -100,6 +102,33 @@ mod tests {
         }
         let mut older = Connection::open(&path).unwrap();
         assert_eq!(migrate_by(&mut older, &STEPS[..1]), Err(StoreError::TooNew { found: 2, known: 1 }));
+    }
+
+    /// What was folded by an older version stays whole, and is known to be.
+    #[test]
+    fn hours_are_cut_from_the_first_one_on_that_nothing_was_folded_into() {
+        let cut_step = MIGRATIONS.iter().position(|step| step.contains("TABLE hour_cuts")).unwrap();
+        for (folded, since) in [(None, 0), (Some(7_200), 10_800)] {
+            let mut connection = Connection::open_in_memory().unwrap();
+            migrate_by(&mut connection, &MIGRATIONS[..cut_step]).unwrap();
+            if let Some(bucket) = folded {
+                let names = "SELECT group_concat(name) FROM pragma_table_info('rollups_hour') WHERE \"notnull\"";
+                let names: String = connection.query_row(names, [], |row| row.get(0)).unwrap();
+                let values = names.split(',').map(|name| match name {
+                    "project" => "'prj'".to_owned(),
+                    "bucket" => bucket.to_string(),
+                    "duration" | "ttft" | "overhead" => "x''".to_owned(),
+                    _ => "0".to_owned(),
+                });
+                let values = values.collect::<Vec<_>>().join(",");
+                connection.execute(&format!("INSERT INTO rollups_hour ({names}) VALUES ({values})"), []).unwrap();
+            }
+            migrate(&mut connection).unwrap();
+            let mut cuts = connection.prepare("SELECT minute, since FROM hour_cuts ORDER BY minute").unwrap();
+            let found = cuts.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            let found: Vec<(u64, u64)> = found.map(Result::unwrap).collect();
+            assert_eq!(found, crate::store::HOUR_CUTS.map(|minute| (minute, since)), "{folded:?}");
+        }
     }
 
     #[test]

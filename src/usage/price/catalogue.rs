@@ -110,7 +110,10 @@ impl Catalogue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{base::PicoUsd, usage::PriceClass};
+    use crate::{
+        base::{NanoUsd, PicoUsd},
+        usage::PriceClass,
+    };
 
     #[test]
     fn built_in_table_is_whole_and_every_row_can_be_found() {
@@ -148,6 +151,13 @@ mod tests {
         }
         assert_eq!(catalogue.provider_at("api.together.xyz"), Some("together"));
         assert_eq!(catalogue.provider_at("models.example.com"), None);
+    }
+
+    #[test]
+    fn models_paid_by_the_minute_have_a_price() {
+        let price = Catalogue::default().find("openai", "whisper-1").unwrap();
+        assert_eq!((price.per_audio_minute(), price.rate(PriceClass::Input, 0)), (NanoUsd(6_000_000), PicoUsd(0)));
+        assert!(!price.is_free());
     }
 
     #[test]

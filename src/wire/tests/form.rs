@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::wire::{AnswerFormat, BodyFault, Edits, Form, FormFault, FormType, view_form};
+use crate::base::{Digest, TURN_BYTES, Turns, at_once};
+use crate::wire::{AnswerFormat, BodyFault, Edits, Form, FormFault, FormType, tell_form, view_form};
 
 const BOUNDARY: &str = "d3adb33f";
 
@@ -29,7 +30,47 @@ fn form_type() -> FormType {
 }
 
 fn view(body: &[u8]) -> Result<Form, BodyFault> {
-    view_form(form_type(), body).map_err(|error| error.fault)
+    at_once(view_form(form_type(), body, &mut Turns::default())).0.map_err(|error| error.fault)
+}
+
+#[test]
+fn large_form_is_looked_at_in_turns() {
+    // What nearly is the boundary, all over: none of it stands behind a line end.
+    let content = "--d3adb33".repeat(20 * TURN_BYTES / 9);
+    let body = form(&[(&field("model"), "p/r"), (FILE.0, &content), (&field("language"), "de")]);
+    let (read, turns) = at_once(view_form(form_type(), &body, &mut Turns::default()));
+    assert_eq!(read.unwrap().file.of(&body), content.as_bytes());
+    assert!((20..=22).contains(&turns), "{turns} turns");
+}
+
+#[test]
+fn form_is_told_without_what_its_files_hold() {
+    let voice = "Content-Disposition: form-data; name=\"known_speaker_references[]\"";
+    let named = "Content-Disposition: form-data; name=\"note\"; filename=\"n.txt\"";
+    let typed = "Content-Disposition: form-data; name=\"note\"\r\nContent-Type: audio/x";
+    let bare = (field("file"), "canary");
+    let mark = |content: &str| format!("[{} bytes, {}]", content.len(), Digest::of(content.as_bytes()));
+    let model = field("model");
+    for (name, parts, want) in [
+        ("file", vec![(&*model, "p/r"), FILE], vec!["p/r".to_owned(), mark(FILE.1)]),
+        ("bare", vec![(&*bare.0, bare.1), (&model, "p/r")], vec![mark("canary"), "p/r".to_owned()]),
+        (
+            "voice",
+            vec![FILE, (voice, "data:audio/wav;base64,canary")],
+            vec![mark(FILE.1), mark("data:audio/wav;base64,canary")],
+        ),
+        ("named", vec![(named, "canary"), FILE], vec![mark("canary"), mark(FILE.1)]),
+        ("typed", vec![(typed, "canary"), (&model, "")], vec![mark("canary"), String::new()]),
+        ("text", vec![(&*model, "p/r")], vec!["p/r".to_owned()]),
+    ] {
+        let told: Vec<(&str, &str)> =
+            parts.iter().map(|(head, _)| *head).zip(want.iter().map(|said| &**said)).collect();
+        let (body, want) = (form(&parts), form(&told));
+        let mut said = Vec::new();
+        let tell = |piece: &[u8]| said.extend_from_slice(piece);
+        at_once(tell_form(&form_type(), &body, &mut Turns::default(), tell));
+        assert_eq!(String::from_utf8_lossy(&said), String::from_utf8_lossy(&want), "{name}");
+    }
 }
 
 #[test]

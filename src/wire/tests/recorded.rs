@@ -242,6 +242,31 @@ fn every_recorded_stream_is_relayed_byte_for_byte_and_ends_as_recorded() {
 }
 
 /// Characters a token: a floor for what an answer has cost. No provider may fall below it that says what is true.
+/// A client may leave at any event: the items that it has seen tell what the final list of them says.
+#[test]
+fn every_recorded_search_is_seen_before_the_final_event() {
+    let (mut searched, mut drawn) = (0, 0);
+    for (endpoint, record) in records() {
+        let streams = record.framing == "sse" && endpoint == Endpoint::Responses;
+        let Some(body) = record.body.as_ref().filter(|_| streams) else { continue };
+        let (_, _, watch) = relay(endpoint, body.as_bytes(), 1);
+        let Some(usage) = watch.usage() else { continue };
+        let (searches, images) = watch.made_so_far();
+        // Some count a search with several questions as several.
+        assert!(
+            searches <= usage.searches || usage.searches == 0,
+            "{}: {searches} of {}",
+            record.case(),
+            usage.searches
+        );
+        assert_eq!(searches > 0, usage.searches > 0, "{}", record.case());
+        assert_eq!(images, usage.images, "{}", record.case());
+        searched += searches;
+        drawn += images;
+    }
+    println!("{searched} searches, {drawn} pictures");
+}
+
 #[test]
 fn no_recorded_answer_states_fewer_tokens_than_half_of_its_text() {
     let (mut count, mut tightest) = (0, (f64::MAX, String::new()));

@@ -63,6 +63,47 @@ fn refusal_says_what_is_left_and_when() {
 }
 
 #[test]
+fn answers_tell_the_seconds_that_are_left() {
+    let provider = Provider::start();
+    let limited = gateway(&provider, ", duration_limiting: {window_size: 1 hour, max_duration_seconds: 6}");
+    let names = ["limit", "remaining", "reset"].map(|name| format!("x-ratelimit-{name}-audio-seconds"));
+    // Settled once the answer is written: it tells what was left while its own 4 were reserved.
+    for (status, remaining) in [(200, "2"), (429, "2")] {
+        let reply = transcribe(&limited, "seconds", &[]);
+        let [limit, left, reset] = [0, 1, 2].map(|at| reply.header(&names[at]));
+        assert_eq!((reply.status, limit, left), (status, Some("6"), Some(remaining)));
+        assert!(reset.is_some_and(|reset| reset.ends_with('s')), "{reset:?}");
+    }
+    let free = transcribe(&gateway(&provider, ""), "seconds", &[]);
+    assert_eq!((free.status, names.map(|name| free.header(&name).is_some())), (200, [false; 3]));
+}
+
+/// What a file says of its own length is no bound: what the provider heard is paid and counted.
+#[test]
+fn file_that_lies_about_its_length_is_billed_as_the_provider_heard_it() {
+    const M4A: &[u8] = include_bytes!("../../fixtures/audio/tone.m4a");
+    let mut lie = M4A.to_vec();
+    let head = memchr::memmem::find(&lie, b"mvhd").unwrap();
+    // A thousandth of a second.
+    lie[head + 20..head + 24].copy_from_slice(&[0, 0, 0, 1]);
+    let provider = Provider::start();
+    let limited = gateway(&provider, ", duration_limiting: {window_size: 1 hour, max_duration_seconds: 10}");
+    let ask = || limited.ask(&post(&form(&[field("model", "demo/long"), file(&lie)])));
+    let reply = ask();
+    // 600 seconds at 0.006 USD a minute.
+    assert_eq!((reply.status, super::cost(&reply)), (200, Some("0.060000000")));
+    assert_eq!(ask().status, 429, "the limit is passed once, by what was heard");
+    limited.assert_idle();
+    // Without a figure the last cue of subtitles tells, and a text nothing: then it is the least that its size allows.
+    let free = gateway(&provider, "");
+    for (model, format, cost) in [("vtt", "vtt", "0.000330000"), ("text", "text", "0.000012500")] {
+        let parts = [field("model", &format!("demo/{model}")), field("response_format", format), file(&lie)];
+        let reply = free.ask(&post(&form(&parts)));
+        assert_eq!((reply.status, super::cost(&reply)), (200, Some(cost)), "{model}");
+    }
+}
+
+#[test]
 fn shadow_reports_and_refuses_nothing() {
     let provider = Provider::start();
     let gateway =

@@ -1,5 +1,6 @@
 //! `POST /v1/audio/transcriptions`: forms in, text out.
 
+mod kept;
 mod limits;
 mod provider;
 

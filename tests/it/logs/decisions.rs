@@ -64,6 +64,11 @@ fn row_tells_each_step_as_far_as_the_request_got() {
         assert_eq!(row["organization"], json!(organization), "{row}");
         let ms = |name: &str| row[name].as_f64().unwrap_or_default();
         assert!(ms("first_byte_ms") > 0.0 && ms("first_byte_ms") <= ms("duration_ms"), "{row}");
+        let phases = row["phases"].as_object().unwrap_or_else(|| panic!("{row}"));
+        let spent: f64 = phases.values().map(|phase| phase.as_f64().unwrap()).sum();
+        assert!(spent > 0.0 && spent <= ms("duration_ms") + 0.01, "each is a part of it: {row}");
+        let is_sent = model != "demo/none";
+        assert_eq!((phases.len(), phases["upstream_ms"].as_f64().unwrap() > 0.0), (7, is_sent), "{row}");
         let parts = &row["cost_parts"];
         let nano = |usd: &Value| usd.as_str().map_or(0, |usd| usd.replace('.', "").parse::<u64>().unwrap());
         let sum: u64 = parts.as_object().iter().flat_map(|parts| parts.values()).map(nano).sum();
@@ -93,6 +98,7 @@ fn refusal_names_the_rules_or_the_limit_that_decided() {
     let row = site.row(&site.name(&rate, "demo/r0", ""));
     assert_eq!(steps(&row), format!("key accepted {id}; limits refused key"), "{row}");
     assert_eq!(row["decisions"][1]["reason"], json!("the limit of the key is 0: nothing is allowed"), "{row}");
+    assert_eq!(row["phases"], Value::Null, "nobody counts what may be no row");
     let (poor, id) = site.key_with(&json!({"usage_limit": "0.000001"}));
     let row = site.row(&site.name(&poor, "demo/r0", ""));
     let want = format!("key accepted {id}; route found demo/r0; rules none; target only m0; limits refused key");
@@ -110,7 +116,7 @@ fn refusal_names_the_rules_or_the_limit_that_decided() {
     let text = site.gateway.admin("GET", &format!("/projects/{}/logs/export?format=csv", site.project), &[], "").text();
     let heading = text.lines().next().unwrap();
     assert!(
-        ["finish_reason", "decisions", "user_agent", "cost_parts"].iter().all(|name| heading.contains(name)),
+        ["finish_reason", "phases", "decisions", "user_agent", "cost_parts"].iter().all(|name| heading.contains(name)),
         "{heading}"
     );
     let id = passed.header("x-request-id").unwrap();
