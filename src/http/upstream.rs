@@ -19,7 +19,8 @@ use super::{
     buffer::{Buffer, Framed},
     chunk::{ChunkDecoder, Step},
     downstream::Downstream,
-    head::{Framing, find_end},
+    head::Framing,
+    lines::find_end,
     response::{ResponseError, ResponseHead, parse_response},
     stream::Stream,
 };
