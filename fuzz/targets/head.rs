@@ -23,6 +23,7 @@ fuzz_target!(|input: (u16, &[u8])| {
     let _ = parse_response(head);
     let Ok(parsed) = parse_request(head, LIMITS) else { return };
     assert_eq!(parsed.len, head.len());
+    another_parser_takes_it(head, parsed.method_text.of(head));
     holds_the_rules(head, parsed.framing, parsed.is_1_1);
     for (name, part) in [
         ("authorization", parsed.authorization),
@@ -40,6 +41,17 @@ fuzz_target!(|input: (u16, &[u8])| {
         assert_eq!(values(head, name), [part.of(head)], "the value of {name}");
     }
 });
+
+/// A parser that others rely on is laxer than ours, never stricter.
+fn another_parser_takes_it(head: &[u8], method: &[u8]) {
+    let mut slots = [httparse::EMPTY_HEADER; FIELDS_CEILING];
+    let mut request = httparse::Request::new(&mut slots);
+    assert_eq!(request.parse(head), Ok(httparse::Status::Complete(head.len())));
+    assert_eq!(request.method.map(str::as_bytes), Some(method));
+    for field in request.headers.iter() {
+        assert!(values(head, field.name).contains(&field.value), "{}", field.name);
+    }
+}
 
 /// All values of a field, read by lines.
 fn values<'a>(head: &'a [u8], wanted: &str) -> Vec<&'a [u8]> {

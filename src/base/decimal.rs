@@ -1,5 +1,8 @@
 //! Numbers as decimal text, without a text of their own.
 
+/// 00 to 99.
+const PAIRS: [[u8; 2]; 100] = pairs();
+
 /// The decimal digits of a number.
 #[derive(Debug, Clone, Copy)]
 pub struct Decimal {
@@ -14,11 +17,14 @@ impl Decimal {
     pub fn new(mut value: u64) -> Self {
         let mut digits = [b'0'; 20];
         let mut at = digits.len();
-        for slot in digits.iter_mut().rev() {
-            *slot = b'0' + u8::try_from(value % 10).unwrap_or(0);
-            value /= 10;
-            at -= 1;
+        // Two digits a division.
+        for slot in digits.as_chunks_mut::<2>().0.iter_mut().rev() {
+            let pair = usize::try_from(value % 100).ok().and_then(|pair| PAIRS.get(pair)).copied().unwrap_or_default();
+            *slot = pair;
+            value /= 100;
+            at -= 2;
             if value == 0 {
+                at += usize::from(pair.starts_with(b"0"));
                 break;
             }
         }
@@ -32,13 +38,29 @@ impl Decimal {
     }
 }
 
+#[allow(clippy::indexing_slicing, reason = "the bounds are those of the table, and the compiler runs this")]
+const fn pairs() -> [[u8; 2]; 100] {
+    let mut pairs = [[0; 2]; 100];
+    let (mut tens, mut at) = (b'0', 0);
+    while tens <= b'9' {
+        let mut ones = b'0';
+        while ones <= b'9' {
+            pairs[at] = [tens, ones];
+            at += 1;
+            ones += 1;
+        }
+        tens += 1;
+    }
+    pairs
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn numbers_are_written_in_decimal() {
-        for value in [0, 7, 10, 4_294_967_296, u64::MAX] {
+        for value in (0..=1_001).chain([9_999, 10_000, 4_294_967_296, u64::MAX / 10, u64::MAX]) {
             assert_eq!(Decimal::new(value).as_bytes(), value.to_string().as_bytes());
         }
     }

@@ -31,6 +31,13 @@ impl Instant {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// Nanoseconds from `earlier` to this moment; zero if it is not earlier.
+    #[must_use]
+    #[inline]
+    pub fn saturating_nanos_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
     /// Time from this moment until now.
     #[must_use]
     pub fn elapsed(self) -> Duration {

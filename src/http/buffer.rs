@@ -3,7 +3,7 @@
 //! A connection borrows a buffer when bytes are there and gives it back when they are used up, so idle connections hold
 //! none. The front and the back keep room for chunk framing, so that relayed bytes are framed where they lie.
 
-use std::{cell::RefCell, mem};
+use std::{cell::RefCell, mem, ops::Range};
 
 /// Room in front of the bytes: a chunk header of 16 hex digits would fit.
 const HEADROOM: usize = 24;
@@ -293,6 +293,16 @@ impl Buffer {
         }
     }
 
+    /// Copies the bytes of `range` to where they end at `end`, which is not behind where they end now.
+    #[inline]
+    pub fn move_up(&mut self, range: Range<usize>, end: usize) {
+        let (from, to) = (self.start + range.start, self.start + range.end);
+        let target = (self.start + end).saturating_sub(range.len());
+        if target < from && to <= self.end {
+            self.bytes.copy_within(from..to, target);
+        }
+    }
+
     /// Puts other bytes in the place of `from..to`; what stands behind moves.
     pub fn splice(&mut self, (from, to): (usize, usize), bytes: &[u8]) {
         let to = to.min(self.len());
@@ -502,6 +512,18 @@ mod tests {
             (2 + room + SIZE, Some(&b'a'), Some(&b'-'))
         );
         assert_eq!(buffer.filled().iter().filter(|byte| **byte == b'x').count(), SIZE);
+    }
+
+    #[test]
+    fn bytes_move_up_to_those_in_front_of_them() {
+        const HELD: &[u8] = b"abc\r\n3\r\ndef";
+        for (range, end, want) in
+            [(8..11, 6, &b"abcdef\r\ndef"[..]), (3..3, 3, HELD), (0..3, 3, HELD), (8..11, 11, HELD), (8..12, 7, HELD)]
+        {
+            let mut buffer = holding(HELD);
+            buffer.move_up(range.clone(), end);
+            assert_eq!(buffer.filled(), want, "{range:?}");
+        }
     }
 
     #[test]

@@ -19,7 +19,8 @@ use super::{
     buffer::{Buffer, ahead_bytes},
     chunk::{ChunkDecoder, Step},
     deadline::Deadline,
-    head::{Framing, HeadError, HeadLimits, RequestHead, find_end, leading_blank, parse_request},
+    head::{Framing, HeadError, HeadLimits, RequestHead, parse_request},
+    lines::{find_end, leading_blank},
     socket::Socket,
 };
 

@@ -1,11 +1,11 @@
 //! Request heads: one strict parse, no allocation.
 //!
-//! `httparse` reads the grammar; what it tolerates and RFC 9112 merely allows is refused here: bare line feeds, repeated
-//! fields that frame or identify, odd lengths, underscores in names. Every value is a range of the buffer.
+//! `lines.rs` reads the grammar; what RFC 9112 merely allows is refused here: repeated fields that frame or identify, odd
+//! lengths, underscores in names. Every value is a range of the buffer.
 
-use std::mem::MaybeUninit;
+use memchr::{memchr, memchr2};
 
-use memchr::memchr_iter;
+use super::lines::{Field, LINE_END, Lines, Malformed};
 
 /// Limits of one head.
 #[derive(Debug, Clone, Copy)]
@@ -93,11 +93,10 @@ pub struct Part {
 impl Part {
     const EMPTY: Self = Self { start: 0, end: 0 };
 
-    /// Finds where `slice` lies in `bytes`, of which it is a part. Heads are far below 4 GiB.
-    pub(super) fn locate(bytes: &[u8], slice: &[u8]) -> Self {
-        let start = slice.as_ptr().addr().saturating_sub(bytes.as_ptr().addr());
+    /// So many bytes from an offset on. Heads are far below 4 GiB.
+    pub(super) fn new(start: usize, len: usize) -> Self {
         let offset = |at: usize| u32::try_from(at).unwrap_or(0);
-        Self { start: offset(start), end: offset(start + slice.len()) }
+        Self { start: offset(start), end: offset(start + len) }
     }
 
     /// The bytes of the part, given those of the head.
@@ -191,77 +190,37 @@ impl RequestHead {
     }
 }
 
-/// Looks for the end of a head in what has arrived so far.
-///
-/// `seen` is how far an earlier call has looked; it is moved on. Returns the length of the head once its empty line is
-/// there. Empty lines before the request line are skipped by the caller through [`leading_blank`].
-///
-/// # Errors
-/// [`HeadError::BareLineEnd`] at once, before the head is complete; [`HeadError::TooLarge`] past the limit.
-pub fn find_end(bytes: &[u8], seen: &mut usize, bytes_max: usize) -> Result<Option<usize>, HeadError> {
-    let rest = bytes.get(*seen..).unwrap_or_default();
-    for offset in memchr_iter(b'\n', rest) {
-        let at = *seen + offset;
-        if at == 0 || bytes.get(at - 1) != Some(&b'\r') {
-            return Err(HeadError::BareLineEnd);
-        }
-        if at >= 3 && bytes.get(at - 3..at - 1) == Some(b"\r\n") {
-            return if at < bytes_max { Ok(Some(at + 1)) } else { Err(HeadError::TooLarge) };
-        }
-    }
-    *seen = bytes.len();
-    if bytes.len() > bytes_max { Err(HeadError::TooLarge) } else { Ok(None) }
-}
-
-/// Length of the empty lines before a request line that a server should ignore (RFC 9112, section 2.2): at most one.
-#[must_use]
-pub fn leading_blank(bytes: &[u8]) -> usize {
-    if bytes.starts_with(b"\r\n") { 2 } else { 0 }
-}
-
-/// Parses a complete head, as [`find_end`] delimited it.
+/// Parses a complete head, as [`super::find_end`] delimited it.
 ///
 /// # Errors
 /// [`HeadError`] names the first rule that is broken.
 pub fn parse_request(bytes: &[u8], limits: HeadLimits) -> Result<RequestHead, HeadError> {
-    let mut slots = [const { MaybeUninit::uninit() }; FIELDS_CEILING];
-    let slots = slots.get_mut(..limits.fields_max.min(FIELDS_CEILING)).unwrap_or_default();
-    let mut request = httparse::Request::new(&mut []);
-    match request.parse_with_uninit_headers(bytes, slots) {
-        Ok(httparse::Status::Complete(len)) if len == bytes.len() => {}
-        Ok(_) => return Err(HeadError::Malformed),
-        Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyFields),
-        Err(httparse::Error::Version) => return Err(HeadError::Version),
-        Err(_) => return Err(HeadError::Malformed),
-    }
-    let parts = Parts { bytes };
-    let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
-        return Err(HeadError::Malformed);
-    };
+    let mut lines = Lines::new(bytes);
+    let line = RequestLine::read(&mut lines)?;
     let mut fields = Fields::default();
-    for header in request.headers.iter() {
-        fields.take(&parts, header)?;
+    let mut left = limits.fields_max.min(FIELDS_CEILING);
+    while let Some(field) = lines.field()? {
+        left = left.checked_sub(1).ok_or(HeadError::TooManyFields)?;
+        fields.take(&field)?;
     }
-    let host = match (&fields.host, minor) {
-        (Some(host), _) => Some(parts.get(*host)),
-        (None, 0) => None,
-        (None, _) => return Err(HeadError::Host),
-    };
-    let (path, has_query) = parse_target(&parts, method, target, host)?;
+    if fields.host.is_none() && line.is_1_1 {
+        return Err(HeadError::Host);
+    }
+    let (path, has_query) = line.path(fields.host)?;
     let framing = fields.framing()?;
-    if minor == 0 && framing != Framing::None {
+    if !line.is_1_1 && framing != Framing::None {
         return Err(HeadError::OldVersionBody);
     }
     Ok(RequestHead {
         len: bytes.len(),
-        method: parse_method(method)?,
-        method_text: parts.range(method.as_bytes()),
+        method: parse_method(line.method)?,
+        method_text: Part::new(line.at, line.method.len()),
         path,
         has_query,
-        is_1_1: minor == 1,
-        keep_alive: if minor == 1 { !fields.says_close } else { fields.says_keep_alive && !fields.says_close },
+        is_1_1: line.is_1_1,
+        keep_alive: if line.is_1_1 { !fields.says_close } else { fields.says_keep_alive && !fields.says_close },
         framing,
-        expects_continue: fields.expects_continue && minor == 1,
+        expects_continue: fields.expects_continue && line.is_1_1,
         authorization: fields.authorization,
         x_api_key: fields.x_api_key,
         api_key: fields.api_key,
@@ -279,24 +238,73 @@ pub fn parse_request(bytes: &[u8], limits: HeadLimits) -> Result<RequestHead, He
     })
 }
 
-struct Parts<'a> {
-    bytes: &'a [u8],
+impl From<Malformed> for HeadError {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
 }
 
-impl<'a> Parts<'a> {
-    /// Where a slice of the head lies in it.
-    fn range(&self, slice: &[u8]) -> Part {
-        Part::locate(self.bytes, slice)
+struct RequestLine<'a> {
+    /// Where it begins: a server ignores empty lines in front of it (RFC 9112, section 2.2).
+    at: usize,
+    method: &'a [u8],
+    target: &'a [u8],
+    is_1_1: bool,
+}
+
+impl<'a> RequestLine<'a> {
+    fn read(lines: &mut Lines<'a>) -> Result<Self, HeadError> {
+        lines.skip_empty();
+        let at = lines.at();
+        let method = lines.token()?;
+        lines.skip(b" ")?;
+        let target = lines.word()?;
+        lines.skip(b" ")?;
+        let is_1_1 = lines.skip(b"HTTP/1.1").is_ok();
+        if !is_1_1 {
+            lines.skip(b"HTTP/1.0").map_err(|_| HeadError::Version)?;
+        }
+        lines.skip(LINE_END)?;
+        if !target.is_ascii() && std::str::from_utf8(target).is_err() {
+            return Err(HeadError::Malformed);
+        }
+        Ok(Self { at, method, target, is_1_1 })
     }
 
-    fn get(&self, part: Part) -> &'a [u8] {
-        part.of(self.bytes)
+    /// Splits the target into path and query, and tells whether there is one; the absolute form must name the same authority as
+    /// `Host`.
+    fn path(&self, host: Option<&[u8]>) -> Result<(Part, bool), HeadError> {
+        let target = self.target;
+        // Nearly no target has either of them.
+        let is_plain = memchr2(b'#', b'?', target).is_none();
+        if !is_plain && target.contains(&b'#') {
+            return Err(HeadError::Target);
+        }
+        let target_at = self.at + self.method.len() + 1;
+        if self.method == b"OPTIONS" && target == b"*" {
+            return Ok((Part::new(target_at, target.len()), false));
+        }
+        let mut path_at = 0;
+        if !target.starts_with(b"/") {
+            let authority_at = scheme_bytes(target).ok_or(HeadError::Target)?;
+            let rest = target.get(authority_at..).unwrap_or_default();
+            let (authority, path) = rest.split_at(memchr2(b'/', b'?', rest).unwrap_or(rest.len()));
+            let is_same = host.is_some_and(|host| host.eq_ignore_ascii_case(authority));
+            if !is_same || !path.starts_with(b"/") {
+                return Err(HeadError::Target);
+            }
+            path_at = authority_at + authority.len();
+        }
+        let path_and_query = target.get(path_at..).unwrap_or_default();
+        let query_at = if is_plain { None } else { memchr(b'?', path_and_query) };
+        let path = Part::new(target_at + path_at, query_at.unwrap_or(path_and_query.len()));
+        Ok((path, query_at.is_some()))
     }
 }
 
 #[derive(Default)]
-struct Fields {
-    host: Option<Part>,
+struct Fields<'a> {
+    host: Option<&'a [u8]>,
     length: Option<u64>,
     chunked: bool,
     says_close: bool,
@@ -318,56 +326,61 @@ struct Fields {
     forwarded_for: Vec<Part>,
 }
 
-impl Fields {
+impl<'a> Fields<'a> {
     /// Looks at one field. The length picks the candidates, so that most fields cost one comparison.
-    fn take(&mut self, parts: &Parts<'_>, header: &httparse::Header<'_>) -> Result<(), HeadError> {
-        let name = header.name.as_bytes();
-        let value = header.value;
-        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        match name.len() {
-            4 if is("host") => return set_host(&mut self.host, parts, value),
-            6 if is("expect") => {
+    #[inline(always)]
+    fn take(&mut self, field: &Field<'a>) -> Result<(), HeadError> {
+        let value = field.value;
+        match field.name.len() {
+            4 if field.is(b"host") => return self.set_host(value),
+            6 if field.is(b"expect") => {
                 if self.expects_continue || !value.eq_ignore_ascii_case(b"100-continue") {
                     return Err(HeadError::Expect);
                 }
                 self.expects_continue = true;
             }
-            7 if is("upgrade") => return Err(HeadError::Forbidden),
-            7 if is("api-key") => return set(&mut self.api_key, parts, value),
-            9 if is("x-rb-tags") => self.tags.push(parts.range(value)),
-            9 if is("x-api-key") => return set(&mut self.x_api_key, parts, value),
-            10 if is("connection") => self.connection(value)?,
-            10 if is("user-agent") => self.user_agent = Some(parts.range(value)),
-            10 if is("tracestate") => self.tracestate = Some(parts.range(value)),
-            11 if is("traceparent") => return set(&mut self.traceparent, parts, value),
-            12 if is("content-type") => return set(&mut self.content_type, parts, value),
-            12 if is("x-request-id") => return set(&mut self.request_id, parts, value),
-            13 if is("authorization") => return set(&mut self.authorization, parts, value),
-            14 if is("content-length") => {
+            7 if field.is(b"upgrade") => return Err(HeadError::Forbidden),
+            7 if field.is(b"api-key") => return set(&mut self.api_key, field),
+            9 if field.is(b"x-rb-tags") => self.tags.push(field.place),
+            9 if field.is(b"x-api-key") => return set(&mut self.x_api_key, field),
+            10 if field.is(b"connection") => self.connection(value)?,
+            10 if field.is(b"user-agent") => self.user_agent = Some(field.place),
+            10 if field.is(b"tracestate") => self.tracestate = Some(field.place),
+            11 if field.is(b"traceparent") => return set(&mut self.traceparent, field),
+            12 if field.is(b"content-type") => return set(&mut self.content_type, field),
+            12 if field.is(b"x-request-id") => return set(&mut self.request_id, field),
+            13 if field.is(b"authorization") => return set(&mut self.authorization, field),
+            14 if field.is(b"content-length") => {
                 if self.length.is_some() {
                     return Err(HeadError::ContentLength);
                 }
                 self.length = Some(parse_length(value).ok_or(HeadError::ContentLength)?);
             }
-            15 if is("x-millrace-tags") => self.tags.push(parts.range(value)),
-            15 if is("x-forwarded-for") => self.forwarded_for.push(parts.range(value)),
-            16 if is("content-encoding") && !value.eq_ignore_ascii_case(b"identity") => {
-                return set(&mut self.content_encoding, parts, value);
+            15 if field.is(b"x-millrace-tags") => self.tags.push(field.place),
+            15 if field.is(b"x-forwarded-for") => self.forwarded_for.push(field.place),
+            16 if field.is(b"content-encoding") && !value.eq_ignore_ascii_case(b"identity") => {
+                return set(&mut self.content_encoding, field);
             }
-            17 if is("transfer-encoding") => {
+            17 if field.is(b"transfer-encoding") => {
                 if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
                     return Err(HeadError::TransferEncoding);
                 }
                 self.chunked = true;
             }
-            19 if is("x-millrace-metadata") => return set(&mut self.metadata, parts, value),
-            22 if is("x-millrace-no-fallback") => return set(&mut self.no_fallback, parts, value),
-            21 if is("x-millrace-timeout-ms") => return set(&mut self.timeout_ms, parts, value),
+            19 if field.is(b"x-millrace-metadata") => return set(&mut self.metadata, field),
+            21 if field.is(b"x-millrace-timeout-ms") => return set(&mut self.timeout_ms, field),
+            22 if field.is(b"x-millrace-no-fallback") => return set(&mut self.no_fallback, field),
+            _ if has_underscore(field.name) => return Err(HeadError::Underscore),
             _ => {}
         }
-        if has_underscore(name) {
-            return Err(HeadError::Underscore);
+        Ok(())
+    }
+
+    fn set_host(&mut self, value: &'a [u8]) -> Result<(), HeadError> {
+        if self.host.is_some() || value.is_empty() || !value.iter().all(is_of_authority) {
+            return Err(HeadError::Host);
         }
+        self.host = Some(value);
         Ok(())
     }
 
@@ -405,20 +418,11 @@ fn has_underscore(name: &[u8]) -> bool {
     chunks.iter().any(in_chunk) || rest.contains(&b'_')
 }
 
-fn set(slot: &mut Option<Part>, parts: &Parts<'_>, value: &[u8]) -> Result<(), HeadError> {
+fn set(slot: &mut Option<Part>, field: &Field<'_>) -> Result<(), HeadError> {
     if slot.is_some() {
         return Err(HeadError::Repeated);
     }
-    *slot = Some(parts.range(value));
-    Ok(())
-}
-
-fn set_host(slot: &mut Option<Part>, parts: &Parts<'_>, value: &[u8]) -> Result<(), HeadError> {
-    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(b);
-    if slot.is_some() || value.is_empty() || !value.iter().all(allowed) {
-        return Err(HeadError::Host);
-    }
-    *slot = Some(parts.range(value));
+    *slot = Some(field.place);
     Ok(())
 }
 
@@ -431,46 +435,28 @@ pub(super) fn parse_length(value: &[u8]) -> Option<u64> {
     Some(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
 }
 
-fn parse_method(method: &str) -> Result<Method, HeadError> {
+/// Whether a host with its port may have the byte.
+fn is_of_authority(byte: &u8) -> bool {
+    matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'&'..=b'.')
+        || matches!(byte, b'!' | b'$' | b'%' | b':' | b';' | b'=' | b'[' | b']' | b'_' | b'~')
+}
+
+fn parse_method(method: &[u8]) -> Result<Method, HeadError> {
     Ok(match method {
-        "POST" => Method::Post,
-        "GET" => Method::Get,
-        "HEAD" => Method::Head,
-        "OPTIONS" => Method::Options,
-        "CONNECT" | "TRACE" => return Err(HeadError::Forbidden),
+        b"POST" => Method::Post,
+        b"GET" => Method::Get,
+        b"HEAD" => Method::Head,
+        b"OPTIONS" => Method::Options,
+        b"CONNECT" | b"TRACE" => return Err(HeadError::Forbidden),
         _ => Method::Other,
     })
 }
 
-/// Splits the target into path and query; the absolute form must name the same authority as `Host`.
-fn parse_target(parts: &Parts<'_>, method: &str, target: &str, host: Option<&[u8]>) -> Result<(Part, bool), HeadError> {
-    if target.contains('#') {
-        return Err(HeadError::Target);
-    }
-    if method == "OPTIONS" && target == "*" {
-        return Ok((parts.range(target.as_bytes()), false));
-    }
-    let path_and_query = if target.starts_with('/') {
-        target
-    } else {
-        let rest = strip_scheme(target).ok_or(HeadError::Target)?;
-        let path_at = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(path_at);
-        let same = host.is_some_and(|host| host.eq_ignore_ascii_case(authority.as_bytes()));
-        if !same || !path.starts_with('/') {
-            return Err(HeadError::Target);
-        }
-        path
-    };
-    let (path, query) =
-        path_and_query.split_once('?').map_or((path_and_query, None), |(path, query)| (path, Some(query)));
-    Ok((parts.range(path.as_bytes()), query.is_some()))
-}
-
-fn strip_scheme(target: &str) -> Option<&str> {
-    let (scheme, rest) = target.split_once("://")?;
-    let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-    known.then_some(rest)
+/// Length of `http://` or `https://` at the front.
+fn scheme_bytes(target: &[u8]) -> Option<usize> {
+    let (scheme, rest) = target.split_at(memchr(b':', target)?);
+    let is_known = scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https");
+    (is_known && rest.starts_with(b"://")).then_some(scheme.len() + 3)
 }
 
 #[cfg(test)]

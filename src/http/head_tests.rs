@@ -1,6 +1,7 @@
 //! Which request heads are taken and which are refused.
 #![allow(clippy::too_many_lines)]
 
+use super::super::lines::find_end;
 use super::*;
 
 const LIMITS: HeadLimits = HeadLimits { bytes_max: 32 * 1024, fields_max: 100 };
@@ -22,6 +23,15 @@ fn ordinary_head_is_read() {
     assert_eq!(head.framing, Framing::Length(12));
     assert_eq!(of(head.authorization.as_ref().unwrap()), "Bearer k");
     assert_eq!(of(head.content_type.as_ref().unwrap()), "application/json");
+}
+
+#[test]
+fn empty_lines_in_front_move_what_was_found() {
+    let text = "\r\nPUT /v1/x?y HTTP/1.1\r\nHost: a\r\nx-api-key: k\r\n\r\n";
+    let head = parse(text).unwrap();
+    let of = |part: &Part| std::str::from_utf8(part.of(text.as_bytes())).unwrap();
+    assert_eq!((of(&head.method_text), of(&head.path), head.len), ("PUT", "/v1/x", text.len()));
+    assert_eq!(head.x_api_key.as_ref().map(of), Some("k"));
 }
 
 #[test]

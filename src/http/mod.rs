@@ -8,6 +8,7 @@ mod chunk;
 mod deadline;
 mod downstream;
 mod head;
+mod lines;
 mod preamble;
 mod response;
 mod runtime;
@@ -20,9 +21,8 @@ pub use buffer::{Buffer, CHUNK_END, Framed, LAST_CHUNK, drop_free_buffers, trim_
 pub use chunk::{ChunkDecoder, ChunkError, Step};
 pub use deadline::{Deadline, Expired, Handle, TICK, interrupt_all, interrupt_idle, interrupt_over, sweep};
 pub use downstream::{BodyKind, Downstream, DownstreamLimits, Gone, NoBody, NoHead};
-pub use head::{
-    FIELDS_CEILING, Framing, HeadError, HeadLimits, Method, Part, RequestHead, find_end, leading_blank, parse_request,
-};
+pub use head::{FIELDS_CEILING, Framing, HeadError, HeadLimits, Method, Part, RequestHead, parse_request};
+pub use lines::{find_end, leading_blank};
 pub use preamble::{PREAMBLE_BYTES_MAX, PREAMBLE_HEAD_BYTES, Preamble, PreambleError};
 pub use response::{Coding, Content, ResponseError, ResponseHead, parse_response};
 pub use runtime::{Elapsed, block_on, block_on_io_uring, has_io_uring, sleep, spawn, timeout, yield_now};

@@ -2,9 +2,8 @@
 //!
 //! Nothing of an upstream head is passed on except through the fields named here (an allow-list by construction).
 
-use std::mem::MaybeUninit;
-
 use super::head::{FIELDS_CEILING, Framing, Part, parse_length};
+use super::lines::{Field, LINE_END, Lines, Malformed};
 
 /// Why an upstream head is refused. The connection is destroyed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -67,35 +66,27 @@ pub struct ResponseHead {
     pub version: Option<Part>,
 }
 
-/// Parses a complete response head, as [`super::head::find_end`] delimited it.
+/// Parses a complete response head, as [`super::find_end`] delimited it.
 ///
 /// # Errors
 /// [`ResponseError`] names what is wrong.
 pub fn parse_response(bytes: &[u8]) -> Result<ResponseHead, ResponseError> {
-    let mut slots = [const { MaybeUninit::uninit() }; FIELDS_CEILING];
-    let mut response = httparse::Response::new(&mut []);
-    let config = httparse::ParserConfig::default();
-    match config.parse_response_with_uninit_headers(&mut response, bytes, &mut slots) {
-        Ok(httparse::Status::Complete(len)) if len == bytes.len() => {}
-        Ok(_) => return Err(ResponseError::Malformed),
-        Err(httparse::Error::TooManyHeaders) => return Err(ResponseError::TooManyFields),
-        Err(_) => return Err(ResponseError::Malformed),
-    }
-    let (Some(status), Some(minor)) = (response.code, response.version) else {
-        return Err(ResponseError::Malformed);
-    };
+    let mut lines = Lines::new(bytes);
+    let (status, is_1_1) = read_status(&mut lines)?;
     if status == 101 {
         return Err(ResponseError::SwitchedProtocols);
     }
     if !(100..600).contains(&status) {
         return Err(ResponseError::Malformed);
     }
-    let mut fields = Fields { bytes, ..Fields::default() };
-    for header in response.headers.iter() {
-        fields.take(header)?;
+    let mut fields = Fields::default();
+    let mut left = FIELDS_CEILING;
+    while let Some(field) = lines.field()? {
+        left = left.checked_sub(1).ok_or(ResponseError::TooManyFields)?;
+        fields.take(&field)?;
     }
     let framing = fields.framing(status)?;
-    let says_keep = if minor == 1 { !fields.says_close } else { fields.says_keep_alive };
+    let says_keep = if is_1_1 { !fields.says_close } else { fields.says_keep_alive };
     Ok(ResponseHead {
         len: bytes.len(),
         status,
@@ -110,9 +101,30 @@ pub fn parse_response(bytes: &[u8]) -> Result<ResponseHead, ResponseError> {
     })
 }
 
+impl From<Malformed> for ResponseError {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+/// Reads the status, and whether the provider speaks HTTP/1.1. The space behind the status may be missing, as the reason may.
+fn read_status(lines: &mut Lines<'_>) -> Result<(u16, bool), Malformed> {
+    lines.skip_empty();
+    let is_1_1 = lines.skip(b"HTTP/1.1").is_ok();
+    if !is_1_1 {
+        lines.skip(b"HTTP/1.0")?;
+    }
+    lines.skip(b" ")?;
+    let status = Some(lines.word()?).filter(|digits| digits.len() == 3).and_then(parse_length).ok_or(Malformed)?;
+    if lines.skip(LINE_END).is_err() {
+        lines.skip(b" ")?;
+        lines.text()?;
+    }
+    Ok((u16::try_from(status).map_err(|_| Malformed)?, is_1_1))
+}
+
 #[derive(Default)]
-struct Fields<'a> {
-    bytes: &'a [u8],
+struct Fields {
     length: Option<u64>,
     chunked: bool,
     says_close: bool,
@@ -125,40 +137,40 @@ struct Fields<'a> {
     version: Option<Part>,
 }
 
-impl Fields<'_> {
-    fn take(&mut self, header: &httparse::Header<'_>) -> Result<(), ResponseError> {
-        let (name, value) = (header.name.as_bytes(), header.value);
-        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        match name.len() {
-            10 if is("connection") => {
+impl Fields {
+    #[inline(always)]
+    fn take(&mut self, field: &Field<'_>) -> Result<(), ResponseError> {
+        let value = field.value;
+        match field.name.len() {
+            10 if field.is(b"connection") => {
                 for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
                     self.says_close |= option.eq_ignore_ascii_case(b"close");
                     self.says_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
-            11 if is("retry-after") => self.retry_after = Some(self.range(value)),
-            12 if is("content-type") => {
+            11 if field.is(b"retry-after") => self.retry_after = Some(field.place),
+            12 if field.is(b"content-type") => {
                 let start = value.get(..17).unwrap_or_default();
                 if start.eq_ignore_ascii_case(b"text/event-stream") {
                     self.content = Content::EventStream;
                 }
             }
-            14 if is("content-length") => {
+            14 if field.is(b"content-length") => {
                 if self.length.is_some() {
                     return Err(ResponseError::Framing);
                 }
                 self.length = Some(parse_length(value).ok_or(ResponseError::Framing)?);
             }
-            14 if is("openai-version") => self.version = Some(self.range(value)),
-            14 if is("retry-after-ms") => self.retry_after_ms = Some(self.range(value)),
-            16 if is("content-encoding") => self.coding(value),
-            17 if is("transfer-encoding") => {
+            14 if field.is(b"openai-version") => self.version = Some(field.place),
+            14 if field.is(b"retry-after-ms") => self.retry_after_ms = Some(field.place),
+            16 if field.is(b"content-encoding") => self.coding(value),
+            17 if field.is(b"transfer-encoding") => {
                 if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
                     return Err(ResponseError::Framing);
                 }
                 self.chunked = true;
             }
-            20 if is("openai-processing-ms") => self.processing_ms = Some(self.range(value)),
+            20 if field.is(b"openai-processing-ms") => self.processing_ms = Some(field.place),
             _ => {}
         }
         Ok(())
@@ -188,10 +200,6 @@ impl Fields<'_> {
             (false, Some(length)) => Framing::Length(length),
             (false, None) => Framing::Close,
         })
-    }
-
-    fn range(&self, value: &[u8]) -> Part {
-        Part::locate(self.bytes, value)
     }
 }
 

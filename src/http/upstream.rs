@@ -19,7 +19,8 @@ use super::{
     buffer::{Buffer, Framed},
     chunk::{ChunkDecoder, Step},
     downstream::Downstream,
-    head::{Framing, find_end},
+    head::Framing,
+    lines::find_end,
     response::{ResponseError, ResponseHead, parse_response},
     stream::Stream,
 };
@@ -344,29 +345,22 @@ impl Upstream {
             }
             Body::Chunked(decoder) => {
                 let mut at = self.plain;
-                while at < self.input.len() {
+                while at < self.input.len() && !self.ended {
                     match decoder.step(self.input.filled(), &mut at).map_err(|_| Cut::Framing)? {
                         Step::Content(range) => {
-                            // The first chunk stays where it is; later ones move up to it by the length of a header.
-                            if self.plain == 0 {
-                                self.input.consume(range.start);
-                            } else {
-                                self.input.close_gap(self.plain, range.start);
-                            }
+                            // The first chunk stays where it is; later ones move up to it, each of them once.
+                            let gap = if self.plain == 0 { range.start } else { 0 };
+                            self.input.consume(gap);
+                            let range = range.start - gap..range.end - gap;
+                            at = range.end;
                             self.plain += range.len();
-                            at = self.plain;
+                            self.input.move_up(range, self.plain);
                         }
-                        Step::More => {
-                            self.drop_raw(at);
-                            return Ok(());
-                        }
-                        Step::End => {
-                            self.drop_raw(at);
-                            self.ended = true;
-                            return Ok(());
-                        }
+                        Step::More => break,
+                        Step::End => self.ended = true,
                     }
                 }
+                self.drop_raw(at);
             }
         }
         Ok(())
@@ -374,10 +368,10 @@ impl Upstream {
 
     /// Drops the framing bytes between the body and `at`, which the decoder has used.
     fn drop_raw(&mut self, at: usize) {
-        if self.plain == 0 {
-            self.input.consume(at);
-        } else {
+        if self.plain > 0 {
             self.input.close_gap(self.plain, at);
+        } else if at > 0 {
+            self.input.consume(at);
         }
     }
 

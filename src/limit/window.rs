@@ -36,7 +36,8 @@ impl From<UnixTime> for Moment {
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     started: Instant,
-    started_unix: Duration,
+    /// The same moment in nanoseconds since 1970.
+    started_unix: u64,
 }
 
 impl Clock {
@@ -49,7 +50,7 @@ impl Clock {
     /// As [`Clock::start`], with readings that the caller has.
     #[must_use]
     pub fn started_at(started: Instant, unix: UnixTime) -> Self {
-        Self { started, started_unix: unix.0 }
+        Self { started, started_unix: nanos(unix.0) }
     }
 
     /// Reads both clocks now.
@@ -61,8 +62,8 @@ impl Clock {
     /// As [`Clock::moment`], with readings that the caller has.
     #[must_use]
     pub fn moment_at(&self, now: Instant, unix: UnixTime) -> Moment {
-        let elapsed = now.saturating_duration_since(self.started);
-        Moment { steady: nanos(self.started_unix.saturating_add(elapsed)), wall: nanos(unix.0) }
+        let elapsed = now.saturating_nanos_since(self.started);
+        Moment { steady: self.started_unix.saturating_add(elapsed), wall: nanos(unix.0) }
     }
 }
 

@@ -340,10 +340,18 @@ fn take_once(exchange: &mut Exchange<'_>, kinds: Kinds) -> Result<(), Refused> {
     let Some(holds) = &mut exchange.holds else { return Ok(()) };
     let Holds { grant: of_grant, route: of_route, keyed, keyed_set, credits, credit_terms, claim, .. } = &mut **holds;
     let mut sets: SmallVec<[(&LimitSet, &mut Held); 4]> = SmallVec::new();
-    sets.extend(exchange.grant.as_ref().map(|grant| (&grant.limits, of_grant)));
-    sets.extend(exchange.target.as_ref().map(|target| (&target.bounds.limits, of_route)));
-    sets.extend(keyed_set.as_deref().map(|set| (set, keyed)));
-    sets.extend(credit_terms.as_ref().map(|terms| (&terms.limits, credits)));
+    if let Some(grant) = &exchange.grant {
+        sets.push((&grant.limits, of_grant));
+    }
+    if let Some(target) = &exchange.target {
+        sets.push((&target.bounds.limits, of_route));
+    }
+    if let Some(set) = keyed_set {
+        sets.push((set, keyed));
+    }
+    if let Some(terms) = credit_terms {
+        sets.push((&terms.limits, credits));
+    }
     take_all(&mut sets, kinds, claim, at)
 }
 

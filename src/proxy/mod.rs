@@ -42,9 +42,9 @@ pub use reply::After;
 use crate::{
     http::{BodyKind, Downstream, Framing, HeadError, Method, NoBody, NoHead, Part, RequestHead},
     metrics::{Endpoint as CountedEndpoint, Outcome, ProtocolError},
-    snapshot::{Grant, NoRoute},
+    snapshot::{Grant, NoRoute, Target},
     usage::{Annotations, Phase},
-    wire::{Endpoint, ErrorCase, view_request},
+    wire::{Endpoint, ErrorCase, RequestView, view_request},
 };
 
 use self::{
@@ -54,6 +54,9 @@ use self::{
     forward::{Request, forward},
     reply::{Local, Refusal, send_local, send_refusal, settle_body},
 };
+
+/// What bodies are, but for forms.
+const JSON: &[u8] = b"application/json";
 
 /// Serves one request of a connection: from waiting for its head to its settlement.
 pub async fn serve(context: &Context, down: &mut Downstream, may_keep_alive: bool) -> After {
@@ -102,7 +105,6 @@ async fn dispatch(
 ) -> Result<After, Refused> {
     fault::point(exchange, "dispatch");
     let path = head.path.of(down.input());
-    let path = std::str::from_utf8(path).unwrap_or("");
     if let Some(endpoint) = Endpoint::from_path(path) {
         exchange.endpoint = counted(endpoint);
         return match head.method {
@@ -111,12 +113,12 @@ async fn dispatch(
             _ => Err(wrong_method(down, head, "POST, OPTIONS").into()),
         };
     }
-    let is_models = path == "/v1/models" || path.starts_with("/v1/models/");
+    let is_models = path == b"/v1/models" || path.starts_with(b"/v1/models/");
     if is_models {
         exchange.endpoint = CountedEndpoint::Models;
     }
-    let is_own_key = path == "/v1/key";
-    let is_health = matches!(path, "/livez" | "/readyz" | "/healthz" | "/health");
+    let is_own_key = path == b"/v1/key";
+    let is_health = matches!(path, b"/livez" | b"/readyz" | b"/healthz" | b"/health");
     match head.method {
         Method::Get | Method::Head if is_health => health(exchange, down, head, after).await,
         Method::Get | Method::Head if is_models => {
@@ -168,55 +170,64 @@ async fn post(
     exchange.body_received(body_len, down.received_at());
     fault::point(exchange, "body");
     let body = down.input().get(head.len..head.len + body_len).unwrap_or_default();
-    let refused = |refusal: Refusal| Refused { refusal, body_read: true };
+    // The view is large: it stays where it is, and everyone borrows it.
     let viewed = match kind {
         BodyKind::Text => view_request(endpoint, body, &exchange.context.shared.settings.json),
         // On the heap, since few requests come here.
         BodyKind::Form => Box::pin(form::view(exchange, content_type(down, head), body)).await,
     };
     exchange.lap(Phase::Parse);
-    let viewed = viewed.map_err(|error| refused(Refusal::new(error.case(), error.to_string()).param(error.param())));
-    let looked_up = viewed.and_then(|view| {
-        exchange.stream = view.stream;
-        let model = view.model_name(body);
-        exchange.names_route_alone = !model.contains('/');
-        // Let go with the end of this closure.
-        let snapshot = exchange.snapshot.take();
-        let found = snapshot.as_ref().map_or(Err(NoRoute::Unknown), |snapshot| snapshot.route(&grant, model));
-        let found = found.map_err(|none| {
-            exchange.note_unknown_model(model);
-            refused(models::no_route(none))
-        })?;
-        let allowed = rules::first_allowed(exchange, &found, &grant, endpoint).map_err(|refusal| {
-            exchange.note_unknown_model(model);
-            refused(refusal)
-        })?;
-        let target = Arc::clone(allowed.ok_or_else(|| refused(wrong_endpoint(endpoint)))?);
-        exchange.is_captured = found.is_captured();
-        // From here on every answer says what serves it, a refusal too.
-        exchange.target = Some(Arc::clone(&target));
-        if view.needs_state && !target.keeps_state {
-            return Err(refused(stateless()));
-        }
-        Ok((view, target))
-    });
-    let (view, target) = match looked_up {
+    let found = match &viewed {
+        Ok(view) => find_target(exchange, &grant, (endpoint, view), body).map(|target| (view, target)),
+        Err(error) => Err(Refusal::new(error.case(), error.to_string()).param(error.param())),
+    };
+    let (view, target) = match found {
         Ok(found) => found,
-        Err(refused) => {
+        Err(refusal) => {
             down.finish_request(head, body_len);
-            return Err(refused);
+            return Err(Refused { refusal, body_read: true });
         }
     };
     exchange.lap(Phase::Route);
-    let asked = Asked { endpoint, view: &view, body_at: head.len, body_len };
+    let asked = Asked { endpoint, view, body_at: head.len, body_len };
     let forwarded = match admit(exchange, down, &target, &asked).await {
         Ok(Admitted { cap }) => {
-            let request = Request { head, endpoint, view: &view, body_len, cap };
+            let request = Request { head, endpoint, view, body_len, cap };
             forward(exchange, down, &target, &request, after).await
         }
         Err(failure) => Err(failure),
     };
     forwarded.or_else(|failure| fail(exchange, down, (head, body_len), failure))
+}
+
+/// Finds what serves a request; lets go of the configuration.
+fn find_target(
+    exchange: &mut Exchange<'_>,
+    grant: &Grant,
+    (endpoint, view): (Endpoint, &RequestView),
+    body: &[u8],
+) -> Result<Arc<Target>, Refusal> {
+    exchange.stream = view.stream;
+    let model = view.model_name(body);
+    exchange.names_route_alone = !model.contains('/');
+    // Let go with the end of this function.
+    let snapshot = exchange.snapshot.take();
+    let found = snapshot.as_ref().map_or(Err(NoRoute::Unknown), |snapshot| snapshot.route(grant, model));
+    let found = found.map_err(|none| {
+        exchange.note_unknown_model(model);
+        models::no_route(none)
+    })?;
+    let allowed = rules::first_allowed(exchange, &found, grant, endpoint).inspect_err(|_| {
+        exchange.note_unknown_model(model);
+    })?;
+    let target = Arc::clone(allowed.ok_or_else(|| wrong_endpoint(endpoint))?);
+    exchange.is_captured = found.is_captured();
+    // From here on every answer says what serves it, a refusal too.
+    exchange.target = Some(Arc::clone(&target));
+    if view.needs_state && !target.keeps_state {
+        return Err(stateless());
+    }
+    Ok(target)
 }
 
 /// What a request that failed ends with. What a provider may have received is billed.
@@ -271,12 +282,16 @@ fn content_type<'a>(down: &'a Downstream, head: &RequestHead) -> &'a [u8] {
     head.content_type.map(|part| part.of(down.input())).unwrap_or_default()
 }
 
+/// A type without its parameters.
+fn media_type(content_type: &[u8]) -> &[u8] {
+    content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii()
+}
+
 fn check_content(down: &Downstream, head: &RequestHead, endpoint: Endpoint) -> Result<(), Refusal> {
     let content_type = content_type(down, head);
-    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     if endpoint == Endpoint::Transcriptions {
         form::check_type(content_type)?;
-    } else if !media_type.eq_ignore_ascii_case(b"application/json") {
+    } else if content_type != JSON && !media_type(content_type).eq_ignore_ascii_case(JSON) {
         return Err(Refusal::new(ErrorCase::UnsupportedMediaType, "the body must be `content-type: application/json`"));
     }
     if head.content_encoding.is_some() {
@@ -292,6 +307,9 @@ fn read_options(down: &Downstream, head: &RequestHead) -> Result<Option<Box<Anno
         && !matches!(value, b"true" | b"false")
     {
         return Err(Refusal::new(ErrorCase::BadField, "`x-millrace-no-fallback` must be `true` or `false`"));
+    }
+    if head.tags.is_empty() && head.metadata.is_none() {
+        return Ok(None);
     }
     let tags = head.tags.iter().map(|part| part.of(down.input()));
     let metadata = head.metadata.map(|part| part.of(down.input()));

@@ -64,8 +64,9 @@ impl Passed {
 fn pause_ms(millis: Option<&str>, after: Option<&str>, clock: fn() -> UnixTime) -> Option<u64> {
     let wanted = millis.and_then(|text| thousandths(text).map(|ms| ms.div_ceil(1_000)));
     let wanted = wanted.or_else(|| after.and_then(thousandths)).or_else(|| {
+        let date = after?;
         let now = clock();
-        let until = UnixTime::from_http_date(after?, now)?;
+        let until = UnixTime::from_http_date(date, now)?;
         // A date that has passed means: now. Our clock and theirs differ by a second or two anyway.
         u64::try_from(until.0.saturating_sub(now.0).as_millis()).ok()
     });

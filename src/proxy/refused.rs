@@ -17,6 +17,7 @@ use super::{exchange::Exchange, reply::Refusal};
 const QUOTA_WAIT_MAX: Duration = Duration::from_secs(120);
 /// What is only reserved may be free again as soon as one request ends.
 const RESERVED_WAIT: Duration = Duration::from_secs(1);
+const NANOS_A_USD: u64 = 1_000_000_000;
 
 /// The answer to a request that a limit refuses. It names scope, amount and reset, and nothing about others.
 pub(super) fn refusal_of(refused: &Refused) -> Refusal {
@@ -164,20 +165,19 @@ fn push_go_duration(out: &mut Buffer, time: Duration) {
         out.extend(b"m");
     }
     out.extend(Decimal::new(millis / 1_000 % 60).as_bytes());
-    let mut fraction = [b'.'; 4];
-    fraction_digits(&mut fraction, millis % 1_000);
-    let zeros = fraction.iter().rev().take_while(|digit| **digit == b'0').count();
-    let length = if zeros == 3 { 0 } else { fraction.len() - zeros };
-    out.extend(fraction.get(..length).unwrap_or_default());
+    if !millis.is_multiple_of(1_000) {
+        let fraction = Decimal::new(1_000 + millis % 1_000);
+        let digits = behind_the_point(&fraction);
+        let zeros = digits.iter().rev().take_while(|digit| **digit == b'0').count();
+        out.extend(b".");
+        out.extend(digits.get(..digits.len() - zeros).unwrap_or_default());
+    }
     out.extend(b"s");
 }
 
-/// Writes the lowest digits of a number behind the point, with zeros in front.
-fn fraction_digits(text: &mut [u8], mut value: u64) {
-    for slot in text.iter_mut().skip(1).rev() {
-        *slot = b'0' + u8::try_from(value % 10).unwrap_or(0);
-        value /= 10;
-    }
+/// The digits of a fraction with its zeros in front, given as one and that fraction.
+fn behind_the_point(one_and_fraction: &Decimal) -> &[u8] {
+    one_and_fraction.as_bytes().get(1..).unwrap_or_default()
 }
 
 /// Writes what an answer tells of limits and money: the tightest limit in requests and in tokens, and the cost of an answer
@@ -197,10 +197,9 @@ pub(super) fn limit_fields(out: &mut Buffer, exchange: &Exchange<'_>) {
 fn push_usd(out: &mut Buffer, name: &[u8], amount: NanoUsd) {
     let units = amount.units();
     out.extend(name);
-    out.extend(Decimal::new(units / 1_000_000_000).as_bytes());
-    let mut fraction = [b'.'; 10];
-    fraction_digits(&mut fraction, units % 1_000_000_000);
-    out.extend(&fraction);
+    out.extend(Decimal::new(units / NANOS_A_USD).as_bytes());
+    out.extend(b".");
+    out.extend(behind_the_point(&Decimal::new(NANOS_A_USD + units % NANOS_A_USD)));
     out.extend(b"\r\n");
 }
 
@@ -215,7 +214,11 @@ fn rate_fields(out: &mut Buffer, exchange: &Exchange<'_>) {
     }
     let at = exchange.limit_moment(exchange.latest());
     let tightest = |kinds| {
-        let states = sets.iter().flatten().filter_map(|set: &&LimitSet| set.tightest(kinds, at));
+        let states = sets
+            .iter()
+            .flatten()
+            .filter(|set| set.kinds().meets(kinds))
+            .filter_map(|set: &&LimitSet| set.tightest(kinds, at));
         states.min_by_key(|state| state.remaining)
     };
     for (names, kinds) in [(&REQUESTS, Kinds::of(Kind::Requests)), (&TOKENS, Kinds::TOKENS)] {

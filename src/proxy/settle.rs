@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::{
     base::{Charge, Instant, NanoUsd, TokenCounts, now},
     limit::{Claim, Held, LimitSet, Moment},
@@ -229,7 +231,7 @@ impl Exchange<'_> {
             money_nano: self.cost.unwrap_or_default().saturating_add(self.fee).units(),
             audio_millis: self.tokens.audio_millis,
         };
-        let mut charges = Vec::new();
+        let mut charges: SmallVec<[Charge; 4]> = SmallVec::new();
         let block = Arc::clone(&self.context.block);
         self.end_holds(ended, |set, held, at| {
             for limit in set.would_refuse(held) {
@@ -239,7 +241,7 @@ impl Exchange<'_> {
         });
         // Behind the settlement, so that nobody takes what was used already.
         self.end_overruns(ended);
-        (!charges.is_empty()).then(|| charges.into())
+        (!charges.is_empty()).then(|| charges.into_boxed_slice())
     }
 
     fn end_holds(&mut self, ended: Instant, mut end: impl FnMut(&LimitSet, &mut Held, Moment)) {

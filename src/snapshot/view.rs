@@ -135,7 +135,7 @@ impl Snapshot {
     /// # Errors
     /// [`NoRoute`].
     pub fn route(&self, grant: &Grant, model: &str) -> Result<Found<'_>, NoRoute> {
-        let slug = model.split_once('/').map(|(slug, _)| slug);
+        let slug = memchr::memchr(b'/', model.as_bytes()).and_then(|at| model.get(..at));
         let id = slug.map_or_else(|| grant.scope.own(), |slug| grant.scope.id_for(slug));
         let part = id.and_then(|id| self.projects.get(id)).ok_or(NoRoute::Unknown)?;
         let found = if slug.is_some() { part.route_by_full_name(model) } else { part.route(model) };

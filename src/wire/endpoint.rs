@@ -69,8 +69,8 @@ impl Endpoint {
 
     /// Finds the endpoint of a request path, compared exactly and without a query.
     #[must_use]
-    pub fn from_path(path: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|e| e.path() == path)
+    pub fn from_path(path: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|e| e.path().as_bytes() == path)
     }
 }
 
@@ -81,11 +81,11 @@ mod tests {
     #[test]
     fn a_path_leads_to_its_endpoint_and_back() {
         for endpoint in Endpoint::ALL {
-            assert_eq!(Endpoint::from_path(endpoint.path()), Some(endpoint));
+            assert_eq!(Endpoint::from_path(endpoint.path().as_bytes()), Some(endpoint));
             assert_eq!(endpoint.path().strip_prefix("/v1"), Some(endpoint.upstream_path()));
         }
         for path in ["/v1/chat/completions/", "/v1/Responses", "/responses", ""] {
-            assert_eq!(Endpoint::from_path(path), None, "{path}");
+            assert_eq!(Endpoint::from_path(path.as_bytes()), None, "{path}");
         }
     }
 }

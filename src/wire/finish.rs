@@ -2,48 +2,15 @@
 //!
 //! Asked only for requests whose row is kept: the answer is read a second time for it. Streams say it as they pass.
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
-
 use super::endpoint::Endpoint;
+use super::json_text::unescape;
+use super::made::{elements, find, member, text};
 use crate::base::Finish;
 
 /// Longest answer that is looked through, in bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
-/// What an answer says of its end; the rest of it is stepped over.
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow, default)]
-    choices: Vec<Choice<'a>>,
-    #[serde(borrow, default)]
-    status: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    incomplete_details: Option<Details<'a>>,
-    #[serde(borrow, default)]
-    output: Vec<Item<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(borrow, default)]
-    finish_reason: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Details<'a> {
-    #[serde(borrow, default)]
-    reason: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Item<'a> {
-    #[serde(borrow, default, rename = "type")]
-    kind: Option<Cow<'a, str>>,
-}
-
-/// Finds why a whole answer ended; of several choices the first says it.
+/// Finds why a whole answer ended, which was checked before; of several choices the first says it.
 #[must_use]
 pub fn finish_of_answer(endpoint: Endpoint, body: &[u8]) -> Finish {
     if !endpoint.has_output_cap() {
@@ -52,27 +19,42 @@ pub fn finish_of_answer(endpoint: Endpoint, body: &[u8]) -> Finish {
     if body.len() > ANSWER_BYTES_MAX {
         return Finish::Unknown;
     }
-    let Ok(answer) = serde_json::from_slice::<Answer<'_>>(body) else { return Finish::Unknown };
     if endpoint == Endpoint::Responses {
-        return of_response(&answer);
+        return of_response(body);
     }
-    answer.choices.first().map_or(Finish::Unknown, |choice| stated(choice.finish_reason.as_ref()))
+    let mut first = None;
+    let read = member(body, b"choices").map(|choices| elements(choices, |choice, _| first = first.or(Some(choice))));
+    match (read, first) {
+        (Some(Ok(())), Some(choice)) => stated(choice, b"finish_reason"),
+        _ => Finish::Unknown,
+    }
 }
 
 /// Why a response ended, by its object.
-fn of_response(response: &Answer<'_>) -> Finish {
-    let status = stated(response.status.as_ref());
-    let reason = stated(response.incomplete_details.as_ref().and_then(|details| details.reason.as_ref()));
-    let calls = |item: &Item<'_>| item.kind.as_deref() == Some("function_call");
-    match (status, reason) {
-        (Finish::Completed, _) if response.output.iter().any(calls) => Finish::ToolCalls,
-        (Finish::Unknown, reason) => reason,
-        (status, _) => status,
+fn of_response(response: &[u8]) -> Finish {
+    let reason =
+        || member(response, b"incomplete_details").map_or(Finish::Unknown, |details| stated(details, b"reason"));
+    match stated(response, b"status") {
+        Finish::Completed if has_call(response) => Finish::ToolCalls,
+        Finish::Unknown => reason(),
+        status => status,
     }
 }
 
-fn stated(word: Option<&Cow<'_, str>>) -> Finish {
-    word.map_or(Finish::Unknown, |word| Finish::stated(word.as_bytes()))
+fn has_call(response: &[u8]) -> bool {
+    let mut has = false;
+    let read = member(response, b"output")
+        .map(|output| elements(output, |item, _| has |= text(item, b"type") == Some(b"function_call")));
+    read == Some(Ok(())) && has
+}
+
+fn stated(object: &[u8], name: &[u8]) -> Finish {
+    let Some(value) = find(object, name).filter(|value| value.first == b'"') else { return Finish::Unknown };
+    let word = value.span.inner_of(object);
+    if value.escaped {
+        return unescape(word).map_or(Finish::Unknown, |word| Finish::stated(&word));
+    }
+    Finish::stated(word)
 }
 
 #[cfg(test)]

@@ -114,7 +114,8 @@ pub(super) const BLOCK_BYTES: usize = 64;
 /// Bytes of a long string that are looked at together.
 pub(super) const PAGE_BYTES: usize = 1024;
 
-/// Makes the quote a space, the space a quote, and each control character another one.
+/// Makes the quote a space, the space a quote, and each control character another one: then one comparison finds quotes
+/// and control characters.
 const QUOTE_TO_CONTROL: u8 = b'"' ^ b' ';
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
@@ -127,8 +128,9 @@ pub(super) fn special_bytes(block: &[u8; 16]) -> u32 {
 
 #[inline(always)]
 fn special_lanes(block: u8x16) -> u8x16 {
-    let control = block.min(u8x16::splat(0x1F)).simd_eq(block);
-    block.simd_eq(u8x16::splat(b'"')) | block.simd_eq(u8x16::splat(b'\\')) | control
+    let flipped = block ^ u8x16::splat(QUOTE_TO_CONTROL);
+    let control_or_quote = flipped.min(u8x16::splat(b' ')).simd_eq(flipped);
+    control_or_quote | flipped.simd_eq(u8x16::splat(b'\\' ^ QUOTE_TO_CONTROL))
 }
 
 /// Tells whether a large block holds a special byte.
@@ -144,8 +146,7 @@ pub(super) fn has_special(block: &[u8; BLOCK_BYTES]) -> bool {
 /// Tells whether a piece of a long text has no special byte.
 ///
 /// Two passes over a page that lies in the nearest cache: the search uses the widest vectors that the processor has,
-/// which the blocks cannot, since a build for any processor knows only the narrowest. The other pass flips a bit,
-/// which puts the quote next to the control characters, so that one comparison finds both.
+/// which the blocks cannot, since a build for any processor knows only the narrowest.
 #[inline]
 pub(super) fn is_plain_page(page: &[u8; PAGE_BYTES]) -> bool {
     let least = |page: &[u8]| page.iter().fold(0xFF, |least: u8, &byte| least.min(byte ^ QUOTE_TO_CONTROL));

@@ -165,7 +165,8 @@ pub(super) fn member<'a>(object: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     find(object, name).map(|value| value.span.of(object))
 }
 
-fn find(object: &[u8], name: &[u8]) -> Option<Value> {
+/// A member of an object; of a name that stands twice the last.
+pub(super) fn find(object: &[u8], name: &[u8]) -> Option<Value> {
     let mut scanner = Scanner::resume(object, 0, 0);
     scanner.skip_space();
     if scanner.peek() != b'{' || !scanner.open_object().ok()? {

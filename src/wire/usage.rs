@@ -315,10 +315,16 @@ impl Found {
     }
 
     /// Reads one count; anything but an unsigned integer or `null` makes the whole usage invalid.
+    #[inline]
     fn count(&mut self, scanner: &mut Scanner<'_>, body: &[u8]) -> Result<Option<u64>, JsonFault> {
-        if let Some(count) = scanner.short_count()? {
-            return Ok(Some(count));
+        match scanner.short_count()? {
+            Some(count) => Ok(Some(count)),
+            None => self.other_count(scanner, body),
         }
+    }
+
+    #[cold]
+    fn other_count(&mut self, scanner: &mut Scanner<'_>, body: &[u8]) -> Result<Option<u64>, JsonFault> {
         let value = scanner.value()?;
         if value.first == b'n' {
             return Ok(None);
