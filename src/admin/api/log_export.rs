@@ -81,6 +81,7 @@ const COLUMNS: &[&str] = &[
     "/user_agent",
     "/tags",
     "/metadata",
+    "/corrected",
 ];
 
 /// The form of an export.

@@ -26,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_decisions.sql"),
     include_str!("schema_searches.sql"),
     include_str!("schema_audio.sql"),
+    include_str!("schema_reprices.sql"),
 ];
 
 /// Refuses a file of another program or of a newer version.
