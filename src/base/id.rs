@@ -36,6 +36,8 @@ pub enum IdKind {
     Rule,
     /// `alr_`
     Alert,
+    /// `rpr_`
+    Reprice,
 }
 
 impl IdKind {
@@ -55,6 +57,7 @@ impl IdKind {
             Self::Limit => "lim",
             Self::Rule => "rul",
             Self::Alert => "alr",
+            Self::Reprice => "rpr",
         }
     }
 }

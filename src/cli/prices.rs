@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::documents::{read, settings};
 use super::print::{REFUSED, out, report_problems};
-use super::remote::{self, Group, Later, Leaf, OrganizationPricesCommand, ProjectPricesArgs};
+use super::remote::{self, Group, Later, Leaf, OrganizationPricesCommand, ProjectPricesArgs, RepriceArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PricesCommand {
@@ -26,6 +26,8 @@ pub(crate) enum PricesCommand {
     Organization(Later<Group<OrganizationPricesCommand>>),
     /// Shows what the live models of a project cost, as the gateway bills them.
     Project(Later<Leaf<ProjectPricesArgs>>),
+    /// Prices past usage of a project again on a gateway; shows what would change unless `--apply` is given.
+    Reprice(Later<Leaf<RepriceArgs>>),
     /// Checks a price table and puts it where `prices_file` of the settings says.
     Update(UpdateArgs),
 }
@@ -62,6 +64,7 @@ pub(crate) fn prices(command: PricesCommand) -> anyhow::Result<ExitCode> {
         PricesCommand::Show(args) => show(&args),
         PricesCommand::Organization(Later(group)) => Ok(remote::organization_prices(group)),
         PricesCommand::Project(Later(leaf)) => Ok(remote::project_prices(&leaf)),
+        PricesCommand::Reprice(Later(leaf)) => Ok(remote::reprice(&leaf)),
         PricesCommand::Update(args) => update(&args),
     }
 }

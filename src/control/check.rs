@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     base::Id,
-    config::{Code, Position, PriceEntry, Problem, ProjectContext, Provider, Severity, check_project},
+    config::{Code, Costs, Position, PriceEntry, Problem, ProjectContext, Provider, Severity, check_project},
     limit::Meters,
     metrics::Registry,
     snapshot::{Funding, ProjectPart, ProjectSource, Refusal, Registries, compile_project, unpriced},
@@ -38,6 +38,8 @@ pub(super) struct Candidate {
     prices: Vec<PriceEntry>,
     /// Whether a limit in money can apply, so that everything needs a price.
     money_limited: bool,
+    /// Whether what the text itself states of prices is left out.
+    by_tables: bool,
 }
 
 /// What a check found.
@@ -57,12 +59,17 @@ impl Candidate {
         let keys = SealedKeys::read(tx, project)?;
         let money_limited = is_money_limited(tx, &project.organization, &project.id)?;
         let prices = compiled_prices(tx, &project.organization)?;
-        Ok(Self { project: project.clone(), number, text, keys, prices, money_limited })
+        Ok(Self { project: project.clone(), number, text, keys, prices, money_limited, by_tables: false })
     }
 
     /// The same for what is live already: it does not end because a price was lost, say with another table of prices.
     pub(super) fn without_money_rule(self) -> Self {
         Self { money_limited: false, ..self }
+    }
+
+    /// The same by prices of its organization and the tables alone.
+    pub(super) fn without_written_prices(self) -> Self {
+        Self { by_tables: true, ..self }
     }
 
     /// The same with other prices of its organization.
@@ -91,6 +98,11 @@ impl Candidate {
             Ok(checked) => checked,
             Err(problems) => return Verdict { part: None, problems },
         };
+        let mut config = checked.config;
+        if self.by_tables {
+            config.prices.clear();
+            config.models.iter_mut().for_each(|model| model.costs = Costs::default());
+        }
         let source = ProjectSource {
             id: self.project.id.as_str().into(),
             slug: self.project.slug.as_str().into(),
@@ -99,7 +111,7 @@ impl Candidate {
             version: Some(u64::from(self.number)),
             file: self.place(),
             created: self.project.created_at.seconds(),
-            config: checked.config,
+            config,
             secrets: opened.secrets,
             provider_keys: opened.provider_keys,
             organization_prices: self.prices.clone(),

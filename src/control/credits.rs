@@ -1,7 +1,7 @@
 //! Credits: what organizations pay in, and their fee.
 //!
 //! What was paid in is an account of the ledger, what is spent of it is that of a limit: so the sum of all entries of both is
-//! the balance. Entries never change; a mistake is corrected by another one.
+//! the balance. Requests that are priced again change what was paid in, since what was spent is a counter that runs. Entries never change; a mistake is corrected by another one.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ const PAGE_ROWS: u32 = 100;
 /// The credits of an organization at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CreditState {
-    /// All top-ups and adjustments.
+    /// All top-ups and adjustments, and what requests cost less or more since they were priced again.
     pub paid_in: NanoUsd,
     /// What requests cost, fees included.
     pub spent: NanoUsd,
@@ -292,6 +292,23 @@ fn post(
     event.after = serde_json::json!({ "paid_in": after, "amount": payment.amount }).to_string();
     event.comment.clone_from(&payment.comment);
     tx.append_audit(&event)?;
+    Ok(after)
+}
+
+/// Gives back or takes what requests of the platform's credential cost less or more since they were priced again; returns
+/// what is paid in after it.
+///
+/// # Errors
+/// A field problem when more would go out than ever came in; the store's.
+pub(super) fn correct_credits(tx: &mut dyn Tx, organization: &Id, entry: LedgerEntry) -> Result<NanoUsd, ControlError> {
+    let after = paid_in(tx, organization)?.checked_add(NanoUsd(entry.amount)).filter(|after| after.0 >= 0);
+    let Some(after) = after else {
+        let said = "less was paid in than would be charged; top the credits up, then it goes on";
+        return Err(ControlError::field("credential", said));
+    };
+    let account = account(organization);
+    tx.post(&LedgerEntry { account: account.clone(), ..entry })?;
+    tx.lease(&account, 0, 0)?;
     Ok(after)
 }
 

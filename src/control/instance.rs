@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, TryLockError};
 
 use crate::{
     limit::Meters,
@@ -45,6 +45,8 @@ pub struct Control {
     alerting: Alerting,
     tails: Arc<Tails>,
     payloads: Payloads,
+    /// Held while usage is priced again: one run at a time.
+    repricing: Mutex<()>,
 }
 
 /// What a [`Control`] is made of.
@@ -81,6 +83,7 @@ impl Control {
             alerting: Alerting::default(),
             tails: Arc::default(),
             payloads: Payloads::default(),
+            repricing: Mutex::default(),
         }
     }
 
@@ -105,6 +108,14 @@ impl Control {
     #[must_use]
     pub fn payloads(&self) -> &Payloads {
         &self.payloads
+    }
+
+    /// Takes the turn to price usage again.
+    ///
+    /// # Errors
+    /// Somebody else has it.
+    pub(super) fn repricing(&self) -> Result<MutexGuard<'_, ()>, TryLockError> {
+        self.repricing.try_lock()
     }
 
     /// Whether the process has begun to end.

@@ -124,6 +124,8 @@ matrix! {
     OrganizationLimitsWrite = b"-YY-----",
     /// See what a project used, and the rows of its requests, without what was said.
     UsageRead = b"-YYYGGOG",
+    /// Price past usage of a project again; that of the platform's credentials only with [`Self::CreditsWrite`].
+    UsageReprice = b"YYY-----",
     /// See what requests of a project said, and their answers.
     PayloadsRead = b"-YY-G-O-",
     /// See what all projects of an organization used.

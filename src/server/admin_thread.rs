@@ -18,7 +18,10 @@ use tokio::{
 use crate::{
     admin::{AccessLog, AdminState, Api, Check, Output, Pump, RateLimits, Readiness, pump, serve},
     config::Server,
-    control::{Control, Keeper, Publisher, keep_credentials, keep_key_use, keep_payloads, keep_sealed, watch_alerts},
+    control::{
+        Control, Keeper, Publisher, finish_reprices, keep_credentials, keep_key_use, keep_payloads, keep_sealed,
+        watch_alerts,
+    },
     limit::Meters,
     metrics::Registry,
     shared::{Door, Parts, Shared},
@@ -235,6 +238,7 @@ fn start_pump(
     if let Some(control) = keeps {
         tokio::spawn(keep_key_use(Arc::clone(control), stopped.clone()));
         tokio::spawn(keep_credentials(Arc::clone(control), stopped.clone()));
+        tokio::spawn(finish_reprices(Arc::clone(control), stopped.clone()));
         tokio::spawn(keep_payloads(Arc::clone(control), stopped.clone()));
         if let Some(ledger) = ledger {
             tokio::spawn(watch_alerts(Arc::clone(control), Arc::clone(ledger), stopped.clone()));

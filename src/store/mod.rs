@@ -14,6 +14,7 @@ mod payload_tx;
 mod query;
 mod queue;
 mod record;
+mod reprice_tx;
 mod sqlite;
 mod tx;
 mod usage_tx;
@@ -29,13 +30,15 @@ pub use query::{AuditFilter, KeyFilter, Order, Page, PageRequest, ProjectFilter,
 pub use record::{
     Account, Activation, ActivationKind, ActorKind, AdminToken, Alert, AlertChannel, AlertCondition, AlertDelivery,
     AlertEvent, AlertMark, AlertNotice, AlertScope, AlertState, ApiKey, AttemptRow, AuditEntry, AuditEvent,
-    BucketLevel, ChannelKind, DecisionRow, DeliveryState, DetailsRow, Dimension, EgressRule, HOUR_CUTS, Invitation,
-    InvitationStatus, KeptAnswer, KeyStatus, LedgerEntry, LedgerFilter, LedgerKind, Lifecycle, LimitAlgorithm,
-    LimitKind, LimitMode, Member, Mode, Organization, OrganizationPrice, OrganizationPrices, OrganizationRole,
-    OrganizationStatus, Owner, PolicyPlace, Project, ProjectGrant, ProjectRole, ProviderKey, RefusalRow, RequestFilter,
-    RequestRow, Rollup, Rule, RuleStatus, Sealed, SecondFactor, Secret, Session, SlotLevel, Span, StoredLimit,
-    StoredPayload, TagPlace, TagTally, User, Version, VersionState,
+    BucketLevel, ChannelKind, Corrected, DecisionRow, DeliveryState, DetailsRow, Dimension, EgressRule, HOUR_CUTS,
+    Invitation, InvitationStatus, KeptAnswer, KeyStatus, LedgerEntry, LedgerFilter, LedgerKind, Lifecycle,
+    LimitAlgorithm, LimitKind, LimitMode, Member, Mode, Organization, OrganizationPrice, OrganizationPrices,
+    OrganizationRole, OrganizationStatus, Owner, PolicyPlace, PricedRow, Project, ProjectGrant, ProjectRole,
+    ProviderKey, RefusalRow, Reprice, RepriceChange, RepriceState, RequestFilter, RequestRow, Rollup, RowCorrection,
+    Rule, RuleStatus, Sealed, SecondFactor, Secret, Session, SlotLevel, Span, StoredLimit, StoredPayload,
+    SumCorrection, TagPlace, TagTally, User, Version, VersionState,
 };
+pub use reprice_tx::Reprices;
 pub use sqlite::OTHER_TAG;
 pub use tx::{
     Access, Audit, Keys, Limits, Notes, Outcome, People, Prices, Projects, Rules, SealPlace, Seals, Secrets, Tx,

@@ -16,6 +16,7 @@ use super::{
         Organization, OrganizationPrices, Owner, PolicyPlace, Project, ProviderKey, Rule, SecondFactor, Secret,
         Session, StoredLimit, User, Version,
     },
+    reprice_tx::Reprices,
     usage_tx::{Requests, Rollups},
 };
 use crate::base::{Id, UnixTime};
@@ -41,6 +42,7 @@ pub trait Tx:
     + Requests
     + Alerts
     + Payloads
+    + Reprices
 {
 }
 
@@ -61,6 +63,7 @@ impl<T> Tx for T where
         + Requests
         + Alerts
         + Payloads
+        + Reprices
 {
 }
 

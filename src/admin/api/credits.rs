@@ -67,7 +67,7 @@ struct FeeChange {
 struct CreditsView {
     /// What is left, not counting what is reserved.
     balance: String,
-    /// All top-ups and adjustments.
+    /// All top-ups and adjustments, and what requests cost less or more since they were priced again.
     paid_in: String,
     /// What requests cost, fees included.
     spent: String,

@@ -82,6 +82,7 @@ const COLUMNS: &[&str] = &[
     "/user_agent",
     "/tags",
     "/metadata",
+    "/corrected",
 ];
 
 /// The form of an export.

@@ -19,7 +19,7 @@ use crate::admin::rest::{
 };
 use crate::base::Finish;
 use crate::control::Capability;
-use crate::store::{AttemptRow, Order, PageRequest, RequestFilter, RequestRow};
+use crate::store::{AttemptRow, Corrected, Order, PageRequest, RequestFilter, RequestRow};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -173,6 +173,8 @@ pub(super) struct RequestView {
     price_source: String,
     /// As of when, such as `2026-11-01`; null for prices without a date.
     price_date: Option<String>,
+    /// What it costs since it was priced again; null when it never was. The other fields stay as they were written.
+    corrected: Option<CorrectionView>,
     /// The tokens were estimated.
     estimated: bool,
     /// The provider's own figures could not be true.
@@ -184,6 +186,19 @@ pub(super) struct RequestView {
     user_agent: String,
     tags: BTreeMap<String, String>,
     metadata: BTreeMap<String, String>,
+}
+
+/// What a request costs since it was priced again.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RequestCorrection)]
+struct CorrectionView {
+    /// The last run that changed it.
+    reprice: String,
+    cost: Money,
+    /// As `price_source` of the request.
+    price_source: String,
+    /// As `price_date` of the request.
+    price_date: Option<String>,
 }
 
 /// One try of one target.
@@ -301,6 +316,12 @@ impl From<AttemptRow> for AttemptView {
     }
 }
 
+impl From<Corrected> for CorrectionView {
+    fn from(of: Corrected) -> Self {
+        Self { reprice: of.reprice, cost: Money(of.cost), price_source: of.price_source, price_date: of.price_date }
+    }
+}
+
 impl From<RequestRow> for RequestView {
     fn from(row: RequestRow) -> Self {
         let attempts = row.attempts().into_iter().map(AttemptView::from).collect();
@@ -350,6 +371,7 @@ impl From<RequestRow> for RequestView {
             fee: Money(row.fee),
             price_source: row.price_source,
             price_date: row.price_date,
+            corrected: row.corrected.map(CorrectionView::from),
             estimated: row.estimated,
             usage_suspect: row.usage_suspect,
             unpriced: row.unpriced,

@@ -61,6 +61,7 @@ const BODIES: &[(Method, &str, &str)] = &[
     (Method::Post, "/credits/adjust", r#"{"amount":"1","comment":"gift"}"#),
     (Method::Put, "/organizations/{organization}/prices", r#"{"prices":[]}"#),
     (Method::Put, "/credits/fee", r#"{"fee_percent":"5"}"#),
+    (Method::Post, "/usage/reprice", r#"{"from":"2026-01-01T00:00:00Z","to":"2026-01-02T00:00:00Z"}"#),
     (Method::Post, "/rules", r#"{"type":"deny_models","value":{"models":["x"]}}"#),
     (Method::Post, "/explain", r#"{"route":"chat"}"#),
 ];
@@ -175,7 +176,7 @@ impl World {
         if endpoint.takes_revision() {
             request = request.header("if-match", "\"999999\"");
         }
-        if endpoint.path.contains("/credits/") {
+        if endpoint.path.contains("/credits/") || endpoint.path.ends_with("/reprice") {
             request = request.header("idempotency-key", format!("matrix-{place}"));
         }
         let fits =
@@ -437,7 +438,9 @@ fn want(endpoint: &crate::admin::rest::Endpoint, role: usize, place: usize) -> W
         return if is_instance_admin || is_foreign { Want::Unseen } else { Want::Allowed };
     }
     let in_project = ["{project}", "{alert}"].iter().any(|scope| endpoint.path.contains(scope));
-    if is_foreign && (!is_instance_admin || in_project || endpoint.path.contains("{token}")) {
+    // What the instance administrator may do in a project is about the platform's money, whoever has the project.
+    let is_hidden = in_project && capability.cells()[0] != b'Y';
+    if is_foreign && (!is_instance_admin || is_hidden || endpoint.path.contains("{token}")) {
         return Want::Unseen;
     }
     match capability.cells()[role] {

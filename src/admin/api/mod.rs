@@ -52,6 +52,7 @@ mod platform_credentials;
 mod project_documents;
 mod projects;
 mod provider_keys;
+mod reprices;
 mod rules;
 mod secrets;
 mod serving;
@@ -97,6 +98,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         logs::endpoints(),
         payloads::endpoints(),
         usage::endpoints(),
+        reprices::endpoints(),
     ];
     people.into_iter().chain(resources).flatten().collect()
 }

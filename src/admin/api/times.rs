@@ -9,9 +9,13 @@ use crate::config::parse_time;
 /// # Errors
 /// A field problem.
 pub(super) fn optional_time(path: &str, text: Option<&str>) -> Result<Option<UnixTime>, ApiError> {
-    let Some(text) = text else {
-        return Ok(None);
-    };
-    let read = parse_time(text).map(Some);
-    read.ok_or_else(|| ApiError::field(path, "expected a time as RFC 3339 has it"))
+    text.map(|text| time(path, text)).transpose()
+}
+
+/// Reads a time.
+///
+/// # Errors
+/// A field problem.
+pub(super) fn time(path: &str, text: &str) -> Result<UnixTime, ApiError> {
+    parse_time(text).ok_or_else(|| ApiError::field(path, "expected a time as RFC 3339 has it"))
 }

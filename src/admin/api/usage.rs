@@ -97,7 +97,7 @@ struct LedgerQuery {
     /// Id of a project.
     #[param(nullable = false, max_length = 128)]
     project: Option<String>,
-    /// `requests`, `fee`, `topup`, `adjustment`, `refund` or `crash_reserve`.
+    /// `requests`, `fee`, `topup`, `adjustment`, `refund`, `crash_reserve` or `reprice`.
     #[param(nullable = false, max_length = 32)]
     kind: Option<String>,
     /// Name of an account.

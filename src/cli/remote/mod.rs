@@ -27,6 +27,7 @@ mod people;
 mod project;
 mod project_args;
 mod project_prices;
+mod reprice;
 mod rule_args;
 mod rules;
 mod secrets;
@@ -53,6 +54,7 @@ pub(crate) use limit_args::LimitCommand;
 pub(crate) use organization_prices::OrganizationPricesCommand;
 pub(crate) use project_args::ProjectCommand;
 pub(crate) use project_prices::ProjectPricesArgs;
+pub(crate) use reprice::RepriceArgs;
 pub(crate) use rule_args::RuleCommand;
 pub(crate) use usage_args::{LogsCommand, UsageArgs};
 
@@ -134,6 +136,11 @@ pub(crate) fn usage(leaf: &Leaf<UsageArgs>) -> ExitCode {
 /// `millrace prices project`.
 pub(crate) fn project_prices(leaf: &Leaf<ProjectPricesArgs>) -> ExitCode {
     ended(Desk::open(&leaf.reach).and_then(|desk| project_prices::run(&desk, &leaf.args)), leaf.reach.json)
+}
+
+/// `millrace prices reprice`.
+pub(crate) fn reprice(leaf: &Leaf<RepriceArgs>) -> ExitCode {
+    ended(Desk::open(&leaf.reach).and_then(|desk| reprice::run(&desk, &leaf.args)), leaf.reach.json)
 }
 
 /// Runs a command about the keys of a gateway.

@@ -154,6 +154,11 @@ impl Posting {
     }
 }
 
+/// Account of what a project has cost.
+pub(in crate::control) fn cost_account(project: &str) -> String {
+    format!("{COST}{project}")
+}
+
 /// Whether an account holds what an organization has spent of its credits.
 fn is_credits(account: &str) -> bool {
     account.starts_with(CREDITS)

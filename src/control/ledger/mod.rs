@@ -25,7 +25,7 @@ mod upkeep;
 mod zone;
 
 pub use analytics::{Analytics, Granularity, GroupBy, Only, UsageQuestion, UsageRow};
-pub(in crate::control) use batch::project_of;
+pub(in crate::control) use batch::{cost_account, project_of};
 pub use keeper::{Keeper, keep};
 pub use leases::{Leases, WantedLease, ring_keeper};
 pub(in crate::control) use observe::{Observed, Watching};

@@ -185,6 +185,7 @@ fn row_of(record: &Record) -> RequestRow {
         fee: record.fee,
         price_source: record.price.map_or("", |price| price.source.as_str()).to_owned(),
         price_date: record.price.and_then(|price| price.date()),
+        corrected: None,
         cancelled: record.cancelled,
         estimated: record.estimated,
         usage_suspect: record.usage_suspect,

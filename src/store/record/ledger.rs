@@ -18,6 +18,8 @@ text_enum! {
         Refund = "refund",
         /// What was leased and not posted when a process ended without saying so: it counts as spent.
         CrashReserve = "crash_reserve",
+        /// What requests cost more or less since they were priced again.
+        Reprice = "reprice",
     }
 }
 

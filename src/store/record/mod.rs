@@ -15,6 +15,7 @@ mod people;
 mod place;
 mod price;
 mod project;
+mod reprice;
 mod rule;
 mod text_enum;
 mod usage;
@@ -39,5 +40,6 @@ pub use people::{
 pub use place::PolicyPlace;
 pub use price::{OrganizationPrice, OrganizationPrices};
 pub use project::{Activation, ActivationKind, Lifecycle, Mode, Project, Version, VersionState};
+pub use reprice::{Corrected, PricedRow, Reprice, RepriceChange, RepriceState, RowCorrection, SumCorrection};
 pub use rule::{Rule, RuleStatus};
 pub use usage::{Dimension, HOUR_CUTS, RequestFilter, RequestRow, Rollup, Span, TagPlace, TagTally};

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use super::{attempt::AttemptRow, decision::DetailsRow};
+use serde::{Deserialize, Serialize};
+
+use super::{attempt::AttemptRow, decision::DetailsRow, reprice::Corrected};
 use crate::{
     base::{NanoUsd, TokenCounts, UnixTime},
     usage::Tally,
 };
 
 /// Length of a bucket of a roll-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Span {
     /// Kept for a week.
     Minute,
@@ -172,6 +175,8 @@ pub struct RequestRow {
     pub price_source: String,
     /// As of when.
     pub price_date: Option<String>,
+    /// What it costs since it was priced again; none when it never was.
+    pub corrected: Option<Corrected>,
     /// Whether the client left before the end.
     pub cancelled: bool,
     /// Whether the tokens were estimated.

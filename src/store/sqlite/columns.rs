@@ -14,7 +14,7 @@ use crate::{
     store::record::{
         ActivationKind, ActorKind, AlertEvent, AlertScope, AlertState, ChannelKind, DeliveryState, InvitationStatus,
         KeyStatus, LedgerKind, Lifecycle, LimitAlgorithm, LimitKind, LimitMode, Mode, OrganizationRole,
-        OrganizationStatus, ProjectGrant, ProjectRole, RuleStatus, VersionState,
+        OrganizationStatus, ProjectGrant, ProjectRole, RepriceState, RuleStatus, VersionState,
     },
 };
 
@@ -159,6 +159,7 @@ words!(
     Mode,
     OrganizationRole,
     OrganizationStatus,
+    RepriceState,
     RuleStatus,
     RuleType,
     VersionState

@@ -23,6 +23,7 @@ mod people;
 mod prices;
 mod projects;
 mod reader;
+mod reprices;
 mod requests;
 mod rollups;
 mod rules;

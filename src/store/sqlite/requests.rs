@@ -14,17 +14,17 @@ use super::{
     tx::SqliteTx,
 };
 use crate::{
-    base::{Id, TokenCounts},
+    base::{Id, NanoUsd, TokenCounts},
     store::{
         query::{Page, PageRequest},
-        record::{DetailsRow, RequestFilter, RequestRow},
+        record::{Corrected, DetailsRow, RequestFilter, RequestRow},
         tx::Outcome,
         usage_tx::Requests,
     },
     usage::{Decided, Details, Record, Texts},
 };
 
-const CANCELLED: u8 = 1;
+pub(super) const CANCELLED: u8 = 1;
 const ESTIMATED: u8 = 2;
 const SUSPECT: u8 = 4;
 const UNPRICED: u8 = 8;
@@ -32,10 +32,12 @@ const FALLBACK: u8 = 16;
 
 const ROW: &str = "SELECT requests.id, at, request_id, trace_id, generation, version, requests.status, client_ip, \
     duration_us, ttft_us, overhead_us, upstream_us, attempts, input, output, cache_read, cache_write, cache_write_1h, \
-    reasoning, audio_input, audio_output, image_input, image_output, images, searches, audio_ms, bytes_in, bytes_out, cost, fee, \
-    price_source, price_date, flags, tags, metadata, tried, finish, decided, first_byte_us, requested_model, user_agent, refused_by, costs, phases, organization, \
+    reasoning, audio_input, audio_output, image_input, image_output, images, searches, audio_ms, bytes_in, bytes_out, requests.cost, fee, \
+    requests.price_source, requests.price_date, flags, tags, metadata, tried, finish, decided, first_byte_us, requested_model, user_agent, refused_by, costs, phases, \
+    reprice, corrected.cost, corrected.price_source, corrected.price_date, organization, \
     dimensions.project, route, key, member, \"group\", provider, model, target, endpoint, dimensions.status, error, stream, \
-    credential FROM requests JOIN dimensions ON dimensions.id = dimension";
+    credential FROM requests JOIN dimensions ON dimensions.id = dimension \
+    LEFT JOIN request_corrections AS corrected ON corrected.request = requests.id";
 
 impl Requests for SqliteTx<'_> {
     fn insert_request(&mut self, project: &str, dimension: i64, record: &Record) -> Outcome<()> {
@@ -164,6 +166,19 @@ fn duration(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Duration> {
     columns.take().map(Duration::from_micros)
 }
 
+/// Columns of the last correction, which are null without one.
+fn corrected(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<Corrected>> {
+    let reprice: Option<String> = columns.take()?;
+    let (cost, source) = (columns.take::<Option<NanoUsd>>()?, columns.take::<Option<String>>()?);
+    let price_date = columns.take()?;
+    Ok(reprice.map(|reprice| Corrected {
+        reprice,
+        cost: cost.unwrap_or_default(),
+        price_source: source.unwrap_or_default(),
+        price_date,
+    }))
+}
+
 fn row(columns: &mut Columns<'_, '_>) -> rusqlite::Result<RequestRow> {
     let mut row = RequestRow {
         id: columns.take()?,
@@ -201,6 +216,7 @@ fn row(columns: &mut Columns<'_, '_>) -> rusqlite::Result<RequestRow> {
         fee: columns.take()?,
         price_source: columns.take()?,
         price_date: columns.take()?,
+        corrected: None,
         cancelled: false,
         estimated: false,
         usage_suspect: false,
@@ -227,6 +243,7 @@ fn row(columns: &mut Columns<'_, '_>) -> rusqlite::Result<RequestRow> {
     row.details.refused_by = columns.take::<Option<String>>()?.and_then(|json| refusal_of(&json));
     row.details.costs = columns.take::<Option<String>>()?.and_then(|json| costs_of(&json));
     row.details.phases = columns.take::<Option<String>>()?.and_then(|json| phases_of(&json));
+    row.corrected = corrected(columns)?;
     row.dimension = dimension(columns)?;
     Ok(row)
 }

@@ -270,7 +270,7 @@ impl Rollups for SqliteTx<'_> {
 
 impl SqliteTx<'_> {
     /// Adds to one row: read, merged and written, since durations are merged by us.
-    fn add(&self, span: Span, project: &str, rollup: &Rollup) -> Outcome<()> {
+    pub(super) fn add(&self, span: Span, project: &str, rollup: &Rollup) -> Outcome<()> {
         let bucket = span.part_of(rollup.bucket);
         let place = params![project, signed(bucket), rollup.dimension];
         let mut tally = self.first(table(span).one, place, read_rollup)?.map(|found| found.tally).unwrap_or_default();
@@ -308,7 +308,7 @@ impl SqliteTx<'_> {
         )
     }
 
-    fn add_to_wider(&self, project: &str, rollup: &Rollup) -> Outcome<()> {
+    pub(super) fn add_to_wider(&self, project: &str, rollup: &Rollup) -> Outcome<()> {
         self.add(Span::Hour, project, rollup)?;
         self.add(Span::Day, project, rollup)
     }

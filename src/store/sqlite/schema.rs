@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_audio.sql"),
     include_str!("schema_cuts.sql"),
     include_str!("schema_phases.sql"),
+    include_str!("schema_reprices.sql"),
 ];
 
 /// Refuses a file of another program or of a newer version.

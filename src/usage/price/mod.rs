@@ -8,6 +8,7 @@ mod catalogue;
 mod glob;
 mod parts;
 mod rates;
+mod sums;
 mod table;
 mod tariff;
 

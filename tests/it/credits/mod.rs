@@ -4,6 +4,7 @@ mod agreed;
 mod allowance;
 mod live;
 mod provider;
+mod reprice;
 mod unreachable;
 
 use std::path::Path;
