@@ -28,6 +28,8 @@ mod relay;
 mod reply;
 mod rules;
 mod settle;
+#[cfg(test)]
+mod staged;
 mod stream;
 mod told;
 mod trace;
@@ -37,6 +39,8 @@ use std::{pin::pin, sync::Arc};
 
 pub use caught::caught;
 pub use context::Context;
+#[cfg(test)]
+pub(crate) use staged::{Answer, Begun, Cause, Ending, Staged, StreamEnd, begin};
 pub use reply::After;
 
 use crate::{
