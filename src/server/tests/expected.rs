@@ -174,6 +174,9 @@ impl Expected {
             };
             if binds {
                 let account = self.account(place);
+                if is_shadow {
+                    self.varied.insert(account.clone());
+                }
                 self.meter(&account, (listed.kind, listed.window), max);
                 found.push(Bound { account, max, is_shadow });
             }

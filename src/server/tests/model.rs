@@ -244,10 +244,10 @@ impl Meter {
         matches!(self.window, Window::Bucket(_))
     }
 
-    /// Forgets that it was ever used, if nothing of it counts.
+    /// It may be forgotten that it was ever used, if nothing of it counts: then the next request begins a window.
     pub(super) fn sweep(&mut self, at: Clocks) {
-        if self.reading(1, at) == (0, 0) && !self.is_durable() {
-            *self = Self::new(self.kind, self.window);
+        if matches!(self.window, Window::Fixed(_)) && self.reading(1, at) == (0, 0) {
+            self.maybe.push(std::mem::take(&mut self.current));
         }
     }
 }
