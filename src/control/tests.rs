@@ -19,8 +19,8 @@ use crate::{
 };
 
 use super::{
-    Actor, Control, ControlError, ControlParts, DraftText, Expected, Intent, Membership, NewKey, NewProject,
-    Keeper, PolicySite, ProjectState, Publisher, Vault, first_of, load, open_egress, open_pepper,
+    Actor, Control, ControlError, ControlParts, DraftText, Expected, Intent, Keeper, Membership, NewKey, NewProject,
+    PolicySite, ProjectState, Publisher, Vault, first_of, load, open_egress, open_pepper,
 };
 
 /// A configuration that serves one route.

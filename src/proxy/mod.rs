@@ -39,9 +39,9 @@ use std::{pin::pin, sync::Arc};
 
 pub use caught::caught;
 pub use context::Context;
+pub use reply::After;
 #[cfg(test)]
 pub(crate) use staged::{Answer, Begun, Cause, Ending, Staged, StreamEnd, begin};
-pub use reply::After;
 
 use crate::{
     http::{BodyKind, Downstream, Framing, HeadError, Method, NoBody, NoHead, Part, RequestHead},

@@ -26,7 +26,6 @@ use super::{
     Refused,
     admit::{Asked, admit, admit_arrival, admit_paid},
     attempt::{Failure, failure},
-
     context::Context,
     exchange::Exchange,
     fail, models,
@@ -199,8 +198,7 @@ impl Staged<'_> {
                     Some(paid) => {
                         self.exchange.count_attempt(Outcome::Auth);
                         let Self { exchange, down, head, view, body_len, .. } = &mut *self;
-                        let asked =
-                            Asked { endpoint: Endpoint::Chat, view, body_at: head.len, body_len: *body_len };
+                        let asked = Asked { endpoint: Endpoint::Chat, view, body_at: head.len, body_len: *body_len };
                         match watched(admit_paid(exchange, down, (&target, paid), &asked), &mut wait).await {
                             Ok(admitted) => {
                                 (exchange.credential, exchange.fallback) = (Credential::Platform, true);

@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     bill::{OnCancel, Price},
-    expected::{Expected, Served},
+    expected::{Bound, Expected, Served},
     history::{Ask, Commit, How, KeyDeed, Op, Reply},
     requests::{Pending, ending, fitting, text},
     world::{self, LIMITS, Template, WORKERS, project_of, words},
@@ -107,7 +107,9 @@ impl<'p> Process<'p> {
         let (bytes, body_len) = text(expected, ask);
         let at = expected.at();
         let generation = self.rig.served().generation();
-        let asked = expected.asked(ask, body_len, generation);
+        let order: Vec<Bound> = self.states(expected, ask.key).into_iter().map(|(bound, _)| bound).collect();
+        let early = self.grant_limits(expected, ask.key);
+        let asked = expected.asked(ask, (body_len, generation), (&order, early));
         let request = expected.known.len() - 1;
         let waits = RefCell::new(vec![ask.wait]);
         let shared = RefCell::new(&mut *expected);
@@ -183,12 +185,22 @@ impl<'p> Process<'p> {
             noted.1 = std::mem::take(&mut noted.0);
         }
         let asked = match way {
-            Commit::Stored | Commit::Repeated => Way::Stored,
+            Commit::Stored | Commit::Repeated | Commit::Away => Way::Stored,
             Commit::Refused => Way::Refused,
             Commit::Unanswered => Way::Unanswered,
         };
+        let fails = matches!(way, Commit::Away | Commit::Refused);
+        let away = self.rig.folder.path().join("away.db");
+        let place = self.rig.folder.path().join("millrace.db");
+        if way == Commit::Away {
+            std::fs::rename(&place, &away).unwrap();
+        }
         let outcome = self.tokio.block_on(turn.commit(asked));
-        assert_eq!(outcome.is_err(), way == Commit::Refused && turn.is_open(), "{outcome:?}");
+        if way == Commit::Away {
+            std::fs::rename(&away, &place).unwrap();
+        }
+        // Without anything to store nothing fails.
+        assert_eq!(outcome.is_err(), fails && turn.is_open(), "{outcome:?}");
         if outcome.is_ok() {
             expected.book(&noted.1);
         }
@@ -229,10 +241,14 @@ impl<'p> Process<'p> {
     fn other(&self, expected: &mut Expected, op: &Op, is_busy: bool) {
         self.set_clocks(expected);
         match *op {
-            Op::Pass(ms) => expected.since += ms * 1_000_000,
+            Op::Pass(ms) => {
+                expected.since += ms * 1_000_000;
+                self.set_all_clocks(expected);
+            }
             Op::Step(seconds) => {
                 expected.ahead += seconds * 1_000_000_000;
                 expected.has_stepped = true;
+                self.set_all_clocks(expected);
             }
             Op::Commit(way) => {
                 self.commit(expected, way);
@@ -262,6 +278,14 @@ impl<'p> Process<'p> {
             Op::Upkeep => self.upkeep(expected),
             _ => {}
         }
+        self.set_clocks(expected);
+    }
+
+    /// As [`Self::set_clocks`], for the thread of the store as well.
+    fn set_all_clocks(&self, expected: &Expected) {
+        let readings = expected.readings();
+        let set = move |_: &mut dyn crate::store::Tx| Ok::<_, crate::store::StoreError>(frozen::set(Some(readings)));
+        self.tokio.block_on(self.rig.control.store().write(set)).unwrap();
         self.set_clocks(expected);
     }
 

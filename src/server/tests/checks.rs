@@ -21,6 +21,13 @@ const DAY_NS: u64 = 86_400 * 1_000_000_000;
 type Accounts = BTreeMap<(String, u64), (u64, u64)>;
 
 impl Process<'_> {
+    /// How many limits bind a key wherever its requests go.
+    pub(super) fn grant_limits(&self, expected: &Expected, key: usize) -> usize {
+        let snapshot = self.rig.served();
+        let grant = snapshot.grant(expected.keys[key].text.reveal().as_bytes());
+        grant.map_or(0, |grant| grant.limits.limits().len())
+    }
+
     /// Every limit that binds a key, as it is served, with its counter.
     pub(super) fn states(&self, expected: &Expected, key: usize) -> Vec<(Bound, LimitState)> {
         let snapshot = self.rig.served();
@@ -109,6 +116,10 @@ impl Process<'_> {
     pub(super) fn check_quiet(&self, expected: &mut Expected) {
         assert!(expected.meters.values().all(|meter| !meter.is_held()), "I-3");
         assert_eq!(self.rig.shared.queue.depth(), 0, "I-3");
+        for (place, (posted, leased)) in self.accounts() {
+            let most = expected.most.get(&place.0).copied().unwrap_or(0);
+            assert!(leased - posted <= most, "I-13: {place:?} holds {leased} for {posted}, and allows {most}");
+        }
         self.check_ledger(expected);
         assert_eq!(self.tokio.block_on(self.keeper.compare()).unwrap(), 0, "I-2: roll-ups");
         assert_eq!(self.tokio.block_on(world::audited(self.rig)), expected.audited, "I-23");

@@ -65,8 +65,13 @@ pub(super) struct Ask {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Commit {
     Stored,
+    /// The file is not where it was.
+    Away,
+    /// The database takes everything back at the end.
     Refused,
+    /// The answer is lost.
     Unanswered,
+    /// It is carried out a second time.
     Repeated,
 }
 
@@ -83,7 +88,10 @@ pub(super) enum KeyDeed {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum How {
     /// By an answer, after so many connections that were dead.
-    Answered { dead: u32, answer: Reply },
+    Answered {
+        dead: u32,
+        answer: Reply,
+    },
     /// The own credential is refused.
     OwnRefused(Reply),
     Panic,
@@ -131,7 +139,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => prop_oneof![3 => 0..4_000_000i64, 1 => -1_000_000..0i64].prop_map(Op::Pay),
         1 => (0..1_000u32).prop_map(Op::Fee),
         1 => (0..KEYS, key_deed()).prop_map(|(key, what)| Op::Key { key, what }),
-        1 => Just(Op::Upkeep),
+        2 => Just(Op::Upkeep),
         1 => Just(Op::Sweep),
         1 => Just(Op::Quiesce),
         1 => Just(Op::Restart),
@@ -158,6 +166,7 @@ fn ask() -> impl Strategy<Value = Ask> {
 fn commit() -> impl Strategy<Value = Commit> {
     prop_oneof![
         6 => Just(Commit::Stored),
+        1 => Just(Commit::Away),
         1 => Just(Commit::Refused),
         1 => Just(Commit::Unanswered),
         1 => Just(Commit::Repeated),
@@ -171,7 +180,11 @@ fn pause() -> impl Strategy<Value = u64> {
         4 => 20_000..90_000u64,
         3 => 600_000..4_000_000u64,
         2 => 40_000_000..90_000_000u64,
+        // Just to the border of a window.
+        2 => prop_oneof![Just(60_000u64), Just(3_600_000)],
         1 => 600_000_000..3_000_000_000u64,
+        // A little less than rows are kept.
+        1 => 2_550_000_000..2_592_000_000u64,
     ]
 }
 

@@ -112,6 +112,13 @@ impl Meter {
         max > 0 && self.used(max, at) + amount <= max
     }
 
+    /// A request took and gave back: a bucket has refilled by the rate that held then.
+    pub(super) fn touch(&mut self, max: u64, at: Clocks) {
+        if let Window::Bucket(_) = self.window {
+            self.level = self.refilled(max, at);
+        }
+    }
+
     /// A request was here and got nothing in the end: it may have begun a window.
     pub(super) fn pass_by(&mut self, at: Clocks) {
         if matches!(self.window, Window::Fixed(_)) && self.enter(at) != self.current {
@@ -124,7 +131,7 @@ impl Meter {
     }
 
     /// Takes an amount that fits. `began` is when the window has begun, of those that requests begin.
-    pub(super) fn take(&mut self, request: usize, (amount, max): (u64, u64), is_kept: bool, began: Option<u64>, at: Clocks) {
+    pub(super) fn take(&mut self, request: usize, (amount, max): (u64, u64), began: Option<u64>, at: Clocks) {
         let mut window = self.enter(at);
         if let (Window::Fixed(_), Some(began)) = (self.window, began)
             && window != self.current
@@ -142,7 +149,15 @@ impl Meter {
             self.level = (then, missing + amount);
             mark = then + time_of(missing + amount, u128::from(nanos(length)), max);
         }
-        self.taken.push(Taken { request: Some(request), window: mark, amount, is_posted: false, is_kept });
+        let request = Some(request);
+        self.taken.push(Taken { request, window: mark, amount, is_posted: false, is_kept: true });
+    }
+
+    /// The book need not know what this request took: the limit only counts.
+    pub(super) fn keep_out(&mut self, request: usize) {
+        for taken in self.taken.iter_mut().filter(|taken| taken.request == Some(request)) {
+            taken.is_kept = false;
+        }
     }
 
     /// Ends what a request took; none if it took nothing here. `used` replaces the amount; what was taken in vain is gone.
@@ -155,7 +170,8 @@ impl Meter {
             let back = taken.amount.saturating_sub(used);
             let left = u128::from(taken.window.saturating_sub(at.steady.max(then))) * u128::from(max)
                 / u128::from(nanos(length));
-            let missing = (missing + used.saturating_sub(taken.amount)).saturating_sub(back.min(left as u64));
+            let missing =
+                (missing + used.saturating_sub(taken.amount)).saturating_sub(back.min(u64::try_from(left).unwrap()));
             self.level = (then, missing);
         }
         if matches!(self.window, Window::Bucket(_) | Window::Sliding(_)) {
@@ -216,6 +232,9 @@ impl Meter {
         let mut window = newest;
         if let Window::Sliding(_) = self.window {
             let slot_ns = self.slot_ns();
+            // The book keeps a window and two slots before the newest, whatever the clock says later.
+            let newest = self.taken.iter().map(|taken| taken.window).max().unwrap_or(0);
+            self.taken.retain(|taken| taken.window + 62 >= newest);
             for taken in &mut self.taken {
                 // A clock that was ahead keeps nothing beyond now.
                 taken.window = (taken.window * slot_ns).min(at.wall) / slot_ns;

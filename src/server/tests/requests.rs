@@ -46,7 +46,11 @@ pub(super) fn text(expected: &Expected, ask: &Ask) -> (Vec<u8>, u64) {
          content-length: {}\r\n\r\n",
         body.len()
     );
-    ((head + &body).into_bytes(), u64::try_from(body.len()).unwrap())
+    ((head + &body).into_bytes(), length(&body))
+}
+
+fn length(text: &str) -> u64 {
+    u64::try_from(text.len()).unwrap()
 }
 
 fn amount(kind: &str, (input, output): (u64, u64), money: u64) -> u64 {
@@ -67,7 +71,14 @@ fn kind(account: &str) -> &str {
 
 impl Expected {
     /// A request comes: whether it is admitted, and what it is then.
-    pub(super) fn asked(&mut self, ask: &Ask, body_len: u64, generation: u64) -> Result<Pending, &'static str> {
+    /// `order` are its limits in the order in which they are asked; `early` so many of them before the body is read, as far as
+    /// they can be.
+    pub(super) fn asked(
+        &mut self,
+        ask: &Ask,
+        (body_len, generation): (u64, u64),
+        (order, early): (&[Bound], usize),
+    ) -> Result<Pending, &'static str> {
         let at = self.at();
         let request = self.known.len();
         self.known.push(Known { at: at.wall, ..Known::default() });
@@ -92,12 +103,25 @@ impl Expected {
         };
         let pending = Pending { request, key: ask.key, terms, reserve, bounds, generation };
         let money = terms.most(reserve.0, reserve.1);
-        let fits = |bound: &Bound| self.meters[&bound.account].fits(amount(kind(&bound.account), reserve, money), bound.max, at);
+        let fits = |bound: &Bound| {
+            self.meters[&bound.account].fits(amount(kind(&bound.account), reserve, money), bound.max, at)
+        };
         if pending.bounds.iter().all(|bound| bound.is_shadow || fits(bound)) {
             return Ok(pending);
         }
+        let refuses = |bound: &&Bound| !bound.is_shadow && !fits(bound);
+        let is_refused_early = order.iter().take(early).filter(|bound| !is_amount(bound)).any(|bound| refuses(&bound));
+        let late =
+            order.iter().filter(|bound| is_amount(bound) || order.iter().skip(early).any(|other| other == *bound));
+        let touched: Vec<&Bound> =
+            late.take_while(|bound| !is_refused_early && !refuses(bound)).filter(|bound| fits(bound)).collect();
         for bound in &pending.bounds {
-            self.meters.get_mut(&bound.account).unwrap().pass_by(at);
+            let is_touched = touched.contains(&bound);
+            let meter = self.meters.get_mut(&bound.account).unwrap();
+            meter.pass_by(at);
+            if is_touched {
+                meter.touch(bound.max, at);
+            }
         }
         Err("limit")
     }
@@ -117,7 +141,10 @@ impl Expected {
             return meter.pass_by(at);
         }
         let began = began.get(&bound.account).copied();
-        meter.take(pending.request, (amount, bound.max), !bound.is_shadow, began, at);
+        meter.take(pending.request, (amount, bound.max), began, at);
+        if bound.is_shadow {
+            meter.keep_out(pending.request);
+        }
     }
 
     /// Whether the platform's credential takes over when the own one is refused: it takes what that costs.
@@ -142,7 +169,7 @@ impl Expected {
     pub(super) fn ended(&mut self, pending: &Pending, how: &How, falls_back: bool) {
         let at = self.at();
         let is_paid = project_of(pending.key) == 1;
-        let bill = pending.terms.bill(how, |reply| whole(reply).map_or(0, |body| body.len() as u64), (is_paid, falls_back));
+        let bill = pending.terms.bill(how, |reply| whole(reply).map_or(0, |body| length(&body)), (is_paid, falls_back));
         let money = bill.cost.unwrap_or(0) + bill.fee;
         let mut dues = Vec::new();
         for bound in &pending.bounds {
@@ -184,8 +211,8 @@ impl Expected {
             is_platform: record.credential == crate::usage::Credential::Platform,
         };
         assert_eq!(got, bill, "I-8, I-9, I-16");
-        let tried = record.tried.as_ref().map_or(record.attempts.min(1) as usize, |tried| tried.len());
-        assert_eq!(tried, record.attempts as usize, "I-5");
+        let tried = record.tried.as_ref().map(|tried| u32::try_from(tried.len()).unwrap());
+        assert_eq!(tried.unwrap_or(record.attempts.min(1)), record.attempts, "I-5");
     }
 }
 

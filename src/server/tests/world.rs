@@ -115,10 +115,7 @@ pub(super) const BOUNDS: &[(&str, &[RouteBound])] = &[
     ),
     (
         ", concurrency_limiting: {max_concurrent: 2}, rate_limiting: {max_requests: 6, window_size: 1 hour}",
-        &[
-            bound(false, Kind::Requests, Window::Fixed(minutes(60)), 6),
-            bound(false, Kind::Concurrent, Window::Open, 2),
-        ],
+        &[bound(false, Kind::Requests, Window::Fixed(minutes(60)), 6), bound(false, Kind::Concurrent, Window::Open, 2)],
     ),
 ];
 
@@ -286,4 +283,3 @@ pub(super) async fn audited(rig: &Rig) -> u64 {
         broken => panic!("{broken:?}"),
     }
 }
-
