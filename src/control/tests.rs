@@ -12,7 +12,7 @@ use crate::{
     snapshot::{Registries, Snapshot},
     store::{
         ApiKey, Member, Order, Organization, OrganizationRole, OrganizationStatus, PageRequest, ProjectGrant,
-        ProjectRole, Store, User,
+        ProjectRole, Store, Tx, User,
     },
     upstream::{Guard, Origins, Resolver, Rules},
     usage::{Catalogue, Queue},
@@ -77,7 +77,11 @@ impl Rig {
         settled: impl FnOnce() + Send + 'static,
     ) -> (Self, Keeper) {
         let store = Store::open(&folder.path().join("millrace.db")).unwrap();
-        store.write(|_| Ok::<_, ControlError>(settled())).await.unwrap();
+        let first = |_: &mut dyn Tx| {
+            settled();
+            Ok::<_, ControlError>(())
+        };
+        store.write(first).await.unwrap();
         let mut registries = registries(workers);
         registries.meters = Arc::new(Meters::with_ledger());
         registries.prices.store(prices);

@@ -17,7 +17,7 @@ use crate::{
     control::{Keeper, LimitPatch, NewLimit, Payment, Stepped, Way, tests::Rig},
     http::block_on,
     proxy::{Begun, Context, Staged, begin},
-    store::{KeyStatus, LimitMode},
+    store::{KeyStatus, LimitMode, StoreError, Tx},
 };
 
 /// How a life ends.
@@ -284,7 +284,10 @@ impl<'p> Process<'p> {
     /// As [`Self::set_clocks`], for the thread of the store as well.
     fn set_all_clocks(&self, expected: &Expected) {
         let readings = expected.readings();
-        let set = move |_: &mut dyn crate::store::Tx| Ok::<_, crate::store::StoreError>(frozen::set(Some(readings)));
+        let set = move |_: &mut dyn Tx| {
+            frozen::set(Some(readings));
+            Ok::<_, StoreError>(())
+        };
         self.tokio.block_on(self.rig.control.store().write(set)).unwrap();
         self.set_clocks(expected);
     }
@@ -336,8 +339,8 @@ impl<'p> Process<'p> {
         let (template, listed) = (expected.template, &LIMITS[limit]);
         let stored = self.rig.control.limits(&template.admin, template.site(listed.site));
         let (kind, _, algorithm) = words(listed);
-        let stored = self.tokio.block_on(stored).unwrap().into_iter().map(|used| used.limit);
-        let found = stored.filter(|stored| (stored.kind, stored.algorithm) == (kind, algorithm)).next();
+        let mut stored = self.tokio.block_on(stored).unwrap().into_iter().map(|used| used.limit);
+        let found = stored.find(|stored| (stored.kind, stored.algorithm) == (kind, algorithm));
         Some(found.map(|stored| (stored.id, stored.revision)).unwrap())
     }
 

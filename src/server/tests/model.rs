@@ -45,6 +45,8 @@ pub(super) struct Meter {
     taken: Vec<Taken>,
     /// Of a bucket: as of when, and what is missing.
     level: (u64, u64),
+    /// The most that was open at once since the process began, of any age.
+    pub(super) open_most: u64,
 }
 
 fn nanos(length: Duration) -> u64 {
@@ -53,7 +55,7 @@ fn nanos(length: Duration) -> u64 {
 
 impl Meter {
     pub(super) fn new(kind: Kind, window: Window) -> Self {
-        Self { kind, window, current: 0, maybe: Vec::new(), taken: Vec::new(), level: (0, 0) }
+        Self { kind, window, current: 0, maybe: Vec::new(), taken: Vec::new(), level: (0, 0), open_most: 0 }
     }
 
     /// Whether it is kept over a restart.
@@ -149,6 +151,8 @@ impl Meter {
             self.level = (then, missing + amount);
             mark = then + time_of(missing + amount, u128::from(nanos(length)), max);
         }
+        let open: u64 = self.taken.iter().filter(|taken| !taken.is_posted).map(|taken| taken.amount).sum();
+        self.open_most = self.open_most.max(open + amount);
         let request = Some(request);
         self.taken.push(Taken { request, window: mark, amount, is_posted: false, is_kept: true });
     }
@@ -222,6 +226,7 @@ impl Meter {
     /// for a crash to that, at this time.
     pub(super) fn restart(&mut self, is_booked: impl Fn(usize) -> bool, (newest, reserve): (u64, u64), at: Clocks) {
         self.maybe.clear();
+        self.open_most = 0;
         if !self.is_durable() {
             (self.current, self.level) = (0, (0, 0));
             self.taken.clear();

@@ -196,7 +196,8 @@ impl Expected {
         }
         let mut dues: Vec<(String, u64, u64)> =
             known.dues.iter().map(|(account, due)| (account.clone(), due.period, due.amount)).collect();
-        (charges.sort(), dues.sort());
+        charges.sort();
+        dues.sort();
         assert_eq!(charges, dues, "I-6, I-8: charges of {known:?}");
         assert_eq!(record.generation, generation, "I-16");
         let bill = known.bill.unwrap_or_default();
