@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 60
 export MILLRACE_CORPUS
 
 .PHONY: help setup check format clippy unit tidy test build socket clients clients-python clients-node \
-	release fuzz e2e-real admin books soak loadtest flamegraph openapi prices-table start-list clean
+	release fuzz e2e-real admin books soak loadtest flamegraph instructions openapi prices-table start-list clean
 
 help: ## Prints this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
@@ -95,6 +95,10 @@ loadtest: ## Gateways side by side on one core, with ratios
 
 flamegraph: ## A flame graph of the hot path
 	@scripts/flamegraph.sh $(ARGS)
+
+instructions: ## Instructions a request and an event, kernel included, by an emulated machine. Needs root for packages
+	@$(STAGE) release $(CARGO) build --locked --release --workspace
+	@$(STAGE) instructions scripts/instructions.sh $(or $(ARGS),target/release/millrace)
 
 start-list: ## Rewrites build/start.ld: which functions the start runs. Needs valgrind
 	@$(STAGE) release $(CARGO) build --locked --release --workspace
