@@ -12,6 +12,7 @@ mod client_address;
 mod connect;
 mod context;
 mod exchange;
+mod failed;
 mod fault;
 mod form;
 mod forward;
@@ -45,7 +46,7 @@ pub(crate) use staged::{Answer, Begun, Cause, Ending, Staged, StreamEnd, begin};
 
 use crate::{
     http::{BodyKind, Downstream, Framing, HeadError, Method, NoBody, NoHead, Part, RequestHead},
-    metrics::{Endpoint as CountedEndpoint, Outcome, ProtocolError},
+    metrics::{Endpoint as CountedEndpoint, ProtocolError},
     snapshot::{Grant, NoRoute},
     usage::Annotations,
     wire::{Endpoint, ErrorCase, view_request},
@@ -53,8 +54,8 @@ use crate::{
 
 use self::{
     admit::{Admitted, Asked, admit, admit_arrival},
-    attempt::Failure,
     exchange::{Exchange, Sent, counted},
+    failed::{Refused, fail, wrong_endpoint},
     forward::{Request, forward},
     reply::{Local, Refusal, send_local, send_refusal, settle_body},
 };
@@ -82,18 +83,6 @@ pub async fn serve(context: &Context, down: &mut Downstream, may_keep_alive: boo
                 Ok(()) => settle_body(down, &head, announced).await,
             }
         }
-    }
-}
-
-/// A refusal, and whether the body of the request has been taken from the input.
-struct Refused {
-    refusal: Refusal,
-    body_read: bool,
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, body_read: false }
     }
 }
 
@@ -219,36 +208,6 @@ async fn post(
     forwarded.or_else(|failure| fail(exchange, down, (head, body_len), failure))
 }
 
-/// What a request that failed ends with. What a provider may have received is billed.
-fn fail(
-    exchange: &mut Exchange<'_>,
-    down: &mut Downstream,
-    (head, body_len): (&RequestHead, usize),
-    failure: Failure,
-) -> Result<After, Refused> {
-    match failure {
-        Failure::ClientGone => {
-            exchange.cancelled = true;
-            exchange.may_be_billed();
-            if exchange.tried.is_under_way() {
-                exchange.count_attempt(Outcome::Cancelled);
-            }
-            Ok(After::Close)
-        }
-        Failure::Client(refusal) => {
-            down.finish_request(head, body_len);
-            Err(Refused { refusal, body_read: true })
-        }
-        Failure::Target(outcome, refusal) => {
-            if matches!(outcome, Outcome::Timeout | Outcome::Truncated | Outcome::Invalid) {
-                exchange.may_be_billed();
-            }
-            exchange.count_attempt(outcome);
-            Err(Refused { refusal, body_read: true })
-        }
-    }
-}
-
 /// Finds what the key of the request may do. Nothing about routes is told before, and nothing at all to the keys of an
 /// archived project.
 fn authenticate(exchange: &mut Exchange<'_>, down: &Downstream, head: &RequestHead) -> Result<Arc<Grant>, Refusal> {
@@ -331,11 +290,6 @@ fn wrong_method(down: &Downstream, head: &RequestHead, allow: &'static str) -> R
     let mut refusal = Refusal::new(ErrorCase::MethodNotAllowed, invalid_url(down, head));
     refusal.allow = Some(allow);
     refusal
-}
-
-fn wrong_endpoint(endpoint: Endpoint) -> Refusal {
-    let message = format!("the route has no model for `{}`", endpoint.path());
-    Refusal::new(ErrorCase::ModelNotFound, message).param(Some("model"))
 }
 
 fn stateless() -> Refusal {

@@ -1,4 +1,4 @@
-//! The life of one request in stages, for histories of the book.
+//! A request in stages, for histories of the book.
 //!
 //! What [`super::serve`] does in one go, without a provider: a test says what that answers, and when. Everything that
 //! takes from limits, prices, settles and makes the record is the code that serves.
@@ -23,17 +23,17 @@ use crate::{
 };
 
 use super::{
-    Refused,
     admit::{Asked, admit, admit_arrival, admit_paid},
     attempt::{Failure, failure},
     context::Context,
     exchange::Exchange,
-    fail, models,
+    failed::{Refused, fail, wrong_endpoint},
+    models,
     overrun::{bound_of, go_on},
     passed::Passed,
     relay::{pass, pass_error},
     reply::{After, send_refusal},
-    rules, wrong_endpoint,
+    rules,
 };
 
 /// What a request has come to.

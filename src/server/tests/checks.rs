@@ -1,4 +1,4 @@
-//! What must hold: always, when all is quiet, and for the next process.
+//! What must hold: always, when all is quiet, afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! What the model knows: who may spend what, and what was spent.
+//! What the model knows: who may spend, what was spent.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! A counter as a list of everything that was ever taken from it.
+//! A counter as a list of all that was taken from it.
 //!
 //! Too simple to be wrong: nothing is added up but what the list holds, when somebody asks.
 
@@ -20,6 +20,8 @@ struct Taken {
     request: Option<usize>,
     /// Beginning of its window, or number of its slot.
     window: u64,
+    /// The same as the book has it: a clock that goes back changes nothing there.
+    stored: u64,
     amount: u64,
     is_posted: bool,
     /// Whether the book is to know of it.
@@ -154,7 +156,7 @@ impl Meter {
         let open: u64 = self.taken.iter().filter(|taken| !taken.is_posted).map(|taken| taken.amount).sum();
         self.open_most = self.open_most.max(open + amount);
         let request = Some(request);
-        self.taken.push(Taken { request, window: mark, amount, is_posted: false, is_kept: true });
+        self.taken.push(Taken { request, window: mark, stored: mark, amount, is_posted: false, is_kept: true });
     }
 
     /// The book need not know what this request took: the limit only counts.
@@ -238,11 +240,11 @@ impl Meter {
         if let Window::Sliding(_) = self.window {
             let slot_ns = self.slot_ns();
             // The book keeps a window and two slots before the newest, whatever the clock says later.
-            let newest = self.taken.iter().map(|taken| taken.window).max().unwrap_or(0);
-            self.taken.retain(|taken| taken.window + 62 >= newest);
+            let newest = self.taken.iter().map(|taken| taken.stored).max().unwrap_or(0);
+            self.taken.retain(|taken| taken.stored + 62 >= newest);
             for taken in &mut self.taken {
                 // A clock that was ahead keeps nothing beyond now.
-                taken.window = (taken.window * slot_ns).min(at.wall) / slot_ns;
+                taken.window = (taken.stored * slot_ns).min(at.wall) / slot_ns;
             }
             window = at.wall / slot_ns;
             self.current = self.taken.iter().map(|taken| taken.window).max().unwrap_or(0);
@@ -251,7 +253,14 @@ impl Meter {
             }
         }
         if reserve > 0 {
-            self.taken.push(Taken { request: None, window, amount: reserve, is_posted: true, is_kept: true });
+            self.taken.push(Taken {
+                request: None,
+                window,
+                stored: window,
+                amount: reserve,
+                is_posted: true,
+                is_kept: true,
+            });
         }
     }
 

@@ -1,4 +1,4 @@
-//! Who is there, and what they may be given: the same in every history.
+//! Who is there, and what they may be given.
 
 use std::{
     fs,
