@@ -256,12 +256,20 @@ impl Process<'_> {
                 assert!(posted == leased || place.1 == 0, "I-3: {place:?} {leased} is leased");
             }
         }
+        let read = |tx: &dyn Tx| {
+            let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+            tx.each_slot(&mut |slot| found.entry(slot.account).or_default().push(slot.begins))?;
+            Ok::<_, StoreError>(found)
+        };
+        let slots = self.tokio.block_on(self.rig.control.store().read(read)).unwrap();
         let at = expected.at();
         let next = super::model::Clocks { steady: at.wall, wall: at.wall };
         for (account, meter) in &mut expected.meters {
             let newest = accounts.keys().filter(|(name, _)| name == account).map(|(_, period)| *period).max();
             let newest = newest.unwrap_or(0);
             let reserve = reserves.get(&(account.clone(), newest)).copied().unwrap_or(0);
+            meter
+                .keep_slots(|request| expected.known[request].is_booked, slots.get(account).map_or(&[], Vec::as_slice));
             meter.restart(|request| expected.known[request].is_booked, (newest, reserve), next);
         }
         expected.may_exceed = false;

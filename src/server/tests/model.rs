@@ -224,6 +224,21 @@ impl Meter {
         if matches!(self.window, Window::Sliding(_) | Window::Bucket(_)) { 1 } else { taken.window }
     }
 
+    /// The book has these slots: when they begin. It keeps a window and two slots before the newest, and may keep older ones.
+    pub(super) fn keep_slots(&mut self, is_booked: impl Fn(usize) -> bool, begins: &[u64]) {
+        if !matches!(self.window, Window::Sliding(_)) || !self.is_durable() {
+            return;
+        }
+        let slots: Vec<u64> = begins.iter().map(|begins| begins / self.slot_ns()).collect();
+        let newest = slots.iter().max().copied().unwrap_or(0);
+        self.taken.retain(|taken| {
+            let is_there = slots.contains(&taken.stored);
+            let is_due = taken.is_kept && taken.is_posted && taken.amount > 0 && taken.request.is_none_or(&is_booked);
+            assert!(is_there || !is_due || taken.stored + 62 < newest, "I-12: the slot of {taken:?} is lost");
+            is_there
+        });
+    }
+
     /// A new process: only what the book knows is left. `newest` is the newest period that it has, and `reserve` what it adds
     /// for a crash to that, at this time.
     pub(super) fn restart(&mut self, is_booked: impl Fn(usize) -> bool, (newest, reserve): (u64, u64), at: Clocks) {
@@ -239,9 +254,6 @@ impl Meter {
         let mut window = newest;
         if let Window::Sliding(_) = self.window {
             let slot_ns = self.slot_ns();
-            // The book keeps a window and two slots before the newest, whatever the clock says later.
-            let newest = self.taken.iter().map(|taken| taken.stored).max().unwrap_or(0);
-            self.taken.retain(|taken| taken.stored + 62 >= newest);
             for taken in &mut self.taken {
                 // A clock that was ahead keeps nothing beyond now.
                 taken.window = (taken.stored * slot_ns).min(at.wall) / slot_ns;
