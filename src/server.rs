@@ -17,6 +17,8 @@ mod resolution_log;
 mod settings;
 mod source;
 mod store_mode;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 

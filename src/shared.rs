@@ -255,16 +255,26 @@ pub(crate) mod tests {
 
     /// The shared state of a process with so many workers, and what they would hear.
     pub(crate) fn shared(workers: usize, first: Snapshot, registry: Arc<Registry>) -> (Arc<Shared>, Vec<UnixDatagram>) {
-        let root = rcgen::generate_simple_self_signed(["root.test".to_owned()]).unwrap();
+        shared_with(workers, first, (registry, Arc::new(Meters::in_memory()), Queue::new(8)))
+    }
+
+    /// The same with these counters and this queue.
+    pub(crate) fn shared_with(
+        workers: usize,
+        first: Snapshot,
+        (registry, meters, queue): (Arc<Registry>, Arc<Meters>, Queue),
+    ) -> (Arc<Shared>, Vec<UnixDatagram>) {
+        static ROOT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+        let root = || rcgen::generate_simple_self_signed(["root.test".to_owned()]).unwrap().cert.pem();
         let folder = tempfile::tempdir().unwrap();
         let roots = folder.path().join("roots.pem");
-        std::fs::write(&roots, root.cert.pem()).unwrap();
+        std::fs::write(&roots, ROOT.get_or_init(root)).unwrap();
         let (doors, ears) = (0..workers).map(|_| Door::new().unwrap()).unzip();
         let parts = Parts {
             snapshot: Handle::new(first),
-            queue: Arc::new(Queue::new(8)),
+            queue: Arc::new(queue),
             registry,
-            meters: Arc::new(Meters::in_memory()),
+            meters,
             doors,
             tls: TlsConnector::from_pem_file(&roots).unwrap(),
             trusted_proxies: Vec::new(),

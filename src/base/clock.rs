@@ -12,6 +12,10 @@ use super::instant::Instant;
 #[must_use]
 #[inline]
 pub fn now() -> Instant {
+    #[cfg(test)]
+    if let Some((steady, _)) = frozen::clocks() {
+        return Instant::of(steady);
+    }
     // Fails only for a clock that the system does not have; POSIX systems have this one.
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Instant::START, |time| Instant::of(time.into()))
 }
@@ -23,6 +27,10 @@ pub struct UnixTime(pub Duration);
 /// Returns the wall-clock time; zero if the clock stands before 1970.
 #[must_use]
 pub fn unix_time() -> UnixTime {
+    #[cfg(test)]
+    if let Some((_, wall)) = frozen::clocks() {
+        return UnixTime(wall);
+    }
     UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
@@ -112,6 +120,26 @@ impl UnixTime {
             c.minute,
             c.second
         )
+    }
+}
+
+/// Clocks that stand still until a test moves them, for one thread.
+#[cfg(test)]
+pub(crate) mod frozen {
+    use std::{cell::Cell, time::Duration};
+
+    thread_local! {
+        static CLOCKS: Cell<Option<(Duration, Duration)>> = const { Cell::new(None) };
+    }
+
+    /// What the monotonic clock and the wall clock say to this thread, if they stand still.
+    pub(super) fn clocks() -> Option<(Duration, Duration)> {
+        CLOCKS.get()
+    }
+
+    /// Sets the monotonic clock and the wall clock of this thread; none lets them run.
+    pub(crate) fn set(clocks: Option<(Duration, Duration)>) {
+        CLOCKS.set(clocks);
     }
 }
 

@@ -36,6 +36,8 @@ mod words;
 pub use build::{COMMIT, FEATURES, VERSION};
 pub use caller::{Caller, Charge, Moving};
 pub use cidr::{Cidr, CidrError};
+#[cfg(test)]
+pub(crate) use clock::frozen;
 pub use clock::{Civil, UnixTime, now, unix_time};
 pub use decimal::Decimal;
 pub use digest::{Digest, DigestError};

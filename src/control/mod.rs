@@ -91,6 +91,8 @@ pub use ledger::{
     Analytics, Granularity, GroupBy, Keeper, Leases, Only, Tail, Tails, UsageQuestion, UsageRow, UsageScope,
     WantedLease, Zone, keep, look_after_book, ring_keeper,
 };
+#[cfg(test)]
+pub(crate) use ledger::{Stepped, Way};
 pub use limits::{FieldPatch, LimitFields, LimitPatch, LimitUse, NewLimit, PeriodKind, PeriodLimit, unit_name};
 pub use live_routes::{LiveRoute, LiveTarget};
 pub use login::{Account, FirstStart, Login, NewToken, Offered, prepare_first_start};

@@ -6,18 +6,20 @@ use tempfile::TempDir;
 
 use crate::{
     base::{Id, IdKind, Secret, unix_time},
+    limit::Meters,
     metrics::Registry,
-    shared::{Shared, tests::shared},
+    shared::{Shared, tests::shared_with},
     snapshot::{Registries, Snapshot},
     store::{
         ApiKey, Member, Order, Organization, OrganizationRole, OrganizationStatus, PageRequest, ProjectGrant,
-        ProjectRole, Store, User,
+        ProjectRole, Store, Tx, User,
     },
     upstream::{Guard, Origins, Resolver, Rules},
+    usage::{Catalogue, Queue},
 };
 
 use super::{
-    Actor, Control, ControlError, ControlParts, DraftText, Expected, Intent, Membership, NewKey, NewProject,
+    Actor, Control, ControlError, ControlParts, DraftText, Expected, Intent, Keeper, Membership, NewKey, NewProject,
     PolicySite, ProjectState, Publisher, Vault, first_of, load, open_egress, open_pepper,
 };
 
@@ -67,16 +69,52 @@ impl Rig {
         Self::over(folder, store, organization, (0, keys)).await
     }
 
+    /// A process with a book, as the server starts it: what was spent before is known before anything is compiled. These
+    /// prices are those of its operator's file. Its workers are the caller's, and see what is published. `settled` runs on the thread of the store before anything else does.
+    pub(crate) async fn with_book(
+        (folder, organization): (TempDir, Id),
+        (workers, prices): (usize, Catalogue),
+        settled: impl FnOnce() + Send + 'static,
+    ) -> (Self, Keeper) {
+        let store = Store::open(&folder.path().join("millrace.db")).unwrap();
+        let first = |_: &mut dyn Tx| {
+            settled();
+            Ok::<_, ControlError>(())
+        };
+        store.write(first).await.unwrap();
+        let mut registries = registries(workers);
+        registries.meters = Arc::new(Meters::with_ledger());
+        registries.prices.store(prices);
+        let keeper = Keeper::open(store.clone(), Arc::<Meters>::clone(&registries.meters)).await.unwrap();
+        registries.metrics.workers().iter().for_each(|block| block.generation.set(u64::MAX));
+        let (rows, keys) = (Queue::default(), MASTER_KEY.repeat(32));
+        (Self::of(folder, store, organization, (registries, 0, rows, &keys)).await, keeper)
+    }
+
+    /// The folder, after the end of the process.
+    pub(crate) fn into_folder(self) -> TempDir {
+        let Self { control, shared, folder, registries, .. } = self;
+        drop((control, shared, registries));
+        folder
+    }
+
     async fn over(folder: TempDir, store: Store, organization: Id, (workers, keys): (usize, &str)) -> Self {
-        let guard = Arc::new(Guard::new(Rules::default(), Vec::new()));
-        let resolver = Resolver::with_name_servers(Arc::clone(&guard), Vec::new(), |_| {});
-        let metrics = Arc::new(Registry::new(workers));
-        let registries = Registries::new(Arc::clone(&metrics), Arc::new(Origins::new(guard, resolver)));
+        Self::of(folder, store, organization, (registries(workers), workers, Queue::new(8), keys)).await
+    }
+
+    async fn of(
+        folder: TempDir,
+        store: Store,
+        organization: Id,
+        (registries, workers, queue, keys): (Registries, usize, Queue, &str),
+    ) -> Self {
+        let metrics = Arc::clone(&registries.metrics);
         let vault = Vault::parse(keys).unwrap();
         let pepper = open_pepper(&store, &vault).await.unwrap();
         open_egress(&store, &registries).await.unwrap();
         let edit = load(&store, (&vault, &pepper), &registries).await.unwrap();
-        let (shared, ears) = shared(workers, first_of(edit, &registries), metrics);
+        let meters = Arc::clone(&registries.meters);
+        let (shared, ears) = shared_with(workers, first_of(edit, &registries), (metrics, meters, queue));
         let publisher = Arc::new(Publisher::new(Arc::clone(&shared), registries.clone()));
         let owner = actor(&organization, OrganizationRole::Owner, Vec::new());
         let control =
@@ -145,6 +183,12 @@ impl Rig {
         };
         part.routes().iter().map(|route| (route.full_name.to_string(), part.version())).collect()
     }
+}
+
+fn registries(workers: usize) -> Registries {
+    let guard = Arc::new(Guard::new(Rules::default(), Vec::new()));
+    let resolver = Resolver::with_name_servers(Arc::clone(&guard), Vec::new(), |_| {});
+    Registries::new(Arc::new(Registry::new(workers)), Arc::new(Origins::new(guard, resolver)))
 }
 
 pub(crate) fn organization_row(id: &Id, name: &str) -> Organization {
@@ -276,7 +320,7 @@ impl World {
 }
 
 /// A key without limits and rules of its own.
-pub(super) async fn make_key(rig: &Rig, maker: &Actor, project: &Id) -> (ApiKey, Secret) {
+pub(crate) async fn make_key(rig: &Rig, maker: &Actor, project: &Id) -> (ApiKey, Secret) {
     let new = NewKey { description: "test".to_owned(), ..NewKey::default() };
     rig.control.create_key(maker, project, new).await.unwrap()
 }

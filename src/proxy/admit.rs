@@ -355,9 +355,12 @@ fn take_once(exchange: &mut Exchange<'_>, kinds: Kinds) -> Result<(), Refused> {
     take_all(&mut sets, kinds, claim, at)
 }
 
-/// A refused request has used nothing: what it took before is given back.
+/// A request that is refused before it is sent has used nothing: what it took before is given back. One whose own
+/// credential was refused has been sent, and counts as a request: its end settles it.
 fn refuse(exchange: &mut Exchange<'_>, refused: &Refused) -> Refusal {
-    exchange.give_back();
+    if exchange.attempts == 0 {
+        exchange.give_back();
+    }
     exchange.context.block.limit_refusals.count(refused.scope as usize, refused.kind as usize, refused.reason as usize);
     let refusal = refusal_of(refused);
     exchange.note_refused(refused, &refusal.message);

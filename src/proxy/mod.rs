@@ -12,6 +12,7 @@ mod client_address;
 mod connect;
 mod context;
 mod exchange;
+mod failed;
 mod fault;
 mod form;
 mod forward;
@@ -28,6 +29,8 @@ mod relay;
 mod reply;
 mod rules;
 mod settle;
+#[cfg(test)]
+mod staged;
 mod stream;
 mod told;
 mod trace;
@@ -38,10 +41,12 @@ use std::{pin::pin, sync::Arc};
 pub use caught::caught;
 pub use context::Context;
 pub use reply::After;
+#[cfg(test)]
+pub(crate) use staged::{Answer, Begun, Cause, Ending, Staged, StreamEnd, begin};
 
 use crate::{
     http::{BodyKind, Downstream, Framing, HeadError, Method, NoBody, NoHead, Part, RequestHead},
-    metrics::{Endpoint as CountedEndpoint, Outcome, ProtocolError},
+    metrics::{Endpoint as CountedEndpoint, ProtocolError},
     snapshot::{Grant, NoRoute, Target},
     usage::{Annotations, Phase},
     wire::{Endpoint, ErrorCase, RequestView, view_request},
@@ -49,8 +54,8 @@ use crate::{
 
 use self::{
     admit::{Admitted, Asked, admit, admit_arrival},
-    attempt::Failure,
     exchange::{Exchange, Sent, counted},
+    failed::{Refused, fail, wrong_endpoint},
     forward::{Request, forward},
     reply::{Local, Refusal, send_local, send_refusal, settle_body},
 };
@@ -81,18 +86,6 @@ pub async fn serve(context: &Context, down: &mut Downstream, may_keep_alive: boo
                 Ok(()) => settle_body(down, &head, announced).await,
             }
         }
-    }
-}
-
-/// A refusal, and whether the body of the request has been taken from the input.
-struct Refused {
-    refusal: Refusal,
-    body_read: bool,
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, body_read: false }
     }
 }
 
@@ -230,36 +223,6 @@ fn find_target(
     Ok(target)
 }
 
-/// What a request that failed ends with. What a provider may have received is billed.
-fn fail(
-    exchange: &mut Exchange<'_>,
-    down: &mut Downstream,
-    (head, body_len): (&RequestHead, usize),
-    failure: Failure,
-) -> Result<After, Refused> {
-    match failure {
-        Failure::ClientGone => {
-            exchange.cancelled = true;
-            exchange.may_be_billed();
-            if exchange.tried.is_under_way() {
-                exchange.count_attempt(Outcome::Cancelled);
-            }
-            Ok(After::Close)
-        }
-        Failure::Client(refusal) => {
-            down.finish_request(head, body_len);
-            Err(Refused { refusal, body_read: true })
-        }
-        Failure::Target(outcome, refusal) => {
-            if matches!(outcome, Outcome::Timeout | Outcome::Truncated | Outcome::Invalid) {
-                exchange.may_be_billed();
-            }
-            exchange.count_attempt(outcome);
-            Err(Refused { refusal, body_read: true })
-        }
-    }
-}
-
 /// Finds what the key of the request may do. Nothing about routes is told before, and nothing at all to the keys of an
 /// archived project.
 fn authenticate(exchange: &mut Exchange<'_>, down: &Downstream, head: &RequestHead) -> Result<Arc<Grant>, Refusal> {
@@ -350,11 +313,6 @@ fn wrong_method(down: &Downstream, head: &RequestHead, allow: &'static str) -> R
     let mut refusal = Refusal::new(ErrorCase::MethodNotAllowed, invalid_url(down, head));
     refusal.allow = Some(allow);
     refusal
-}
-
-fn wrong_endpoint(endpoint: Endpoint) -> Refusal {
-    let message = format!("the route has no model for `{}`", endpoint.path());
-    Refusal::new(ErrorCase::ModelNotFound, message).param(Some("model"))
 }
 
 fn stateless() -> Refusal {

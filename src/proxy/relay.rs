@@ -70,7 +70,7 @@ pub(super) async fn relay_whole(
     pass_error(exchange, down, (status, &answer.passed, body), after).await
 }
 
-async fn pass(
+pub(super) async fn pass(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
     (status, passed, body): (u16, &Passed, &[u8]),
@@ -91,7 +91,7 @@ async fn pass(
     Ok(send(exchange, down, (status, passed, (JSON, body)), (after, None)).await)
 }
 
-async fn pass_error(
+pub(super) async fn pass_error(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
     (status, passed, body): (u16, &Passed, &[u8]),

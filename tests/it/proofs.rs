@@ -12,11 +12,13 @@ use std::path::{Path, PathBuf};
 enum Proof {
     /// A test names it.
     Test,
+    /// A test names it, and so does the model of the whole book.
+    Model,
     /// Nothing yet, for this reason.
     Open(&'static str),
 }
 
-use Proof::{Open, Test};
+use Proof::{Model, Open, Test};
 
 /// Id, what it is about, proof.
 const ROWS: &[(&str, &str, Proof)] = &[
@@ -74,32 +76,35 @@ const ROWS: &[(&str, &str, Proof)] = &[
     ("F-62", "stored configuration damaged", Test),
     ("F-63", "killed between two versions", Test),
     ("F-64", "two serve at once", Test),
-    ("I-1", "never more than the limit", Test),
-    ("I-2", "accounts are the sums of their entries", Test),
-    ("I-3", "nothing stays reserved", Test),
-    ("I-4", "a row for each request", Test),
-    ("I-5", "an attempt for each call", Test),
-    ("I-6", "settled once", Test),
+    ("I-1", "never more than the limit", Model),
+    ("I-2", "accounts are the sums of their entries", Model),
+    ("I-3", "nothing stays reserved", Model),
+    ("I-4", "a row for each request", Model),
+    ("I-5", "an attempt for each call", Model),
+    ("I-6", "settled once", Model),
     ("I-7", "answers from a cache cost nothing", Open("there is no cache")),
-    ("I-8", "billed what was reported, within bounds", Test),
-    ("I-9", "nothing negative, nothing that overflows", Test),
-    ("I-10", "repetition changes nothing", Test),
+    ("I-8", "billed what was reported, within bounds", Model),
+    ("I-9", "nothing negative, nothing that overflows", Model),
+    ("I-10", "repetition changes nothing", Model),
     ("I-11", "at once as in some order", Test),
-    ("I-12", "a kill forgets nothing", Test),
-    ("I-13", "a kill invents nothing", Test),
+    ("I-12", "a kill forgets nothing", Model),
+    ("I-13", "a kill invents nothing", Model),
     ("I-14", "lost power forgets nothing", Test),
     ("I-15", "usage that waited is sent on once", Open(ONE_NODE)),
-    ("I-16", "one configuration a request", Test),
-    ("I-17", "no window twice by the clock", Test),
+    ("I-16", "one configuration a request", Model),
+    ("I-17", "no window twice by the clock", Model),
     ("I-18", "limits over an upgrade", Open("a process does not hand over to its successor yet")),
-    ("I-19", "the same with any number of workers", Test),
+    ("I-19", "the same with any number of workers", Model),
     ("I-20", "the same with any number of nodes", Open(ONE_NODE)),
-    ("I-21", "a project has what its keys have", Test),
-    ("I-22", "nothing of one project reaches another", Test),
-    ("I-23", "each change is in the audit log", Test),
-    ("I-24", "no refusal without a reason", Test),
+    ("I-21", "a project has what its keys have", Model),
+    ("I-22", "nothing of one project reaches another", Model),
+    ("I-23", "each change is in the audit log", Model),
+    ("I-24", "no refusal without a reason", Model),
     ("I-25", "guards judge the same however cut", Open("there are no guards")),
 ];
+
+/// Where the model of the whole book says what it holds.
+const MODEL: &str = "src/server/tests/mod.rs";
 
 const ONE_NODE: &str = "several nodes are not built";
 
@@ -155,9 +160,15 @@ fn every_fault_and_every_rule_of_accounting_is_named_by_a_test_or_said_to_be_ope
     let mut problems = Vec::new();
     for (id, about, proof) in ROWS {
         match (proof, named.contains(*id)) {
-            (Test, false) => problems.push(format!("{id} ({about}): no test names it")),
+            (Test | Model, false) => problems.push(format!("{id} ({about}): no test names it")),
             (Open(why), true) => problems.push(format!("{id} ({about}): a test names it, and here it says: {why}")),
             _ => {}
+        }
+    }
+    let held = ids_in(&fs::read_to_string(root.join(MODEL)).unwrap());
+    for (id, about, proof) in ROWS {
+        if held.contains(*id) != (*proof == Model) {
+            problems.push(format!("{id} ({about}): `{MODEL}` and this list differ"));
         }
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));

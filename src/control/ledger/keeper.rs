@@ -252,7 +252,7 @@ impl Keeper {
 pub async fn keep(keeper: Arc<Keeper>, mut shutdown: watch::Receiver<bool>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut turn = Turn { keeper: &keeper, sequence: 0, open: None, not_before: now(), look_at: now() };
+    let mut turn = Turn::new(&keeper);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -274,18 +274,22 @@ pub async fn keep(keeper: Arc<Keeper>, mut shutdown: watch::Receiver<bool>) {
 }
 
 /// The one that commits.
-struct Turn<'a> {
+pub(super) struct Turn<'a> {
     keeper: &'a Keeper,
     /// Number of the last commit that was begun.
     sequence: u64,
     /// The commit of which it is not known whether it is stored.
-    open: Option<Arc<Commit>>,
+    pub(super) open: Option<Arc<Commit>>,
     not_before: Instant,
     /// When to look for leases that nobody uses.
     look_at: Instant,
 }
 
-impl Turn<'_> {
+impl<'a> Turn<'a> {
+    pub(super) fn new(keeper: &'a Keeper) -> Self {
+        Self { keeper, sequence: 0, open: None, not_before: now(), look_at: now() }
+    }
+
     /// Stores what there is, if it is time.
     async fn run(&mut self) -> Result<(), StoreError> {
         if self.open.is_none() {
@@ -300,7 +304,7 @@ impl Turn<'_> {
     }
 
     /// Leases that go back, once in a while.
-    fn idle(&mut self) -> Vec<WantedLease> {
+    pub(super) fn idle(&mut self) -> Vec<WantedLease> {
         if now() < self.look_at {
             return Vec::new();
         }
@@ -308,13 +312,13 @@ impl Turn<'_> {
         self.keeper.leases.idle(IDLE_MAX)
     }
 
-    fn begin(&mut self, leases: Vec<WantedLease>) {
+    pub(super) fn begin(&mut self, leases: Vec<WantedLease>) {
         self.open = self.keeper.next_commit(self.sequence + 1, leases);
         self.sequence += u64::from(self.open.is_some());
     }
 
     /// Stores the open commit; it stays open when that fails.
-    async fn finish(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn finish(&mut self) -> Result<(), StoreError> {
         let Some(commit) = &self.open else { return Ok(()) };
         let begun = now();
         self.keeper.store(commit).await?;
@@ -324,7 +328,7 @@ impl Turn<'_> {
     }
 
     /// Stores everything and returns the leases; tries again until that is done.
-    async fn close(&mut self) {
+    pub(super) async fn close(&mut self) {
         loop {
             let mut outcome = self.finish().await;
             if outcome.is_ok() {

@@ -18,6 +18,8 @@ mod observe;
 mod read;
 #[cfg(test)]
 mod read_tests;
+#[cfg(test)]
+mod stepped;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,8 @@ pub use keeper::{Keeper, keep};
 pub use leases::{Leases, WantedLease, ring_keeper};
 pub(in crate::control) use observe::{Observed, Watching};
 pub use read::UsageScope;
+#[cfg(test)]
+pub(crate) use stepped::{Stepped, Way};
 pub use tail::{Tail, Tails};
 pub use upkeep::look_after_book;
 pub use zone::Zone;
