@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     limit::{Kind, Limit, LimitState, Mode},
-    store::{Order, PageRequest, RequestFilter, Rollup, Span, StoreError, Tx},
+    store::{Account, Order, PageRequest, RequestFilter, Rollup, Span, StoreError, Tx},
     usage::Credential,
     wire::Endpoint,
 };
@@ -209,12 +209,10 @@ impl Process<'_> {
 
     /// The process is gone: what the database says then is all there is.
     pub(super) fn crash(&self, expected: &mut Expected) {
-        let mut reserves = BTreeMap::new();
-        for (place, (posted, leased)) in self.accounts() {
-            if leased > posted {
-                reserves.insert(place, leased - posted);
-            }
-        }
+        // Of all periods: a request that is open for long has its lease in one that is over.
+        let open = self.tokio.block_on(self.rig.control.store().read(|tx| tx.open_leases())).unwrap();
+        let place = |row: Account| ((row.account, row.period), row.leased - row.posted);
+        let reserves: BTreeMap<(String, u64), u64> = open.into_iter().map(place).collect();
         for (account, meter) in &expected.meters {
             if !meter.is_durable() {
                 continue;
@@ -257,8 +255,8 @@ impl Process<'_> {
             }
         }
         let read = |tx: &dyn Tx| {
-            let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-            tx.each_slot(&mut |slot| found.entry(slot.account).or_default().push(slot.begins))?;
+            let mut found: BTreeMap<String, Vec<(u64, u64)>> = BTreeMap::new();
+            tx.each_slot(&mut |slot| found.entry(slot.account).or_default().push((slot.begins, slot.posted)))?;
             Ok::<_, StoreError>(found)
         };
         let slots = self.tokio.block_on(self.rig.control.store().read(read)).unwrap();

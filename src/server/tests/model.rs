@@ -2,7 +2,7 @@
 //!
 //! Too simple to be wrong: nothing is added up but what the list holds, when somebody asks.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::limit::{CalendarUnit, Kind, Window};
 
@@ -224,19 +224,37 @@ impl Meter {
         if matches!(self.window, Window::Sliding(_) | Window::Bucket(_)) { 1 } else { taken.window }
     }
 
-    /// The book has these slots: when they begin. It keeps a window and two slots before the newest, and may keep older ones.
-    pub(super) fn keep_slots(&mut self, is_booked: impl Fn(usize) -> bool, begins: &[u64]) {
+    /// The book has these slots: when they begin, and what was posted there. It keeps a window and two slots before the
+    /// newest. What a crash leaves begins at any moment of its slot, so of the second of them a part is gone then. It may
+    /// keep older ones, whole or what was booked late, which counts again for a clock that has gone back.
+    pub(super) fn keep_slots(&mut self, is_booked: impl Fn(usize) -> bool, slots: &[(u64, u64)]) {
         if !matches!(self.window, Window::Sliding(_)) || !self.is_durable() {
             return;
         }
-        let slots: Vec<u64> = begins.iter().map(|begins| begins / self.slot_ns()).collect();
-        let newest = slots.iter().max().copied().unwrap_or(0);
-        self.taken.retain(|taken| {
-            let is_there = slots.contains(&taken.stored);
-            let is_due = taken.is_kept && taken.is_posted && taken.amount > 0 && taken.request.is_none_or(&is_booked);
-            assert!(is_there || !is_due || taken.stored + 62 < newest, "I-12: the slot of {taken:?} is lost");
-            is_there
-        });
+        let mut posted: BTreeMap<u64, u64> = BTreeMap::new();
+        for (begins, amount) in slots {
+            *posted.entry(begins / self.slot_ns()).or_default() += amount;
+        }
+        let newest = posted.keys().max().copied().unwrap_or(0);
+        let is_due = |taken: &Taken| {
+            taken.is_kept && taken.is_posted && taken.amount > 0 && taken.request.is_none_or(&is_booked)
+        };
+        for (slot, amount) in posted.into_iter().filter(|(slot, _)| slot + 61 < newest) {
+            let old = self.taken.iter().filter(|taken| taken.stored == slot && is_due(taken));
+            let sum: u64 = old.map(|taken| taken.amount).sum();
+            assert!(amount <= sum, "I-13: {amount} in slot {slot}, where {sum} was taken");
+            if let Some(first) = self.taken.iter().position(|taken| taken.stored == slot && is_due(taken)) {
+                let left = Taken { request: None, amount, ..self.taken[first] };
+                self.taken.retain(|taken| taken.stored != slot || !is_due(taken));
+                self.taken.push(left);
+            }
+        }
+        let is_there = |taken: &Taken| slots.iter().any(|(begins, _)| begins / self.slot_ns() == taken.stored);
+        for taken in self.taken.iter().filter(|taken| is_due(taken) && taken.stored + 61 >= newest) {
+            assert!(is_there(taken), "I-12: the slot of {taken:?} is lost");
+        }
+        let kept = self.taken.iter().filter(|taken| is_there(taken)).copied().collect();
+        self.taken = kept;
     }
 
     /// A new process: only what the book knows is left. `newest` is the newest period that it has, and `reserve` what it adds
