@@ -72,8 +72,11 @@ def count(gateway, key):
     drive(gateway, key, REQUESTS)
     subprocess.run([*control, "off", str(gateway.process.pid)], check=True, capture_output=True)
     gateway.stop()
-    totals = [int(re.search(r"^totals: (\d+)", file.read_text(), re.M)[1]) for file in gateway.folder.glob("callgrind-*")]
-    return max(totals) / REQUESTS, (sum(totals) - max(totals)) / REQUESTS
+    texts = [file.read_text() for file in gateway.folder.glob("callgrind-*")]
+    totals = [(int(re.search(r"^totals: (\d+)", text, re.M)[1]), "millrace::proxy::attempt" in text) for text in texts]
+    # Not the largest: a store with 1,000,000 keys is still being checked then, by a thread of its own.
+    [worker] = [total for total, is_worker in totals if is_worker]
+    return worker / REQUESTS, (sum(total for total, _ in totals) - worker) / REQUESTS
 
 
 def main():
