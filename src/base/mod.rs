@@ -60,6 +60,6 @@ pub use secret::Secret;
 pub use stream_end::{OnCancel, OnExhausted};
 pub use swap::Swap;
 pub use tenure::Tenure;
-pub use turns::{TURN_BYTES, Turns, at_once};
+pub use turns::{TURN_BYTES, Turns, at_once, yield_now};
 pub use units::{ByteSize, UnitError, parse_byte_size, parse_duration};
 pub(crate) use words::words;

@@ -25,7 +25,7 @@ pub use head::{FIELDS_CEILING, Framing, HeadError, HeadLimits, Method, Part, Req
 pub use lines::{find_end, leading_blank};
 pub use preamble::{PREAMBLE_BYTES_MAX, PREAMBLE_HEAD_BYTES, Preamble, PreambleError};
 pub use response::{Coding, Content, ResponseError, ResponseHead, parse_response};
-pub use runtime::{Elapsed, block_on, block_on_io_uring, has_io_uring, sleep, spawn, timeout, yield_now};
+pub use runtime::{Elapsed, block_on, block_on_io_uring, has_io_uring, sleep, spawn, timeout};
 pub use socket::Socket;
 pub use stream::Stream;
 pub use tls::{RootsError, ServerName, TlsConnector, TlsStream};

@@ -3,8 +3,8 @@
 use std::{ops::Range, time::Duration};
 
 use crate::{
-    base::{Decimal, now},
-    http::{Buffer, Cut, Downstream, Part, ResponseHead, yield_now},
+    base::{Decimal, now, yield_now},
+    http::{Buffer, Cut, Downstream, Part, ResponseHead},
     metrics::Outcome,
     snapshot::{HttpTarget, Target},
     upstream::Connection,

@@ -214,11 +214,7 @@ fn rate_fields(out: &mut Buffer, exchange: &Exchange<'_>) {
     }
     let at = exchange.limit_moment(exchange.latest());
     let tightest = |kinds| {
-        let states = sets
-            .iter()
-            .flatten()
-            .filter(|set| set.kinds().meets(kinds))
-            .filter_map(|set: &&LimitSet| set.tightest(kinds, at));
+        let states = sets.iter().flatten().filter_map(|set: &&LimitSet| set.tightest(kinds, at));
         states.min_by_key(|state| state.remaining)
     };
     for (names, kinds) in [(&REQUESTS, Kinds::of(Kind::Requests)), (&TOKENS, Kinds::TOKENS)] {

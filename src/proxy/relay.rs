@@ -6,8 +6,8 @@
 use std::{io::Read as _, time::Duration};
 
 use crate::{
-    base::{Instant, now},
-    http::{Buffer, Coding, Content, Cut, Downstream, Gone, yield_now},
+    base::{Instant, now, yield_now},
+    http::{Buffer, Coding, Content, Cut, Downstream, Gone},
     metrics::Outcome,
     wire::{Endpoint, ErrorCase, Meaning, view_answer, view_upstream_error},
 };

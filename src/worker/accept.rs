@@ -14,7 +14,8 @@ use std::{
 };
 
 use crate::{
-    http::{Deadline, Socket, sleep, spawn, yield_now},
+    base::yield_now,
+    http::{Deadline, Socket, sleep, spawn},
     proxy::Context,
 };
 

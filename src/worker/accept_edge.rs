@@ -21,8 +21,11 @@ use nix::{
 };
 
 use crate::{
-    base::log::{Level, Value, emit},
-    http::{PREAMBLE_HEAD_BYTES, Preamble, Socket, sleep, spawn, timeout, yield_now},
+    base::{
+        log::{Level, Value, emit},
+        yield_now,
+    },
+    http::{PREAMBLE_HEAD_BYTES, Preamble, Socket, sleep, spawn, timeout},
     proxy::Context,
 };
 

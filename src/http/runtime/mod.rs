@@ -102,25 +102,6 @@ pub async fn timeout<F: Future>(time: Duration, future: F) -> Result<F::Output, 
     .await
 }
 
-/// Lets every other task that can go on do so first.
-///
-/// Whoever is about to send a request or a whole answer waits so. What many connections send then leaves in one go, after
-/// all have read: the threads on the other side are woken once for many messages, and the code that reads and the code
-/// that sends stay in the caches. It is no system call. Events of streams do not wait: they come one by one, so there is
-/// nothing to be sent together, and each turn of a task costs.
-pub async fn yield_now() {
-    let mut has_yielded = false;
-    poll_fn(|context| {
-        if has_yielded {
-            return Poll::Ready(());
-        }
-        has_yielded = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
 /// Whether this thread runs its tasks on epoll.
 pub(super) fn is_epoll() -> bool {
     local::is_there()

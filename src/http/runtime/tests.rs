@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::*;
+use crate::base::yield_now;
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(5);

@@ -9,7 +9,7 @@ use rusqlite::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    base::{Id, UnixTime},
+    base::{Id, TokenCounts, UnixTime},
     iam::RuleType,
     store::record::{
         ActivationKind, ActorKind, AlertEvent, AlertScope, AlertState, ChannelKind, DeliveryState, InvitationStatus,
@@ -39,6 +39,25 @@ impl<'row, 'statement> Columns<'row, 'statement> {
     /// Takes a column that holds a list as JSON.
     pub(super) fn list<T: DeserializeOwned>(&mut self) -> rusqlite::Result<T> {
         self.take::<Json<T>>().map(|json| json.0)
+    }
+
+    /// Takes what a request used, one column a count.
+    pub(super) fn tokens(&mut self) -> rusqlite::Result<TokenCounts> {
+        Ok(TokenCounts {
+            input: self.take()?,
+            output: self.take()?,
+            cache_read: self.take()?,
+            cache_write: self.take()?,
+            cache_write_1h: self.take()?,
+            reasoning: self.take()?,
+            audio_input: self.take()?,
+            audio_output: self.take()?,
+            image_input: self.take()?,
+            image_output: self.take()?,
+            images: self.take()?,
+            searches: self.take()?,
+            audio_millis: self.take()?,
+        })
     }
 
     /// Takes roles in projects.

@@ -10,7 +10,7 @@ use super::{
     tx::SqliteTx,
 };
 use crate::{
-    base::{Id, NanoUsd, TokenCounts, UnixTime},
+    base::{Id, NanoUsd, UnixTime},
     store::{
         query::{Page, PageRequest},
         record::{PricedRow, Reprice, RepriceChange, Rollup, RowCorrection, Span, SumCorrection},
@@ -188,21 +188,7 @@ fn priced_row(columns: &mut Columns<'_, '_>) -> rusqlite::Result<PricedRow> {
         minute: Span::Minute.bucket_of(ended),
         dimension,
         cancelled: flags & CANCELLED != 0,
-        tokens: TokenCounts {
-            input: columns.take()?,
-            output: columns.take()?,
-            cache_read: columns.take()?,
-            cache_write: columns.take()?,
-            cache_write_1h: columns.take()?,
-            reasoning: columns.take()?,
-            audio_input: columns.take()?,
-            audio_output: columns.take()?,
-            image_input: columns.take()?,
-            image_output: columns.take()?,
-            images: columns.take()?,
-            searches: columns.take()?,
-            audio_millis: columns.take()?,
-        },
+        tokens: columns.tokens()?,
         cost: columns.take()?,
         tags: columns.take()?,
     })

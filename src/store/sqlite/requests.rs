@@ -14,7 +14,7 @@ use super::{
     tx::SqliteTx,
 };
 use crate::{
-    base::{Id, NanoUsd, TokenCounts},
+    base::{Id, NanoUsd},
     store::{
         query::{Page, PageRequest},
         record::{Corrected, DetailsRow, RequestFilter, RequestRow},
@@ -195,21 +195,7 @@ fn row(columns: &mut Columns<'_, '_>) -> rusqlite::Result<RequestRow> {
         upstream_time: duration(columns)?,
         attempts: columns.take()?,
         tried: None,
-        tokens: TokenCounts {
-            input: columns.take()?,
-            output: columns.take()?,
-            cache_read: columns.take()?,
-            cache_write: columns.take()?,
-            cache_write_1h: columns.take()?,
-            reasoning: columns.take()?,
-            audio_input: columns.take()?,
-            audio_output: columns.take()?,
-            image_input: columns.take()?,
-            image_output: columns.take()?,
-            images: columns.take()?,
-            searches: columns.take()?,
-            audio_millis: columns.take()?,
-        },
+        tokens: columns.tokens()?,
         bytes_in: columns.take()?,
         bytes_out: columns.take()?,
         cost: columns.take()?,
